@@ -1,0 +1,1 @@
+"""dynbench: the benchmark harness for dynamic inference."""

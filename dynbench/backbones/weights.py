@@ -1,0 +1,72 @@
+"""Reading and writing weights: safetensors, or torch files with `weights_only`."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from dynbench.errors import UserError
+from dynbench.files import write_atomically
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a weight file. Raises UserError when it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read weights {path}: {error.strerror}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """State dict of a safetensors or torch file, unwrapped from `state_dict` and `module.`.
+
+    Raises UserError when the file is missing, truncated, or holds something else than tensors.
+    """
+    try:
+        loaded = _read(path)
+    except FileNotFoundError as error:
+        raise UserError(f"no weights at {path}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
+        raise UserError(f"weights {path} are damaged or not a weight file: {_first_line(error)}") from error
+    except Exception as error:  # pickle's own errors have no common base but Exception
+        raise UserError(f"weights {path} hold more than tensors and are not loaded: {_first_line(error)}") from error
+    state = loaded.get("state_dict", loaded)
+    tensors = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(f"weights {path} hold no tensors")
+    return tensors
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load the weights at `path` into `module`; every key and shape must match. Raises UserError otherwise."""
+    state = read_weights(path)
+    mine = module.state_dict()
+    # Old checkpoints lack BN's batch counters, which evaluation and our training never read.
+    missing = sorted(key for key in mine.keys() - state.keys() if not key.endswith("num_batches_tracked"))
+    surplus = sorted(state.keys() - mine.keys())
+    shapes = sorted(k for k in mine.keys() & state.keys() if mine[k].shape != state[k].shape)
+    for problem, keys in (("lack", missing), ("have unknown", surplus), ("have other shapes in", shapes)):
+        if keys:
+            raise UserError(f"weights {path} do not fit the backbone: they {problem} {', '.join(keys[:3])}"
+                            f"{' ...' if len(keys) > 3 else ''} ({len(keys)} keys)")  # noqa: PLR2004
+    module.load_state_dict(state, strict=False)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write the module's state as safetensors, atomically. Shared parameters are stored once each by name."""
+    write_atomically(path, save({key: value.contiguous() for key, value in module.state_dict().items()}))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

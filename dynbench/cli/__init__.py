@@ -1,0 +1,34 @@
+"""The command line. Only this package prints and exits; torch and mlflow are imported when a command needs them."""
+
+import sys
+from typing import Any
+
+import click
+
+from dynbench.cli.groups import LazyGroup
+from dynbench.errors import UserError
+
+COMMANDS = {
+    "run": ("dynbench.cli.run", "Train and evaluate what a suite asks for and has not been done."),
+    "plan": ("dynbench.cli.plan", "Show a suite's runs, their MACs, and which are finished."),
+    "report": ("dynbench.cli.report", "Make table and plots again from records alone."),
+    "export": ("dynbench.cli.export", "Write the flat table of a results folder."),
+    "sync": ("dynbench.cli.sync", "Send records to MLflow that it does not have yet."),
+    "evaluate": ("dynbench.cli.evaluate", "Evaluate backbone weights from a file."),
+    "methods": ("dynbench.cli.methods", "List the registered methods and their parameters."),
+}
+
+
+@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dynbench")
+def cli() -> None:
+    """The benchmark harness for dynamic inference: MACs, accuracy and latency as executed."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend; 130 when interrupted."""
+    try:
+        return cli.main(args=arguments, standalone_mode=True)
+    except UserError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,32 @@
+"""What a run needs and its result does not depend on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dynbench.events import Observer
+from dynbench.suite.schema import Evaluation
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where, on what and under whose eyes runs are made."""
+
+    results: Path
+    device: "torch.device"
+    data_root: Path | None
+    evaluation: Evaluation
+    observer: Observer
+    command: str
+
+    def weights(self, run_id: str) -> Path:
+        """Trained weights of a finished run."""
+        return work_folder(self.results, run_id) / "model.safetensors"
+
+
+def work_folder(results: Path, run_id: str) -> Path:
+    """Folder of a run's checkpoints, weights and tracking state; not committed."""
+    return results / "work" / run_id

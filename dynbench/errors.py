@@ -1,0 +1,10 @@
+"""The one exception that is meant for people."""
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what, where and what to do; the CLI prints it as one
+    line and exits with 2."""
+
+
+class TrainingDiverged(Exception):  # noqa: N818  (named for what happened, as people will search for it)
+    """The loss became NaN or infinite: this run has failed, the others go on."""

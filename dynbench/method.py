@@ -1,0 +1,142 @@
+"""The plugin interface: everything a method is, on one screen.
+
+A method is one class, registered under the entry-point group `dynbench.methods`. It says *what ran*; the
+harness turns that into MACs, accuracy and time. Methods never grade themselves.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dynbench.suite.schema import BackboneSpec, Model, Recipe
+
+if TYPE_CHECKING:
+    from dynbench.backbones.residual import Backbone
+
+
+class Config(Model):
+    """Base of a method's parameters: typed, frozen, unknown keys refused."""
+
+
+@dataclass(frozen=True)
+class LayerUsage:
+    """Which fraction of one layer ran, for each image of a batch: tensors of shape (batch,), in [0, 1].
+
+    `inputs` and `outputs` are active over all channels, `positions` over output pixels; absent means all. The
+    layer's MACs are scaled by their product, so a grouped convolution gives its active outputs only.
+    """
+
+    inputs: Tensor | None = None
+    outputs: Tensor | None = None
+    positions: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """`logits` (batch, classes) and, by the layer's name in the model, what ran; unnamed layers ran whole."""
+
+    logits: Tensor
+    usage: Mapping[str, LayerUsage] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Point:
+    """An operating point of one trained model: a cost mode, a threshold, a width."""
+
+    name: str = "default"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stage stands: `epoch` of `epochs`, counted from 0, and the `fraction` of the stage done."""
+
+    epoch: int
+    epochs: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`,
+    whose learning rates are multiplied by `schedule(epoch)` (a real number of epochs). `edit` changes the
+    model before the stage starts: prune, freeze, lower a density."""
+
+    name: str
+    epochs: int
+    loss: Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
+    optimizer: Callable[[nn.Module], Optimizer]
+    schedule: Callable[[float], float]
+    edit: Callable[[nn.Module], None] | None = None
+
+
+@dataclass(frozen=True)
+class FromDense:
+    """Start from the suite's trained dense backbone; its epochs and MACs count in this method's budget."""
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Start from backbone weights in a file, trained for `epochs` epochs that count in the budget."""
+
+    path: str
+    epochs: int
+
+
+class Method(ABC):
+    """A way to spend less than the whole backbone on an image."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raise it when a change of the code changes results: finished runs are then run again."""
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def unsupported(self, backbone: "Backbone") -> str | None:  # noqa: ARG002
+        """Why this backbone cannot be used, or None."""
+        return None
+
+    def backbone(self, spec: BackboneSpec) -> BackboneSpec:
+        """The backbone this method wants, given the suite's."""
+        return spec
+
+    def start(self) -> FromDense | FromFile | None:
+        """Where the backbone's weights come from; None: random initialisation."""
+        return None
+
+    @abstractmethod
+    def build(self, backbone: "Backbone") -> nn.Module:
+        """The model, holding `backbone`. Layers outside `backbone` are counted as control nets. `model(x)` runs
+        every layer once, so that the static cost of each can be read from it."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:  # noqa: ARG002
+        """Training loss (scalar) of images `x` (batch, channels, height, width), labels `y` (batch,)."""
+        return nn.functional.cross_entropy(model(x), y, label_smoothing=recipe.label_smoothing)
+
+    def learning_rates(self, model: nn.Module) -> Mapping[str, float]:  # noqa: ARG002
+        """Learning rate by parameter name prefix, where it is not the recipe's."""
+        return {}
+
+    def stages(self, recipe: Recipe) -> Sequence[Stage]:
+        """What to train, and for how long. Default: one stage with the suite's recipe."""
+        from dynbench.train.stage import recipe_stage  # noqa: PLC0415  (a default, not a dependency)
+
+        return [recipe_stage(self, recipe)]
+
+    def points(self, model: nn.Module) -> Sequence[Point]:  # noqa: ARG002
+        """Operating points of the trained model. The first one is shown while training."""
+        return [Point()]
+
+    @abstractmethod
+    def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
+        """One output for each of `points` on images `x` (batch, channels, height, width): batched, masks
+        allowed, never timed."""
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module | None:  # noqa: ARG002
+        """A module that maps images to logits and really skips: the one that is timed. None: simulated."""
+        return None

@@ -1,0 +1,181 @@
+"""Suite -> runs. A run's id is a hash of everything that affects its result."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from dynbench.errors import UserError
+from dynbench.registry import find, load
+from dynbench.suite.locate import Locator, explain
+from dynbench.suite.schema import BackboneSpec, DataSpec, MethodEntry, Recipe, SuiteFile
+
+if TYPE_CHECKING:
+    from dynbench.method import Config, Method
+
+RESULTS_VERSION = 1
+"""Raised when the harness changes what a run results in: every run id then changes."""
+
+
+class Start(BaseModel):
+    """Where a run's backbone weights come from: another run (`run_id`), or a file by its SHA-256."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+    epochs: int = 0
+
+
+class Run(BaseModel):
+    """One training and its evaluation: everything that affects the result, and nothing else but names."""
+
+    model_config = ConfigDict(frozen=True)
+
+    suite: str
+    data: DataSpec
+    backbone: BackboneSpec
+    """The suite's backbone: the dense reference."""
+    built: BackboneSpec
+    """The backbone that the method is built on: another width, say."""
+    recipe: Recipe
+    seed: int
+    method: str
+    method_version: int
+    params: dict[str, Any]
+    """The method's whole configuration, defaults included."""
+    given: dict[str, Any]
+    """The part of `params` that differs from the defaults: what people want to see."""
+    start: Start | None = None
+
+    @property
+    def run_id(self) -> str:
+        """`METHOD-BACKBONE-sSEED-HASH`. Values equal to their defaults are left out of the hash, so that a new
+        option does not rename the runs that never used it."""
+        identity = {
+            "results_version": RESULTS_VERSION,
+            "data": self.data.model_dump(mode="json", exclude_defaults=True),
+            "backbone": self.backbone.model_dump(mode="json", exclude_defaults=True),
+            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
+            "seed": self.seed,
+            "method": [self.method, self.method_version, self.given],
+            "start": self.start and (self.start.run_id or self.start.sha256),
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        return f"{self.method}-{self.backbone.name}-s{self.seed}-{digest[:10]}"
+
+    @property
+    def label(self) -> str:
+        """The method and what was asked of it, for people: `lc_net l1_layer=0.1`."""
+        return " ".join([self.method, *(f"{key}={_short(value)}" for key, value in self.given.items())])
+
+    def make_method(self) -> "Method":
+        """The method, configured."""
+        loaded = load(self.method)
+        return loaded(loaded.Config.model_validate(self.params))
+
+    def needs(self) -> str | None:
+        """Id of the run whose weights this one starts from."""
+        return self.start.run_id if self.start else None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file that was read, with the places of its keys for error messages."""
+
+    file: SuiteFile
+    locator: Locator
+
+
+def plan(suite: Suite) -> tuple[Run, ...]:
+    """Every run of the suite, each after the run whose weights it needs.
+
+    Raises UserError, with file and line, for unknown methods and parameters that do not fit.
+    """
+    runs: dict[str, Run] = {}
+    for backbone, seed in itertools.product(suite.file.backbones, suite.file.seeds):
+        for index, entry in enumerate(suite.file.methods):
+            for config in _configs(entry, suite.locator, index):
+                for run in _with_dependency(suite, backbone, seed, config, entry.name):
+                    runs.setdefault(run.run_id, run)
+    return tuple(sorted(runs.values(), key=lambda run: run.needs() is not None))
+
+
+def _configs(entry: MethodEntry, locator: Locator, index: int) -> Iterator["Config"]:
+    """The configurations that one entry asks for: the product of its sweeps."""
+    place = ("methods", index)
+    try:
+        find(entry.name)
+        method = load(entry.name)
+    except UserError as error:
+        raise UserError(f"{locator.at((*place, 'name'))}: {error}") from error
+    sweeps = {key: _values(method.Config, key, value) for key, value in entry.params.items()}
+    for values in itertools.product(*sweeps.values()):
+        try:
+            yield method.Config.model_validate(dict(zip(sweeps, values, strict=True)))
+        except ValidationError as error:
+            raise UserError(explain(error, locator, (*place, "params"), method.Config)) from error
+
+
+def _values(config: "type[Config]", key: str, value: Any) -> list[Any]:
+    """The values of a sweep; a list that the parameter takes as it is, is one value."""
+    if not isinstance(value, list) or key not in config.model_fields:
+        return [value]
+    try:
+        TypeAdapter(config.model_fields[key].rebuild_annotation()).validate_python(value)
+    except ValidationError:
+        return list(value)
+    return [value]
+
+
+def _with_dependency(
+    suite: Suite, backbone: BackboneSpec, seed: int, config: "Config", name: str
+) -> Iterator[Run]:
+    """The run, after the dense run that it starts from, if any."""
+    from dynbench.method import FromDense, FromFile  # noqa: PLC0415  (imports torch)
+
+    method = load(name)(config)
+    start = method.start()
+    if isinstance(start, FromDense):
+        dense = _run(suite, backbone, seed, load("dense").Config(), "dense", None)
+        yield dense
+        yield _run(suite, backbone, seed, config, name, Start(run_id=dense.run_id))
+    elif isinstance(start, FromFile):
+        yield _run(suite, backbone, seed, config, name, _start_file(Path(start.path), start.epochs))
+    else:
+        yield _run(suite, backbone, seed, config, name, None)
+
+
+def _start_file(path: Path, epochs: int) -> Start:
+    from dynbench.backbones.weights import file_sha256  # noqa: PLC0415
+
+    return Start(file=str(path), sha256=file_sha256(path), epochs=epochs)
+
+
+def _run(
+    suite: Suite, backbone: BackboneSpec, seed: int, config: "Config", name: str, start: Start | None
+) -> Run:
+    method = load(name)(config)
+    return Run(
+        suite=suite.file.name,
+        data=suite.file.data.model_copy(update={"root": None}),
+        backbone=backbone,
+        built=method.backbone(backbone),
+        recipe=suite.file.recipe,
+        seed=seed,
+        method=name,
+        method_version=method.version,
+        params=config.model_dump(mode="json"),
+        given=config.model_dump(mode="json", exclude_defaults=True),
+        start=start,
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

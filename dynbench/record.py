@@ -1,0 +1,193 @@
+"""The record of one run: versioned JSON, and beside it the per-image arrays (`.npz`). Records are the truth;
+tables, plots, checks and MLflow are made from them alone.
+
+Units: MACs per image, accuracies in per cent, seconds.
+"""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dynbench.errors import UserError
+from dynbench.files import write_atomically
+from dynbench.machine import Machine
+from dynbench.plan import Run
+
+SCHEMA_VERSION = 1
+RECORDS = "records"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EpochRecord(_Part):
+    """One epoch; `time` is when it ended, in seconds since 1970. Validation is of the first operating point."""
+
+    stage: str
+    epoch: int
+    time: float
+    seconds: float
+    loss: float
+    lr: float
+    val_top1: float | None = None
+    val_macs: float | None = None
+
+
+class StageBudget(_Part):
+    """What a stage cost. `train_macs`: forward and backward as dispatched, images times MACs of one image."""
+
+    name: str
+    epochs: int
+    images: int
+    train_macs: int
+    seconds: float
+
+
+class Budget(_Part):
+    """Everything that was spent on a run, and on the weights that it started from."""
+
+    stages: tuple[StageBudget, ...]
+    pretrained: tuple[StageBudget, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        return sum(stage.epochs for stage in (*self.pretrained, *self.stages))
+
+    @property
+    def train_macs(self) -> int:
+        return sum(stage.train_macs for stage in (*self.pretrained, *self.stages))
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in (*self.pretrained, *self.stages))
+
+
+class Macs(_Part):
+    """MACs per image over a split; the first four over images, then the mean of each kind of layer."""
+
+    mean: float
+    p50: float
+    p95: float
+    max: int
+    backbone: float
+    shortcuts: float
+    gates: float
+    """Control nets: whatever the method added."""
+
+
+class LayerMacs(_Part):
+    """One layer: its whole cost, and the mean over the test images of what was spent."""
+
+    name: str
+    kind: Literal["backbone", "shortcut", "control"]
+    macs: int
+    mean: float
+
+
+class PointRecord(_Part):
+    """One operating point on the validation and the test split."""
+
+    name: str
+    val_top1: float
+    test_top1: float
+    test_top5: float
+    val_macs: float
+    macs: Macs
+    layers: tuple[LayerMacs, ...]
+    audited: bool = False
+    """Whether executed MACs were shown to equal accounted MACs, image by image."""
+
+
+class Tracked(_Part):
+    """Where MLflow has this record. A `uri` of `sqlite:///mlflow.db` is the file in the results folder. `epochs`
+    of its history and, when `complete`, its results and artifacts have been sent."""
+
+    uri: str
+    run_id: str
+    epochs: int = 0
+    complete: bool = False
+
+
+class Record(_Part):
+    """One run: what was asked, what it cost, what came out, on what."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    status: Literal["finished", "failed"]
+    run: Run
+    error: str | None = None
+    traceback: str | None = None
+    macs_dense: int
+    """MACs of one image through the suite's dense backbone, at the suite's width."""
+    budget: Budget
+    history: tuple[EpochRecord, ...] = ()
+    points: tuple[PointRecord, ...] = ()
+    plugin: str
+    """Package and version that the method came from."""
+    machine: Machine
+    commit: str
+    command: str
+    started: float
+    finished: float
+    tracked: Tracked | None = None
+
+
+def record_path(results: Path, run_id: str) -> Path:
+    return results / RECORDS / f"{run_id}.json"
+
+
+def arrays_path(results: Path, run_id: str) -> Path:
+    return results / RECORDS / f"{run_id}.npz"
+
+
+def write_record(results: Path, record: Record, arrays: dict[str, np.ndarray] | None = None) -> None:
+    """Write the per-image arrays, then the record: a record that is there has its arrays."""
+    if arrays:
+        buffer = BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_atomically(arrays_path(results, record.run_id), buffer.getvalue())
+    content = record.model_dump_json(indent=1).encode() + b"\n"
+    write_atomically(record_path(results, record.run_id), content)
+
+
+def read_record(path: Path) -> Record:
+    """Read one record. Raises UserError when it is damaged or of a newer schema."""
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"cannot read record {path}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(
+            f"record {path} is damaged or of another schema than version {SCHEMA_VERSION}: "
+            f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
+        ) from error
+
+
+def find_record(results: Path, run_id: str) -> Record | None:
+    """The record of a run, or None."""
+    path = record_path(results, run_id)
+    return read_record(path) if path.is_file() else None
+
+
+def read_records(results: Path) -> tuple[Record, ...]:
+    """Every record in a results folder, in the order of their files. Raises UserError when there is none."""
+    paths = sorted((results / RECORDS).glob("*.json"))
+    if not paths:
+        raise UserError(f"no records in {results / RECORDS}; `dynbench run SUITE --results {results}` makes them")
+    return tuple(read_record(path) for path in paths)
+
+
+def read_arrays(results: Path, run_id: str) -> dict[str, np.ndarray]:
+    """Per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over the test
+    split in its own order. Raises UserError when they are missing or damaged."""
+    path = arrays_path(results, run_id)
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read per-image arrays {path}: {error}") from error

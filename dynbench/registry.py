@@ -1,0 +1,69 @@
+"""Methods by name, from the entry-point group `dynbench.methods`: discover, then load on demand."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from dynbench.errors import UserError
+
+if TYPE_CHECKING:
+    from dynbench.method import Method
+
+GROUP = "dynbench.methods"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered method that has not been imported yet."""
+
+    entry_point: EntryPoint
+
+    @property
+    def name(self) -> str:
+        return self.entry_point.name
+
+    @property
+    def distribution(self) -> str:
+        """Package and version it comes from, e.g. `dynbench 0.1.0`."""
+        dist = self.entry_point.dist
+        return f"{dist.name} {dist.version}" if dist else "unknown"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean "lc_net"? (known: ...)`, or only the known names when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f'did you mean "{near[0]}"? ' if near else ""
+    return f"{hint}(known: {', '.join(names)})"
+
+
+@cache
+def discover() -> dict[str, Plugin]:
+    """Every registered method by name; nothing is imported."""
+    return {plugin.name: plugin for plugin in map(Plugin, entry_points(group=GROUP))}
+
+
+def find(name: str) -> Plugin:
+    """The plugin called `name`. Raises UserError with the nearest name."""
+    plugins = discover()
+    if name not in plugins:
+        raise UserError(f'unknown method "{name}"; {did_you_mean(name, plugins)}')
+    return plugins[name]
+
+
+@cache
+def load(name: str) -> "type[Method]":
+    """Import the method called `name`. Raises UserError when it is unknown, broken or not a Method."""
+    from dynbench.method import Method  # noqa: PLC0415  (imports torch)
+
+    plugin = find(name)
+    try:
+        loaded = plugin.entry_point.load()
+    except Exception as error:
+        raise UserError(f'method "{name}" of {plugin.distribution} does not import: {error!r}') from error
+    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+        raise UserError(f'method "{name}" of {plugin.distribution} is not a subclass of dynbench.method.Method')
+    return loaded

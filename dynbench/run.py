@@ -1,0 +1,219 @@
+"""One run from its plan to its record: build, train (or go on training), evaluate, write down."""
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from dynbench.backbones import build_backbone
+from dynbench.backbones.weights import load_weights, save_weights
+from dynbench.context import Context, work_folder
+from dynbench.cost import CostModel, LayerCost, dense_macs, static_costs
+from dynbench.data import Data, image_shape, load_data
+from dynbench.errors import TrainingDiverged, UserError
+from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.machine import commit, describe_machine
+from dynbench.method import Method
+from dynbench.plan import Run
+from dynbench.record import (
+    Budget,
+    LayerMacs,
+    Macs,
+    PointRecord,
+    Record,
+    StageBudget,
+    find_record,
+    write_record,
+)
+from dynbench.registry import find
+from dynbench.train.engine import derived_seed
+from dynbench.train.precision import usable_precision
+from dynbench.train.session import Session
+
+Arrays = dict[str, np.ndarray]
+
+
+def execute(run: Run, context: Context) -> Record:
+    """Do one run and write its record, which says so when the run failed.
+
+    Raises UserError for what the user can mend (no data, no space); nothing is recorded then.
+    """
+    started = time.time()
+    try:
+        record, arrays = _finished(run, context)
+    except TrainingDiverged as error:
+        record, arrays = _failed(run, context, started, str(error), None), {}
+    except UserError:
+        raise
+    except Exception as error:  # a plugin may raise anything; it costs its own run only
+        summary = f"{type(error).__name__}: {error}"
+        record, arrays = _failed(run, context, started, summary, traceback.format_exc()), {}
+    record = context.observer.run_finished(record)
+    write_record(context.results, record, arrays)
+    if record.status == "finished":
+        _clean_up(work_folder(context.results, run.run_id))
+    return record
+
+
+def _clean_up(work: Path) -> None:
+    """Only the trained weights are kept of a finished run's work."""
+    for path in (work / "checkpoint.pt", *work.glob("stage*.safetensors")):
+        path.unlink(missing_ok=True)
+
+
+def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Module:
+    """The run's model before training, with the weights it starts from. Raises UserError when they do not fit."""
+    torch.manual_seed(derived_seed(run.seed, "init"))
+    backbone = build_backbone(run.built, data.shape, data.num_classes)
+    reason = method.unsupported(backbone)
+    if reason is not None:
+        raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
+    if run.start is not None:
+        load_weights(backbone, _start_weights(run, context))
+    memory_format = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
+    return method.build(backbone).to(context.device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+
+
+def _start_weights(run: Run, context: Context) -> Path:
+    assert run.start is not None
+    return Path(run.start.file) if run.start.file else context.weights(run.start.run_id or "")
+
+
+def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
+    method = run.make_method()
+    spec = run.data.model_copy(update={"root": context.data_root})
+    data = load_data(spec)
+    model = build_model(run, method, data, context)
+    journal = Session(run, method, model, data, context).train()
+    points, arrays = _evaluate(method, model, data, run, context)
+    save_weights(model, context.weights(run.run_id))
+    record = _record(run, context, journal.started).model_copy(
+        update={
+            "budget": Budget(stages=journal.stages, pretrained=_pretrained(run, data, context)),
+            "history": journal.history,
+            "points": points,
+        }
+    )
+    return record, arrays
+
+
+def _pretrained(run: Run, data: Data, context: Context) -> tuple[StageBudget, ...]:
+    """The budget of the weights that the run started from."""
+    if run.start is None:
+        return ()
+    if run.start.run_id is not None:
+        dense = find_record(context.results, run.start.run_id)
+        return dense.budget.stages if dense else ()
+    # A file's recipe is unknown: whole epochs of this training split, three dense passes an image.
+    images = run.start.epochs * len(data.train)
+    macs = 3 * images * dense_macs(build_backbone(run.built, data.shape, data.num_classes))
+    name = f"file:{Path(run.start.file or '').name}"
+    return (StageBudget(name=name, epochs=run.start.epochs, images=images, train_macs=macs, seconds=0.0),)
+
+
+@dataclass(frozen=True)
+class _Evaluator:
+    """Evaluates one trained model, the same way every time."""
+
+    method: Method
+    model: nn.Module
+    data: Data
+    layers: tuple[LayerCost, ...]
+    run: Run
+    context: Context
+
+    def on(self, split_name: str) -> tuple[PointEvaluation, ...]:
+        split = self.data.validation if split_name == "validation" else self.data.test.read()
+        return evaluate(
+            self.method,
+            self.model,
+            split.to(self.context.device),
+            self.data.normalise(self.context.device, self.run.recipe.channels_last),
+            CostModel(self.layers, self.context.device),
+            self.method.points(self.model),
+            self.context.evaluation.batch_size,
+        )
+
+
+def _evaluate(
+    method: Method, model: nn.Module, data: Data, run: Run, context: Context
+) -> tuple[tuple[PointRecord, ...], Arrays]:
+    """Validation twice, which must agree; the test split once."""
+    evaluator = _Evaluator(method, model, data, static_costs(model, data.shape), run, context)
+    validation = evaluator.on("validation")
+    _check_same(validation, evaluator.on("validation"))
+    test = evaluator.on("test")
+    points = tuple(_point(v, t, evaluator.layers) for v, t in zip(validation, test, strict=True))
+    arrays = {
+        f"{result.point}/{name}": array
+        for result in test
+        for name, array in (
+            ("correct", result.correct),
+            ("correct5", result.correct5),
+            ("macs", result.total_macs),
+        )
+    }
+    return points, arrays
+
+
+def _check_same(first: Sequence[PointEvaluation], second: Sequence[PointEvaluation]) -> None:
+    for one, other in zip(first, second, strict=True):
+        if not (np.array_equal(one.correct, other.correct) and np.array_equal(one.macs, other.macs)):
+            raise ValueError(
+                f'evaluating point "{one.point}" twice gave two answers: '
+                f"{(one.correct != other.correct).sum()} images differ in correctness, "
+                f"{(one.total_macs != other.total_macs).sum()} in MACs; is there noise left on in evaluation?"
+            )
+
+
+def _point(validation: PointEvaluation, test: PointEvaluation, layers: Sequence[LayerCost]) -> PointRecord:
+    total = test.total_macs
+    backbone, shortcuts, gates = test.macs.mean(axis=0).tolist()
+    return PointRecord(
+        name=test.point,
+        val_top1=validation.top1,
+        val_macs=float(validation.total_macs.mean()),
+        test_top1=test.top1,
+        test_top5=test.top5,
+        macs=Macs(
+            mean=float(total.mean()),
+            p50=float(np.percentile(total, 50)),
+            p95=float(np.percentile(total, 95)),
+            max=int(total.max()),
+            backbone=backbone,
+            shortcuts=shortcuts,
+            gates=gates,
+        ),
+        layers=tuple(
+            LayerMacs(name=layer.name, kind=layer.kind, macs=layer.macs, mean=mean)
+            for layer, mean in zip(layers, test.layer_macs.tolist(), strict=True)
+        ),
+    )
+
+
+def _record(run: Run, context: Context, started: float) -> Record:
+    """A finished record without its results."""
+    shape, classes = image_shape(run.data.name)
+    return Record(
+        run_id=run.run_id,
+        status="finished",
+        run=run,
+        macs_dense=dense_macs(build_backbone(run.backbone, shape, classes)),
+        budget=Budget(stages=()),
+        plugin=find(run.method).distribution,
+        machine=describe_machine(str(context.device), usable_precision(run.recipe.precision, context.device)),
+        commit=commit(),
+        command=context.command,
+        started=started,
+        finished=time.time(),
+    )
+
+
+def _failed(run: Run, context: Context, started: float, summary: str, trace: str | None) -> Record:
+    update = {"status": "failed", "error": summary, "traceback": trace}
+    return _record(run, context, started).model_copy(update=update)

@@ -1,0 +1,91 @@
+"""YAML -> SuiteFile, with command-line overrides. Every error is one line that says where and what."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from dynbench.errors import UserError
+from dynbench.suite.locate import Locator, explain
+from dynbench.suite.schema import SuiteFile
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line."""
+    try:
+        return YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "?"
+        raise UserError(f'{source}:{_line(error)}: duplicate key "{key}"; each key may stand once') from error
+    except MarkedYAMLError as error:
+        raise UserError(f"{source}:{_line(error)}: not valid YAML: {error.problem or error.context}") from error
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error
+
+
+def _line(error: MarkedYAMLError) -> int:
+    mark = error.problem_mark or error.context_mark
+    return mark.line + 1 if mark else 1
+
+
+def read_text(path: Path) -> str:
+    """The suite file's text. Raises UserError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file (UTF-8 expected)") from error
+    except OSError as error:
+        raise UserError(f"cannot read suite {path}: {error.strerror}") from error
+
+
+def set_value(document: Any, dotted: str, value: Any) -> None:
+    """Set `recipe.optimizer.lr` or `methods.0.params` in a document. Raises UserError when the way is blocked."""
+    *path, last = (int(part) if part.isdigit() else part for part in dotted.split("."))
+    node = document
+    for part in path:
+        if isinstance(node, dict) and part not in node:
+            node[part] = {}
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError) as error:
+            raise UserError(f'--set {dotted}: the suite has no "{part}" to look into') from error
+    try:
+        node[last] = value
+    except (IndexError, TypeError) as error:
+        raise UserError(f'--set {dotted}: "{last}" cannot be set there') from error
+
+
+def apply_settings(document: Any, settings: Sequence[str]) -> None:
+    """Apply `key=value` overrides; values are YAML."""
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not key or not equals:
+            raise UserError(f"--set {setting}: expected key=value, for example recipe.epochs=3")
+        set_value(document, key.strip(), parse_yaml(value, f"--set {key}"))
+
+
+def validate(document: Any, source: str) -> tuple[SuiteFile, Locator]:
+    """Check a document against the schema. Raises UserError with file:line and the key."""
+    locator = Locator(source, document)
+    if not isinstance(document, dict) or not document:
+        raise UserError(f"{source}: the suite is empty; it needs name, data, backbones, recipe and methods")
+    try:
+        return SuiteFile.model_validate(plain(document)), locator
+    except ValidationError as error:
+        raise UserError(explain(error, locator, (), SuiteFile)) from error
+
+
+def plain(node: Any) -> Any:
+    """ruamel's round-trip structures as ordinary Python values."""
+    if isinstance(node, dict):
+        return {str(key): plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node

@@ -1,0 +1,140 @@
+"""What a suite file may say. Every key of the YAML is a field here, with its type and its unit."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+
+
+class Model(BaseModel):
+    """Frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSpec(Model):
+    """The data set and how its training images are divided."""
+
+    name: str
+    root: Path | None = None
+    """Folder that holds (or will hold) the data; `--data` overrides it. It does not affect the run id."""
+    validation: PositiveInt | None = None
+    """Images held out of the training split, by the data set's stored permutation. None: its default."""
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    """Per-channel normalisation of images in [0, 1]. None: the data set's own statistics."""
+    augment: bool = True
+    """Random pad-4 crop and horizontal flip, where the data set allows it."""
+
+
+class BackboneSpec(Model):
+    """A backbone by name; `width` scales every channel count but the input's and the classes'."""
+
+    name: str
+    width: PositiveFloat = 1.0
+    shortcut: Literal["A", "B"] | None = None
+    """He et al.'s shortcut options where the shape changes. A: subsample and pad with zeros; B: 1x1
+    convolution. None: the backbone's own."""
+
+
+class Sgd(Model):
+    name: Literal["sgd"]
+    lr: PositiveFloat = 0.1
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(5e-4, ge=0)
+
+
+class Adam(Model):
+    name: Literal["adam"]
+    lr: PositiveFloat = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class StepDecay(Model):
+    """Multiply the learning rate by `gamma` at each milestone (in epochs)."""
+
+    name: Literal["step"]
+    milestones: tuple[PositiveInt, ...]
+    gamma: PositiveFloat = 0.1
+
+
+class Cosine(Model):
+    """Half a cosine from the full learning rate down to `floor` times it."""
+
+    name: Literal["cosine"]
+    floor: float = Field(0.0, ge=0, le=1)
+
+
+class Constant(Model):
+    name: Literal["constant"]
+
+
+def _named(value: Any) -> Any:
+    """`sgd` is short for `{name: sgd}`."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+OptimizerSpec = Annotated[Annotated[Sgd | Adam, Field(discriminator="name")], BeforeValidator(_named)]
+ScheduleSpec = Annotated[
+    Annotated[StepDecay | Cosine | Constant, Field(discriminator="name")], BeforeValidator(_named)
+]
+
+
+class Recipe(Model):
+    """How every method of the suite is trained: one recipe and budget for all, or a comparison means nothing."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt = 128
+    optimizer: OptimizerSpec = Sgd(name="sgd")
+    schedule: ScheduleSpec = Cosine(name="cosine")
+    warmup_epochs: float = Field(0.0, ge=0)
+    """Linear warm-up of the learning rate, in epochs."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    clip_norm: PositiveFloat | None = None
+    """Gradients are scaled down to this L2 norm."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast in training where the hardware computes in it, fp32 elsewhere; the record says which.
+    Evaluation is always fp32."""
+    channels_last: bool = True
+    compile: bool = False
+    """torch.compile the training loss."""
+
+
+class MethodEntry(Model):
+    """A method and its parameters. A list, where the parameter is not itself a list, is a sweep."""
+
+    name: str
+    params: dict[str, Any] = {}
+
+
+class Evaluation(Model):
+    batch_size: PositiveInt = 500
+    validate_every: PositiveInt = 1
+    """Epochs between two looks at the validation split (the last epoch always has one)."""
+
+
+class Tracking(Model):
+    backend: Literal["mlflow", "none"] = "mlflow"
+    uri: str | None = None
+    """MLflow tracking URI. None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
+
+
+class SuiteFile(Model):
+    """One suite file, as written."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    data: Annotated[DataSpec, BeforeValidator(_named)]
+    backbones: Annotated[
+        tuple[Annotated[BackboneSpec, BeforeValidator(_named)], ...], Field(min_length=1)
+    ]
+    recipe: Recipe
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(_named)], ...], Field(min_length=1)]
+    evaluation: Evaluation = Evaluation()
+    tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = (
+        Tracking()
+    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """auto: the first CUDA device, else the CPU. It does not affect the run id."""

@@ -1,0 +1,24 @@
+"""What training costs: MACs of one image's forward and backward pass, as they are dispatched."""
+
+from copy import deepcopy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dynbench.method import Progress, Stage
+
+IMAGES = 2  # BN needs more than one
+
+
+def training_macs(stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int) -> int:
+    """MACs of one training image of `shape` (channels, height, width) in `stage`: loss and its gradients, frozen
+    parts not counted. Measured with torch's FLOP counter (2 per MAC) on a copy of the model."""
+    copy = deepcopy(model).train()
+    device = next(copy.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(IMAGES, *shape, generator=generator).to(device)
+    y = torch.randint(classes, (IMAGES,), generator=generator).to(device)
+    with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
+        stage.loss(copy, x, y, Progress(0, stage.epochs, 0.0)).backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops()) // (2 * IMAGES)

@@ -1,0 +1,48 @@
+"""One file that says where a run stands: written after each epoch, read to go on."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dynbench.errors import UserError
+from dynbench.files import write_atomically
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after `epoch` epochs of stage number `stage`; `done` holds the run's records so far, as JSON.
+
+    Random numbers need no state: each epoch seeds its own generators from the run's seed and the epoch.
+    """
+
+    run_id: str
+    stage: int
+    epoch: int
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    done: str
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace the run's checkpoint, atomically. Raises UserError when it cannot be written."""
+    buffer = BytesIO()
+    torch.save({"version": VERSION, **vars(checkpoint)}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path, run_id: str) -> Checkpoint | None:
+    """The run's checkpoint, or None if it has none. Raises UserError when the file is damaged or not this run's."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a truncated archive raises whatever its reader trips over
+        raise UserError(f"checkpoint {path} is damaged; delete it to train this run from its start") from error
+    if not isinstance(content, dict) or content.pop("version", None) != VERSION or content.get("run_id") != run_id:
+        raise UserError(f"checkpoint {path} is not one of run {run_id}; delete it to train from the start")
+    return Checkpoint(**content)

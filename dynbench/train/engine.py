@@ -1,0 +1,112 @@
+"""The training loop: stages, epochs, steps. CPU and CUDA by the same code, resumable after any epoch."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from dynbench.data import Data, Split
+from dynbench.data.augment import Normalise, random_crop_flip
+from dynbench.errors import TrainingDiverged
+from dynbench.method import Progress, Stage
+from dynbench.suite.schema import Recipe
+from dynbench.train.precision import usable_precision
+
+LOOK_EVERY = 50
+"""Steps between two looks at the loss: each look makes a GPU wait for the host."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """`loss` is the epoch's mean training loss, `lr` the backbone's last learning rate."""
+
+    loss: float
+    lr: float
+    images: int
+    seconds: float
+
+
+def derived_seed(seed: int, *parts: object) -> int:
+    """A seed for one purpose: independent of every other purpose's, the same on every machine."""
+    text = "/".join(map(str, (seed, *parts)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
+
+
+class StageTrainer:
+    """Trains one stage of one run. `optimizer` and the epoch number are all the state there is."""
+
+    def __init__(
+        self, stage: Stage, model: nn.Module, data: Data, train: Split, recipe: Recipe, seed: int, device: torch.device
+    ) -> None:
+        self.stage, self.model, self.recipe, self.device = stage, model, recipe, device
+        self._seed, self._train, self._augment = seed, train, data.augment
+        self._normalise: Normalise = data.normalise(device, recipe.channels_last)
+        self._batch = min(recipe.batch_size, len(train))
+        self.steps = len(train) // self._batch
+        self._bf16 = usable_precision(recipe.precision, device) == "bf16"
+        self._loss = torch.compile(stage.loss) if recipe.compile else stage.loss
+        self.optimizer: Optimizer = stage.optimizer(model)
+
+    def epoch(self, epoch: int, on_step: Callable[[int, float], None]) -> EpochResult:
+        """Train epoch number `epoch`; `on_step(steps done, mean loss so far)` now and then.
+
+        Raises TrainingDiverged when the loss is NaN or infinite.
+        """
+        started = time.perf_counter()
+        torch.manual_seed(derived_seed(self._seed, self.stage.name, epoch))
+        generator = torch.Generator().manual_seed(derived_seed(self._seed, self.stage.name, epoch, "data"))
+        order = torch.randperm(len(self._train), generator=generator).to(self.device)
+        scheduler = self._scheduler(epoch)
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        for step in range(self.steps):
+            indices = order[step * self._batch : (step + 1) * self._batch]
+            total += self.step(*self._images(indices, generator), self._progress(epoch, step))
+            scheduler.step()
+            if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
+                self._look(epoch, step + 1, float(total), on_step)
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        seconds = time.perf_counter() - started
+        return EpochResult(float(total) / self.steps, lr, self.steps * self._batch, seconds)
+
+    def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """One optimisation step on images (batch, channels, height, width); returns the detached loss."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            loss = self._loss(self.model, x, y, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _images(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        images, labels = self._train.images[indices], self._train.labels[indices]
+        if self._augment:
+            images = random_crop_flip(images, generator)
+        return self._normalise(images), labels
+
+    def _progress(self, epoch: int, step: int) -> Progress:
+        return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)
+
+    def _scheduler(self, epoch: int) -> LambdaLR:
+        """The stage's schedule, by step, from the start of `epoch`. Warm-up begins after the first step's worth,
+        not at zero."""
+        done = epoch * self.steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"])
+        return LambdaLR(self.optimizer, lambda step: self.stage.schedule((done + step + 1) / self.steps))
+
+    def _look(self, epoch: int, step: int, total: float, on_step: Callable[[int, float], None]) -> None:
+        mean = total / step
+        if not abs(mean) < float("inf"):
+            raise TrainingDiverged(
+                f"the loss became {mean} in stage {self.stage.name}, epoch {epoch + 1}, within step {step} of "
+                f"{self.steps}; try a lower learning rate, warm-up or clip_norm"
+            )
+        on_step(step, mean)

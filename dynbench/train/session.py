@@ -1,0 +1,132 @@
+"""Trains a run through all its stages, going on from its checkpoint if it has one."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from dynbench.backbones.weights import load_weights, save_weights
+from dynbench.context import Context, work_folder
+from dynbench.cost import CostModel, static_costs
+from dynbench.data import Data, Split
+from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.method import Method, Stage
+from dynbench.plan import Run
+from dynbench.record import EpochRecord, StageBudget
+from dynbench.train.budget import training_macs
+from dynbench.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from dynbench.train.engine import EpochResult, StageTrainer
+
+
+class Journal(BaseModel):
+    """What a checkpoint carries besides tensors. `started` is in seconds since 1970."""
+
+    model_config = ConfigDict(frozen=True)
+
+    started: float
+    stages: tuple[StageBudget, ...] = ()
+    history: tuple[EpochRecord, ...] = ()
+
+
+@dataclass
+class Session:
+    """One run's training. `train` may be called again, in another process, after any interruption."""
+
+    run: Run
+    method: Method
+    model: nn.Module
+    data: Data
+    context: Context
+    _train: Split = field(init=False)
+    _validation: Split = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._train = self.data.train.to(self.context.device)
+        self._validation = self.data.validation.to(self.context.device)
+        self._folder = work_folder(self.context.results, self.run.run_id)
+
+    def train(self) -> Journal:
+        """Run every stage to its end; the model is then trained. Raises TrainingDiverged, UserError."""
+        checkpoint = read_checkpoint(self._folder / "checkpoint.pt", self.run.run_id)
+        journal = Journal.model_validate_json(checkpoint.done) if checkpoint else Journal(started=time.time())
+        stages = self.method.stages(self.run.recipe)
+        for index, stage in enumerate(stages):
+            if stage.edit is not None:
+                stage.edit(self.model)
+            if checkpoint is not None and index < checkpoint.stage:
+                load_weights(self.model, self._end_of(index))  # the next edit may depend on them
+                continue
+            here = checkpoint if checkpoint is not None and index == checkpoint.stage else None
+            journal = self._train_stage(index, stage, journal, here)
+            if index + 1 < len(stages):
+                save_weights(self.model, self._end_of(index))
+        return journal
+
+    def _end_of(self, index: int) -> Path:
+        return self._folder / f"stage{index}.safetensors"
+
+    def _train_stage(self, index: int, stage: Stage, journal: Journal, checkpoint: Checkpoint | None) -> Journal:
+        trainer = StageTrainer(
+            stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, self.context.device
+        )
+        if checkpoint is not None:
+            self.model.load_state_dict(checkpoint.model)
+            trainer.optimizer.load_state_dict(checkpoint.optimizer)
+        first = checkpoint.epoch if checkpoint is not None else 0
+        macs = training_macs(stage, self.model, self.data.shape, self.data.num_classes)
+        validate = self._validator()
+        observer = self.context.observer
+        observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
+        for epoch in range(first, stage.epochs):
+            result = trainer.epoch(epoch, lambda step, loss, epoch=epoch: observer.steps_done(epoch, step, loss))
+            last = epoch + 1 == stage.epochs
+            seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None
+            journal = _with_epoch(journal, stage, epoch, result, seen, macs)
+            done = journal.model_dump_json()
+            state = Checkpoint(
+                self.run.run_id, index, epoch + 1, self.model.state_dict(), trainer.optimizer.state_dict(), done
+            )
+            write_checkpoint(self._folder / "checkpoint.pt", state)
+            observer.epoch_finished(self.run, journal.history)
+        return journal
+
+    def _validator(self) -> Callable[[], PointEvaluation]:
+        """Evaluates the model as it then is on the validation split, at its first operating point."""
+        costs = CostModel(static_costs(self.model, self.data.shape), self.context.device)
+        normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
+        batch_size = self.context.evaluation.batch_size
+
+        def validate() -> PointEvaluation:
+            points = self.method.points(self.model)[:1]
+            return evaluate(self.method, self.model, self._validation, normalise, costs, points, batch_size)[0]
+
+        return validate
+
+
+def _with_epoch(
+    journal: Journal, stage: Stage, epoch: int, result: EpochResult, seen: PointEvaluation | None, macs: int
+) -> Journal:
+    """The journal with one more epoch, in its history and in its stage's budget."""
+    entry = EpochRecord(
+        stage=stage.name,
+        epoch=epoch,
+        time=time.time(),
+        seconds=result.seconds,
+        loss=result.loss,
+        lr=result.lr,
+        val_top1=seen.top1 if seen else None,
+        val_macs=float(seen.total_macs.mean()) if seen else None,
+    )
+    before = journal.stages if epoch == 0 else journal.stages[:-1]
+    spent = journal.stages[-1] if epoch else StageBudget(name=stage.name, epochs=0, images=0, train_macs=0, seconds=0)
+    budget = StageBudget(
+        name=stage.name,
+        epochs=epoch + 1,
+        images=spent.images + result.images,
+        train_macs=spent.train_macs + macs * result.images,
+        seconds=spent.seconds + result.seconds,
+    )
+    return journal.model_copy(update={"stages": (*before, budget), "history": (*journal.history, entry)})

@@ -1,0 +1,69 @@
+"""From the suite's recipe to a stage: optimizer, learning-rate schedule, loss."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dynbench.method import Progress, Stage
+from dynbench.suite.schema import Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
+
+if TYPE_CHECKING:
+    from dynbench.method import Method
+
+
+def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Trainable parameters, those under each prefix of `rates` in a group with that learning rate."""
+    groups: dict[str | None, list[nn.Parameter]] = {None: [], **{prefix: [] for prefix in rates}}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            prefix = next((p for p in rates if name == p or name.startswith(f"{p}.")), None)
+            groups[prefix].append(parameter)
+    return [
+        {"params": parameters} if prefix is None else {"params": parameters, "lr": rates[prefix]}
+        for prefix, parameters in groups.items()
+        if parameters
+    ]
+
+
+def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, float] | None = None) -> Optimizer:
+    """The recipe's optimizer over the model's trainable parameters."""
+    groups = parameter_groups(model, rates or {})
+    if isinstance(spec, Sgd):
+        return torch.optim.SGD(
+            groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay
+        )
+    return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+
+
+def make_schedule(recipe: Recipe, epochs: int) -> Callable[[float], float]:
+    """Factor of the learning rate at a real number of epochs, over a stage of `epochs`."""
+    shape, warmup = recipe.schedule, recipe.warmup_epochs
+
+    def decay(epoch: float) -> float:
+        if isinstance(shape, StepDecay):
+            return math.prod(shape.gamma for milestone in shape.milestones if epoch >= milestone)
+        if isinstance(shape, Cosine):
+            done = min(1.0, max(0.0, epoch - warmup) / max(epochs - warmup, 1e-9))
+            return shape.floor + (1 - shape.floor) * (1 + math.cos(math.pi * done)) / 2
+        return 1.0
+
+    return lambda epoch: decay(epoch) * (min(1.0, epoch / warmup) if warmup else 1.0)
+
+
+def recipe_stage(method: "Method", recipe: Recipe, name: str = "train") -> Stage:
+    """One stage of the recipe's epochs that minimises the method's loss."""
+
+    def loss(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        return method.loss(model, x, y, progress, recipe)
+
+    return Stage(
+        name=name,
+        epochs=recipe.epochs,
+        loss=loss,
+        optimizer=lambda model: make_optimizer(recipe.optimizer, model, method.learning_rates(model)),
+        schedule=make_schedule(recipe, recipe.epochs),
+    )

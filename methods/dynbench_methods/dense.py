@@ -1,0 +1,32 @@
+"""The backbone itself, at any width: the reference, and the MAC-matched static control."""
+
+from collections.abc import Sequence
+
+from pydantic import PositiveFloat
+from torch import Tensor, nn
+
+from dynbench.backbones import Backbone
+from dynbench.method import Config, Method, Output, Point
+from dynbench.suite.schema import BackboneSpec
+
+
+class DenseConfig(Config):
+    width: PositiveFloat = 1.0
+    """Multiplies the width of the suite's backbone; MACs go with about its square."""
+
+
+class Dense(Method):
+    """A static net that spends the same on every image."""
+
+    name = "dense"
+    Config = DenseConfig
+    config: DenseConfig
+
+    def backbone(self, spec: BackboneSpec) -> BackboneSpec:
+        return spec.model_copy(update={"width": spec.width * self.config.width})
+
+    def build(self, backbone: Backbone) -> nn.Module:
+        return backbone
+
+    def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
+        return [Output(model(x)) for _ in points]

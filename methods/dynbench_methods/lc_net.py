@@ -1,0 +1,97 @@
+"""LC-Net: layer and channel skipping by salience gates (Xia et al., arXiv 2007.15151), in three cost modes."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, cast
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from dynbench.backbones import Backbone, ResidualBlock
+from dynbench.method import Config, FromDense, FromFile, LayerUsage, Method, Output, Point, Progress
+from dynbench.suite.schema import Recipe
+from dynbench_methods.gates import GatedBackbone, Salience, mean_absolute
+
+COST_MODES = (Point("sequential"), Point("parallel_cancel"), Point("parallel"))
+"""When the gates run. sequential: before the block, so only active channels are computed. parallel: beside conv1,
+which is computed whole. parallel_cancel: beside conv1, which is abandoned when the block is skipped."""
+
+
+class GateConfig(Config):
+    l1_layer: NonNegativeFloat = 0.0
+    """Weight of the mean |S_L| over blocks in the loss."""
+    l1_channel: NonNegativeFloat = 0.0
+    """Weight of the mean |S_C| over blocks in the loss."""
+    gate_lr: PositiveFloat | None = None
+    """Learning rate of the gates; None: the recipe's."""
+    leak: float = Field(0.01, ge=0, lt=1)
+    """Slope of the training activation outside [0, 1]; the paper does not give it."""
+    init: str = "scratch"
+    """scratch, dense (the suite's trained dense backbone), or a file of backbone weights."""
+    init_epochs: int | None = Field(None, ge=0)
+    """Epochs that a file's weights were trained for; they count in the budget."""
+
+    @model_validator(mode="after")
+    def _file_has_a_budget(self) -> "GateConfig":
+        if (self.init not in {"scratch", "dense"}) != (self.init_epochs is not None):
+            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
+        return self
+
+
+class LCNet(Method):
+    """Layer and channel gates at every block. L-Net and C-Net are this with one kind of gate."""
+
+    name = "lc_net"
+    Config = GateConfig
+    config: GateConfig
+    layer_gates: ClassVar[bool] = True
+    channel_gates: ClassVar[bool] = True
+
+    def start(self) -> FromDense | FromFile | None:
+        if self.config.init_epochs is not None:
+            return FromFile(self.config.init, self.config.init_epochs)
+        return FromDense() if self.config.init == "dense" else None
+
+    def build(self, backbone: Backbone) -> nn.Module:
+        return GatedBackbone(backbone, self.layer_gates, self.channel_gates, self.config.leak)
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:  # noqa: ARG002
+        """Cross-entropy + l1_layer * mean |S_L| + l1_channel * mean |S_C| (section 4.3)."""
+        logits, saliences = cast("GatedBackbone", model).run(x)
+        loss = cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
+        if self.config.l1_layer:
+            loss = loss + self.config.l1_layer * mean_absolute([s.layer for s in saliences])
+        if self.config.l1_channel:
+            loss = loss + self.config.l1_channel * mean_absolute([s.channel for s in saliences])
+        return loss
+
+    def learning_rates(self, model: nn.Module) -> Mapping[str, float]:  # noqa: ARG002
+        return {} if self.config.gate_lr is None else {"gates": self.config.gate_lr}
+
+    def points(self, model: nn.Module) -> Sequence[Point]:  # noqa: ARG002
+        return COST_MODES
+
+    def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
+        gated = cast("GatedBackbone", model)
+        logits, saliences = gated.run(x)
+        blocks = list(gated.backbone.named_blocks())
+        return [Output(logits, _usage(blocks, saliences, point.name)) for point in points]
+
+
+def _usage(
+    blocks: Sequence[tuple[str, ResidualBlock]], saliences: Sequence[Salience], mode: str
+) -> dict[str, LayerUsage]:
+    """What each convolution of each block ran in a cost mode."""
+    usage = {}
+    for (name, block), salience in zip(blocks, saliences, strict=True):
+        runs = None if salience.layer is None else (salience.layer > 0).double()
+        active = None if salience.channel is None else (salience.channel > 0).double().mean(1)
+        first, second, *others = (f"backbone.{name}.{conv}" for conv in block.branch_convs())
+        usage[first] = {
+            "sequential": LayerUsage(outputs=active, positions=runs),
+            "parallel_cancel": LayerUsage(positions=runs),
+            "parallel": LayerUsage(),
+        }[mode]
+        usage[second] = LayerUsage(inputs=active, positions=runs)
+        usage.update({other: LayerUsage(positions=runs) for other in others})
+    return usage
