@@ -21,6 +21,8 @@ class Context:
     evaluation: Evaluation
     observer: Observer
     command: str
+    commit: str
+    """Of the code that runs: asked for at the start, since a checkout can move on under a long run."""
 
     def weights(self, run_id: str) -> Path:
         """Trained weights of a finished run."""

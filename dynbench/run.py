@@ -17,7 +17,7 @@ from dynbench.cost import CostModel, LayerCost, dense_macs, static_costs
 from dynbench.data import Data, image_shape, load_data
 from dynbench.errors import TrainingDiverged, UserError
 from dynbench.evaluate import PointEvaluation, evaluate
-from dynbench.machine import commit, describe_machine
+from dynbench.machine import describe_machine
 from dynbench.method import Method
 from dynbench.plan import Run
 from dynbench.record import (
@@ -207,7 +207,7 @@ def _record(run: Run, context: Context, started: float) -> Record:
         budget=Budget(stages=()),
         plugin=find(run.method).distribution,
         machine=describe_machine(str(context.device), usable_precision(run.recipe.precision, context.device)),
-        commit=commit(),
+        commit=context.commit,
         command=context.command,
         started=started,
         finished=time.time(),

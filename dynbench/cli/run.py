@@ -56,6 +56,7 @@ def _run(read: Any, runs: Any, folder: Path) -> bool:
     from dynbench.context import Context  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.events import Observer  # noqa: PLC0415
+    from dynbench.machine import commit  # noqa: PLC0415
     from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
 
     class Plain(Observer):
@@ -66,6 +67,6 @@ def _run(read: Any, runs: Any, folder: Path) -> bool:
             for p in record.points: print("  ", p.name, p.val_top1, p.test_top1, p.macs.mean / record.macs_dense, record.error, flush=True)
             return record
 
-    context = Context(folder, choose_device(read.file.device), read.file.data.root, read.file.evaluation, Plain(), _command_line())
+    context = Context(folder, choose_device(read.file.device), read.file.data.root, read.file.evaluation, Plain(), _command_line(), commit())
     records = SuiteRunner(runs, context).run()
     return any(record.status == "failed" for record in records)
