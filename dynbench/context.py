@@ -26,9 +26,14 @@ class Context:
 
     def weights(self, run_id: str) -> Path:
         """Trained weights of a finished run."""
-        return work_folder(self.results, run_id) / "model.safetensors"
+        return weights_path(self.results, run_id)
 
 
 def work_folder(results: Path, run_id: str) -> Path:
     """Folder of a run's checkpoints, weights and tracking state; not committed."""
     return results / "work" / run_id
+
+
+def weights_path(results: Path, run_id: str) -> Path:
+    """Where a run's trained weights are."""
+    return work_folder(results, run_id) / "model.safetensors"

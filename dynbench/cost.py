@@ -6,7 +6,7 @@ the convention of the published figures. Static costs come from fvcore.
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -54,7 +54,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _backbone_prefix(model: nn.Module) -> str:
-    prefixes = [name for name, module in model.named_modules() if isinstance(module, Backbone)]
+    prefixes: list[str] = [name for name, module in model.named_modules() if isinstance(module, Backbone)]
     if not prefixes:
         raise ValueError("the method's model does not hold the backbone that it was built from")
     return prefixes[0]
@@ -114,6 +114,15 @@ class CostModel:
         """MACs of `batch` images. Each layer's are rounded to whole MACs: fractions of channels are exact but for
         floating point. Raises ValueError for unknown layers, wrong shapes and fractions outside [0, 1]."""
         fractions = torch.ones(len(self.layers), batch, dtype=torch.float64, device=self._macs.device)
+        parts = list(self._parts(usage, batch))
+        for row, part in parts:
+            fractions[row] *= part
+        _check_range([part for _, part in parts])
+        macs = (fractions * self._macs[:, None]).round()
+        return ImageCosts((macs.T @ self._kinds).to(torch.int64), macs.sum(1))
+
+    def _parts(self, usage: Mapping[str, LayerUsage], batch: int) -> Iterator[tuple[int, Tensor]]:
+        """Every fraction in `usage`, with the number of its layer."""
         for name, used in usage.items():
             if name not in self._index:
                 raise ValueError(f'usage names "{name}", which is no layer with MACs (layers: {list(self._index)})')
@@ -121,8 +130,12 @@ class CostModel:
                 if part is not None:
                     if part.shape != (batch,):
                         raise ValueError(f'usage of "{name}" has shape {tuple(part.shape)}, expected ({batch},)')
-                    fractions[self._index[name]] *= part
-        if not bool(((fractions >= 0) & (fractions <= 1)).all()):
+                    yield self._index[name], part
+
+
+def _check_range(parts: Sequence[Tensor]) -> None:
+    """Raises ValueError for a fraction outside [0, 1] or NaN: one look at all, since each look makes a GPU wait."""
+    if parts:
+        together = torch.stack([part.double() for part in parts])
+        if not bool(((together >= 0) & (together <= 1)).all()):
             raise ValueError("usage lies outside [0, 1]")
-        macs = (fractions * self._macs[:, None]).round()
-        return ImageCosts((macs.T @ self._kinds).to(torch.int64), macs.sum(1))

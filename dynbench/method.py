@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from dynbench.backbones.residual import Backbone
 
 
-class Config(Model):
+class MethodConfig(Model):
     """Base of a method's parameters: typed, frozen, unknown keys refused."""
 
 
 @dataclass(frozen=True)
 class LayerUsage:
-    """Which fraction of one layer ran, for each image of a batch: tensors of shape (batch,), in [0, 1].
+    """Which fraction of one layer ran, for each image of a batch: tensors of shape (batch,), in [0, 1]. Give float64:
+    a float32 fraction of a large layer is wrong by some MACs.
 
     `inputs` and `outputs` are active over all channels, `positions` over output pixels; absent means all. The
     layer's MACs are scaled by their product, so a grouped convolution gives its active outputs only.
@@ -92,9 +93,9 @@ class Method(ABC):
     name: ClassVar[str]
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes results: finished runs are then run again."""
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: MethodConfig) -> None:
         self.config = config
 
     def unsupported(self, backbone: "Backbone") -> str | None:  # noqa: ARG002

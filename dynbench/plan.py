@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dynbench.errors import UserError
-from dynbench.registry import find, load
-from dynbench.suite.locate import Locator, explain
+from dynbench.registry import did_you_mean, load
+from dynbench.suite.locate import Locator, Place, explain
 from dynbench.suite.schema import BackboneSpec, DataSpec, MethodEntry, Recipe, SuiteFile
 
 if TYPE_CHECKING:
-    from dynbench.method import Config, Method
+    from dynbench.method import Method, MethodConfig
 
 RESULTS_VERSION = 1
 """Raised when the harness changes what a run results in: every run id then changes."""
@@ -96,46 +97,97 @@ class Suite:
 def plan(suite: Suite) -> tuple[Run, ...]:
     """Every run of the suite, each after the run whose weights it needs.
 
-    Raises UserError, with file and line, for unknown methods and parameters that do not fit.
+    Raises UserError, with file and line, for unknown names and parameters that do not fit.
     """
+    _check_data(suite)
+    _check_backbones(suite)
+    configs = [_configs(entry, suite.locator, index) for index, entry in enumerate(suite.file.methods)]
     runs: dict[str, Run] = {}
     for backbone, seed in itertools.product(suite.file.backbones, suite.file.seeds):
         for index, entry in enumerate(suite.file.methods):
-            for config in _configs(entry, suite.locator, index):
-                for run in _with_dependency(suite, backbone, seed, config, entry.name):
-                    runs.setdefault(run.run_id, run)
+            with _located(suite.locator, ("methods", index, "params"), entry.name):
+                for config in configs[index]:
+                    for run in _with_dependency(suite, backbone, seed, config, entry.name):
+                        runs.setdefault(run.run_id, run)
     return tuple(sorted(runs.values(), key=lambda run: run.needs() is not None))
 
 
-def _configs(entry: MethodEntry, locator: Locator, index: int) -> Iterator["Config"]:
-    """The configurations that one entry asks for: the product of its sweeps."""
-    place = ("methods", index)
+@contextmanager
+def _located(locator: Locator, place: Place, method: str | None = None) -> Iterator[None]:
+    """Errors get file and line; so does whatever the code of a plugin raises."""
     try:
-        find(entry.name)
-        method = load(entry.name)
+        yield
     except UserError as error:
-        raise UserError(f"{locator.at((*place, 'name'))}: {error}") from error
+        raise UserError(f"{locator.at(place)}: {error}") from error
+    except Exception as error:
+        if method is None:
+            raise
+        raise UserError(f'{locator.at(place)}: method "{method}" cannot be planned: {error!r}') from error
+
+
+def _check_data(suite: Suite) -> None:
+    from dynbench.data import dataset_info  # noqa: PLC0415  (imports torch)
+
+    data = suite.file.data
+    with _located(suite.locator, ("data", "name")):
+        info = dataset_info(data.name)
+    if data.validation is not None and data.validation >= info.training_images:
+        raise UserError(
+            f"{suite.locator.at(('data', 'validation'))}: data.validation: {data.name} has {info.training_images} "
+            f"training images, {data.validation} cannot be held out of them"
+        )
+
+
+def _check_backbones(suite: Suite) -> None:
+    from dynbench.backbones import BACKBONES  # noqa: PLC0415  (imports torch)
+
+    for index, backbone in enumerate(suite.file.backbones):
+        if backbone.name not in BACKBONES:
+            where = suite.locator.at(("backbones", index, "name"))
+            raise UserError(f'{where}: unknown backbone "{backbone.name}"; {did_you_mean(backbone.name, BACKBONES)}')
+
+
+def _configs(entry: MethodEntry, locator: Locator, index: int) -> "list[MethodConfig]":
+    """The configurations that one entry asks for: the product of its sweeps."""
+    with _located(locator, ("methods", index, "name")):
+        method = load(entry.name)
     sweeps = {key: _values(method.Config, key, value) for key, value in entry.params.items()}
-    for values in itertools.product(*sweeps.values()):
-        try:
-            yield method.Config.model_validate(dict(zip(sweeps, values, strict=True)))
-        except ValidationError as error:
-            raise UserError(explain(error, locator, (*place, "params"), method.Config)) from error
+    combinations = [dict(zip(sweeps, values, strict=True)) for values in itertools.product(*sweeps.values())]
+    try:
+        return [method.Config.model_validate(combination) for combination in combinations]
+    except ValidationError as error:
+        raise UserError(explain(error, locator, ("methods", index, "params"), method.Config)) from error
 
 
-def _values(config: "type[Config]", key: str, value: Any) -> list[Any]:
-    """The values of a sweep; a list that the parameter takes as it is, is one value."""
+def _values(config: "type[MethodConfig]", key: str, value: Any) -> list[Any]:
+    """The values of a sweep; a list that the parameter takes as it is, is one value. So is one that is wrong inside,
+    or empty: the error is then about it."""
     if not isinstance(value, list) or key not in config.model_fields:
         return [value]
+    adapter = TypeAdapter(config.model_fields[key].rebuild_annotation())
+    is_sweep = any(_fits(adapter, one) for one in value) or not _takes_lists(adapter, value)
+    return value if value and is_sweep and not _fits(adapter, value) else [value]
+
+
+def _fits(adapter: "TypeAdapter[Any]", value: Any) -> bool:
     try:
-        TypeAdapter(config.model_fields[key].rebuild_annotation()).validate_python(value)
+        adapter.validate_python(value)
     except ValidationError:
-        return list(value)
-    return [value]
+        return False
+    return True
+
+
+def _takes_lists(adapter: "TypeAdapter[Any]", value: list[Any]) -> bool:
+    """Whether the type looked into the list before it refused it."""
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        return any(isinstance(part, int) for one in error.errors() for part in one["loc"])
+    return True
 
 
 def _with_dependency(
-    suite: Suite, backbone: BackboneSpec, seed: int, config: "Config", name: str
+    suite: Suite, backbone: BackboneSpec, seed: int, config: "MethodConfig", name: str
 ) -> Iterator[Run]:
     """The run, after the dense run that it starts from, if any."""
     from dynbench.method import FromDense, FromFile  # noqa: PLC0415  (imports torch)
@@ -159,7 +211,7 @@ def _start_file(path: Path, epochs: int) -> Start:
 
 
 def _run(
-    suite: Suite, backbone: BackboneSpec, seed: int, config: "Config", name: str, start: Start | None
+    suite: Suite, backbone: BackboneSpec, seed: int, config: "MethodConfig", name: str, start: Start | None
 ) -> Run:
     method = load(name)(config)
     return Run(

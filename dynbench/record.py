@@ -148,7 +148,7 @@ def write_record(results: Path, record: Record, arrays: dict[str, np.ndarray] | 
     """Write the per-image arrays, then the record: a record that is there has its arrays."""
     if arrays:
         buffer = BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_atomically(arrays_path(results, record.run_id), buffer.getvalue())
     content = record.model_dump_json(indent=1).encode() + b"\n"
     write_atomically(record_path(results, record.run_id), content)

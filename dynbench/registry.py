@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import TYPE_CHECKING
 
 from dynbench.errors import UserError
@@ -42,8 +43,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @cache
 def discover() -> dict[str, Plugin]:
-    """Every registered method by name; nothing is imported."""
-    return {plugin.name: plugin for plugin in map(Plugin, entry_points(group=GROUP))}
+    """Every registered method by name; nothing is imported. Raises UserError when two packages claim one name."""
+    plugins: dict[str, Plugin] = {}
+    for plugin in map(Plugin, entry_points(group=GROUP)):
+        first = plugins.setdefault(plugin.name, plugin)
+        if first.distribution != plugin.distribution:
+            raise UserError(
+                f'method "{plugin.name}" is registered by {first.distribution} and by {plugin.distribution}; '
+                "uninstall one of them"
+            )
+    return plugins
 
 
 def find(name: str) -> Plugin:
@@ -63,7 +72,14 @@ def load(name: str) -> "type[Method]":
     try:
         loaded = plugin.entry_point.load()
     except Exception as error:
-        raise UserError(f'method "{name}" of {plugin.distribution} does not import: {error!r}') from error
+        raise UserError(f'method "{name}" of {plugin.distribution} does not import: {_one_line(error)}') from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise UserError(f'method "{name}" of {plugin.distribution} is not a subclass of dynbench.method.Method')
+    if isabstract(loaded):
+        missing = ", ".join(sorted(loaded.__abstractmethods__))
+        raise UserError(f'method "{name}" of {plugin.distribution} does not define {missing}')
     return loaded
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

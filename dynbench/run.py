@@ -14,7 +14,7 @@ from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
 from dynbench.cost import CostModel, LayerCost, dense_macs, static_costs
-from dynbench.data import Data, image_shape, load_data
+from dynbench.data import Data, dataset_info, load_data
 from dynbench.errors import TrainingDiverged, UserError
 from dynbench.evaluate import PointEvaluation, evaluate
 from dynbench.machine import describe_machine
@@ -61,8 +61,8 @@ def execute(run: Run, context: Context) -> Record:
 
 
 def _clean_up(work: Path) -> None:
-    """Only the trained weights are kept of a finished run's work."""
-    for path in (work / "checkpoint.pt", *work.glob("stage*.safetensors")):
+    """Only the trained weights are kept of a finished run's work; a killed write leaves a hidden file."""
+    for path in (work / "checkpoint.pt", *work.glob("stage*.safetensors"), *work.glob(".*.*")):
         path.unlink(missing_ok=True)
 
 
@@ -198,12 +198,12 @@ def _point(validation: PointEvaluation, test: PointEvaluation, layers: Sequence[
 
 def _record(run: Run, context: Context, started: float) -> Record:
     """A finished record without its results."""
-    shape, classes = image_shape(run.data.name)
+    info = dataset_info(run.data.name)
     return Record(
         run_id=run.run_id,
         status="finished",
         run=run,
-        macs_dense=dense_macs(build_backbone(run.backbone, shape, classes)),
+        macs_dense=dense_macs(build_backbone(run.backbone, info.shape, info.num_classes)),
         budget=Budget(stages=()),
         plugin=find(run.method).distribution,
         machine=describe_machine(str(context.device), usable_precision(run.recipe.precision, context.device)),

@@ -2,90 +2,94 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from dynbench.context import Context, work_folder
+from dynbench.context import Context, weights_path, work_folder
 from dynbench.errors import UserError
 from dynbench.plan import Run
-from dynbench.record import Record, find_record, record_path
+from dynbench.record import Record, find_record
 
 WAIT_SECONDS = 0.5
 
 
+def unfinished(runs: Sequence[Run], results: Path) -> list[Run]:
+    """The runs that have to be done: those without a finished record, and those whose record is there but whose
+    weights, which such a run starts from, are not."""
+    without = [run for run in runs if not _is_recorded(results, run)]
+    awaited = {run.needs() for run in without}
+    missing = [run for run in runs if run.run_id in awaited and not weights_path(results, run.run_id).is_file()]
+    return [run for run in runs if run in without or run in missing]
+
+
+def _is_recorded(results: Path, run: Run) -> bool:
+    record = find_record(results, run.run_id)
+    return record is not None and record.status == "finished"
+
+
 class SuiteRunner:
-    """Runs what has no finished record yet. Each run is done by whichever process holds its lock."""
+    """Runs what is not finished. Each run is done by whichever process holds its lock, and tried once."""
 
     def __init__(self, runs: Sequence[Run], context: Context) -> None:
-        self._runs = {run.run_id: run for run in runs}
-        self._context = context
-        self._attempted: dict[str, Record] = {}
-
-    def finished(self, run: Run) -> bool:
-        """Whether the run has a finished record, and its weights if another run waits for them."""
-        if run.run_id in self._attempted:
-            return self._attempted[run.run_id].status == "finished"
-        record = find_record(self._context.results, run.run_id)
-        if record is None or record.status != "finished":
-            return False
-        return not self._awaited(run) or self._context.weights(run.run_id).is_file()
+        self._runs, self._context = runs, context
+        self._tried: set[str] = set()
+        self._problems: list[UserError] = []
+        self.left_out: list[str] = []
+        """One line for each run that could not start because the one that it needs failed."""
 
     def run(self) -> tuple[Record, ...]:
-        """Do everything, then return the records of all runs. Raises UserError after the other runs are done
-        when one of them met something that the user has to mend."""
-        waiting = [run for run in self._runs.values() if not self.finished(run)]
-        mend: list[UserError] = []
-        while waiting:
-            waiting, busy = self._round(waiting, mend)
-            if waiting and busy:
+        """Do everything, then return the records of all runs. When a run meets something that the user has to
+        mend, the others are done first; then the UserError is raised."""
+        while waiting := self._waiting():
+            tried = [self._try(run) for run in waiting]
+            if not any(tried):
                 self._context.observer.waiting(waiting[0])
                 time.sleep(WAIT_SECONDS)
-        if mend:
-            raise mend[0]
-        return tuple(record for run_id in self._runs if (record := self._result(run_id)))
+        if self._problems:
+            others = len(self._problems) - 1
+            raise UserError(f"{self._problems[0]}{f' (and {others} more runs failed so)' if others else ''}")
+        found = (find_record(self._context.results, run.run_id) for run in self._runs)
+        return tuple(record for record in found if record is not None)
 
-    def _round(self, waiting: Sequence[Run], mend: list[UserError]) -> tuple[list[Run], bool]:
-        """Try each waiting run once; what another process holds is left for the next round."""
-        left: list[Run] = []
-        busy = True
-        for run in waiting:
-            needed = run.needs()
-            if needed is not None and any(other.run_id == needed for other in left):
-                left.append(run)
-                continue
-            try:
-                done = self._try(run)
-            except UserError as error:
-                mend.append(error)
-                done = True
-            busy = busy and not done
-            if not done:
-                left.append(run)
-        return left, busy
+    def _waiting(self) -> list[Run]:
+        """Runs that this process has not tried and nobody has finished."""
+        return [run for run in unfinished(self._runs, self._context.results) if run.run_id not in self._tried]
 
     def _try(self, run: Run) -> bool:
-        """Do `run` unless another process has it. False: it has."""
+        """Do `run`, unless another process has it or the run that it starts from is not there yet. False: not now."""
         folder = work_folder(self._context.results, run.run_id)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock", timeout=0):
-                if not self.finished(run):
-                    from dynbench.run import execute  # noqa: PLC0415  (imports torch)
-
-                    self._context.observer.run_started(run)
-                    self._attempted[run.run_id] = execute(run, self._context)
+                return self._do(run)
         except Timeout:
             return False
         except OSError as error:
-            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+            self._give_up(run, UserError(f"cannot write to {folder}: {error.strerror or error}"))
+        except UserError as error:
+            self._give_up(run, error)
         return True
 
-    def _awaited(self, run: Run) -> bool:
-        """Whether a run without a finished record starts from this one's weights."""
-        return any(
-            other.needs() == run.run_id and not record_path(self._context.results, other.run_id).is_file()
-            for other in self._runs.values()
-        )
+    def _do(self, run: Run) -> bool:
+        """Do `run`, whose lock we hold."""
+        if run not in self._waiting():  # somebody finished it just now
+            return True
+        needed = run.needs()
+        if needed is not None and not self._context.weights(needed).is_file():
+            return self._leave_out(run, needed) if needed in self._tried else False
+        from dynbench.run import execute  # noqa: PLC0415  (imports torch)
 
-    def _result(self, run_id: str) -> Record | None:
-        return self._attempted.get(run_id) or find_record(self._context.results, run_id)
+        self._context.observer.run_started(run)
+        execute(run, self._context)
+        self._tried.add(run.run_id)
+        return True
+
+    def _leave_out(self, run: Run, needed: str) -> bool:
+        self._tried.add(run.run_id)
+        self.left_out.append(f"{run.label} ({run.built.name}, seed {run.seed}) starts from {needed}, which failed")
+        return True
+
+    def _give_up(self, run: Run, problem: UserError) -> None:
+        self._tried.add(run.run_id)
+        self._problems.append(problem)

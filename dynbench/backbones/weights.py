@@ -1,11 +1,12 @@
 """Reading and writing weights: safetensors, or torch files with `weights_only`."""
 
 import hashlib
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -24,7 +25,9 @@ def file_sha256(path: Path) -> str:
 def _read(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return load_file(path)
-    loaded = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the pickle's protocol; what counts is whether it loads
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     return loaded if isinstance(loaded, dict) else {}
 
 
@@ -37,12 +40,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         loaded = _read(path)
     except FileNotFoundError as error:
         raise UserError(f"no weights at {path}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
+    except pickle.UnpicklingError as error:  # torch's own text advises to load it all the same
+        raise UserError(
+            f"weights {path} hold more than tensors, or are not a weight file; code in them is not run: save the "
+            "state dict alone"
+        ) from error
+    except Exception as error:  # a damaged file raises whatever its reader trips over
         raise UserError(f"weights {path} are damaged or not a weight file: {_first_line(error)}") from error
-    except Exception as error:  # pickle's own errors have no common base but Exception
-        raise UserError(f"weights {path} hold more than tensors and are not loaded: {_first_line(error)}") from error
     state = loaded.get("state_dict", loaded)
-    tensors = {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, Tensor)}
+    items = state.items() if isinstance(state, dict) else ()
+    tensors = {str(key).removeprefix("module."): value for key, value in items if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"weights {path} hold no tensors")
     return tensors
@@ -58,14 +65,15 @@ def load_weights(module: nn.Module, path: Path) -> None:
     shapes = sorted(k for k in mine.keys() & state.keys() if mine[k].shape != state[k].shape)
     for problem, keys in (("lack", missing), ("have unknown", surplus), ("have other shapes in", shapes)):
         if keys:
-            raise UserError(f"weights {path} do not fit the backbone: they {problem} {', '.join(keys[:3])}"
-                            f"{' ...' if len(keys) > 3 else ''} ({len(keys)} keys)")  # noqa: PLR2004
+            raise UserError(f"weights {path} do not fit the backbone: they {problem} {keys[0]} ({len(keys)} such keys)")
     module.load_state_dict(state, strict=False)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write the module's state as safetensors, atomically. Shared parameters are stored once each by name."""
-    write_atomically(path, save({key: value.contiguous() for key, value in module.state_dict().items()}))
+    """Write the module's state as safetensors, atomically. Shared parameters are stored under each of their names."""
+    # Copied, because safetensors refuses tensors that share memory.
+    state = {key: value.clone(memory_format=torch.contiguous_format) for key, value in module.state_dict().items()}
+    write_atomically(path, save(state))
 
 
 def _first_line(error: Exception) -> str:

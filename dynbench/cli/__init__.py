@@ -28,7 +28,7 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend; 130 when interrupted."""
     try:
-        return cli.main(args=arguments, standalone_mode=True)
+        return cli.main(args=arguments, prog_name="dynbench", standalone_mode=True)
     except UserError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)

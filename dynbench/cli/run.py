@@ -3,19 +3,22 @@
 import shlex
 import signal
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
 from dynbench.errors import UserError
-from dynbench.plan import plan
+from dynbench.plan import Run, Suite, plan
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
+INTERRUPTED = 130
 
 
 @click.command("run")
@@ -23,19 +26,50 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 def command(suite: Path, results: Path | None, **options: Any) -> None:
     """Train and evaluate what SUITE asks for and has not been done; then print the table and draw the plots.
 
-    An interrupted run goes on from its last epoch when the same command is given again.
+    An interrupted run goes on from its last epoch when the same command is given again. Exit code 0; 1 when runs
+    failed; 2 when something has to be mended first; 130 when interrupted.
     """
-    read = read_suite(suite, **options)
-    folder = results_folder(read, results)
-    runs = plan(read)
-    _check_writable(folder)
-    signal.signal(signal.SIGTERM, _terminate)
+    with _interruptible():
+        read = read_suite(suite, **options)
+        failed = _run(read, plan(read), results_folder(read, results))
+    sys.exit(1 if failed else 0)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end with one line: what is done is on disk."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        failed = _run(read, runs, folder)
+        yield
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from the last finished epoch", err=True)
-        sys.exit(130)
-    sys.exit(1 if failed else 0)
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(suite: Suite, runs: Sequence[Run], folder: Path) -> bool:
+    """Do what is not done and show everything. True: runs failed."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from dynbench.record import read_records  # noqa: PLC0415
+    from dynbench.suite_run import unfinished  # noqa: PLC0415
+
+    console = Console(markup=False, highlight=False)
+    todo = unfinished(runs, folder)
+    left_out = _do(suite, runs, todo, folder, console) if todo else []
+    if not todo:
+        console.print(f"{suite.file.name}: all {len(runs)} runs are finished")
+    _show(suite, folder, drawn_again=bool(todo), console=console)
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
+    asked = {run.run_id for run in runs}
+    failed = [record for record in read_records(folder) if record.run_id in asked and record.status == "failed"]
+    return bool(failed or left_out)
 
 
 def _check_writable(folder: Path) -> None:
@@ -48,25 +82,67 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"cannot write to the results folder {folder}: {error.strerror or error}") from error
 
 
+def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console") -> list[str]:
+    """Train and evaluate; returns a line for each run that was left out because of another's failure."""
+    from dynbench.cli.progress import progress_for  # noqa: PLC0415
+    from dynbench.cli.units import macs  # noqa: PLC0415
+    from dynbench.context import Context  # noqa: PLC0415
+    from dynbench.data import load_data  # noqa: PLC0415
+    from dynbench.device import choose_device  # noqa: PLC0415
+    from dynbench.events import Observers  # noqa: PLC0415
+    from dynbench.machine import commit  # noqa: PLC0415
+    from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
+    from dynbench.tracking import Tracker  # noqa: PLC0415
+
+    # What can be wrong is better known before hours of training than after, and before anything is written.
+    device = choose_device(suite.file.device)
+    training = sum(map(_training_macs, todo))
+    load_data(suite.file.data)
+    _check_writable(folder)
+    console.print(
+        f"{suite.file.name}: {len(runs)} runs, {len(runs) - len(todo)} finished; about {macs(training)}MACs of "
+        f"training on {device}; results in {folder}",
+        soft_wrap=True,
+    )
+    tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
+    progress = progress_for(console)
+    observers = Observers(progress, *([tracker] if tracker else []))
+    observers.suite_started(runs, [run for run in runs if run not in todo])
+    context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
+    runner = SuiteRunner(runs, context)
+    try:
+        runner.run()
+    finally:
+        progress.close()
+        if tracker and tracker.problem:
+            click.echo(tracker.problem, err=True)
+    return runner.left_out
+
+
+def _training_macs(run: Run) -> int:
+    """Estimated MACs of a run's training; 0 when the plugin fails: its record will say how."""
+    from dynbench.estimate import estimate  # noqa: PLC0415
+
+    try:
+        return estimate(run).train_macs
+    except UserError:
+        raise
+    except Exception:
+        return 0
+
+
 def _command_line() -> str:
     return shlex.join(["dynbench", *sys.argv[1:]])
 
 
-def _run(read: Any, runs: Any, folder: Path) -> bool:
-    from dynbench.context import Context  # noqa: PLC0415
-    from dynbench.device import choose_device  # noqa: PLC0415
-    from dynbench.events import Observer  # noqa: PLC0415
-    from dynbench.machine import commit  # noqa: PLC0415
-    from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
+def _show(suite: Suite, folder: Path, drawn_again: bool, console: "Console") -> None:
+    """The final table, the plots, and where they are."""
+    from dynbench.cli.report import show_report  # noqa: PLC0415
 
-    class Plain(Observer):
-        def run_started(self, run): print("run", run.run_id, run.label, flush=True)
-        def epoch_finished(self, run, history):
-            h = history[-1]; print(h.epoch + 1, f"{h.seconds:.1f}s loss {h.loss:.3f} val {h.val_top1} macs {h.val_macs}", flush=True)
-        def run_finished(self, record):
-            for p in record.points: print("  ", p.name, p.val_top1, p.test_top1, p.macs.mean / record.macs_dense, record.error, flush=True)
-            return record
+    show_report(folder, console, draw=drawn_again)
+    if drawn_again and suite.file.tracking.backend == "mlflow":
+        from dynbench.tracking import log_plots  # noqa: PLC0415
 
-    context = Context(folder, choose_device(read.file.device), read.file.data.root, read.file.evaluation, Plain(), _command_line(), commit())
-    records = SuiteRunner(runs, context).run()
-    return any(record.status == "failed" for record in records)
+        problem = log_plots(folder, suite.file.name, suite.file.tracking.uri)
+        if problem:
+            click.echo(problem, err=True)

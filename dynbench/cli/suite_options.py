@@ -1,15 +1,17 @@
 """The options that `run` and `plan` share: a suite file and what to change in it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from ruamel.yaml.comments import CommentedSeq
 
 from dynbench.errors import UserError
 from dynbench.plan import Suite
 from dynbench.registry import did_you_mean
-from dynbench.suite.read import apply_settings, parse_yaml, plain, read_text, set_value, validate
+from dynbench.suite.locate import Place
+from dynbench.suite.read import parse_setting, parse_yaml, place_of, plain, read_text, set_value, validate
 
 _OPTIONS = (
     click.argument("suite", type=click.Path(path_type=Path)),
@@ -24,6 +26,16 @@ _OPTIONS = (
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.batch_size=64."),
 )
 
+_KEYS = {
+    "device": "device",
+    "seeds": "seeds",
+    "epochs": "recipe.epochs",
+    "data": "data.root",
+    "tracking": "tracking.backend",
+    "tracking_uri": "tracking.uri",
+}
+"""What an option sets."""
+
 
 def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the suite argument and the common overrides."""
@@ -35,33 +47,32 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_suite(path: Path, **options: Any) -> Suite:
     """The suite at `path` with the command line's overrides. Raises UserError with file:line."""
     document = parse_yaml(read_text(path), str(path))
-    if isinstance(document, dict):
-        _override(document, options)
-    file, locator = validate(document, str(path))
+    changed = _override(document, options) if isinstance(document, dict) and document else {}
+    file, locator = validate(document, str(path), changed)
     return Suite(file, locator)
 
 
-def _override(document: Any, options: dict[str, Any]) -> None:
-    simple = {
-        "device": "device",
-        "data": "data.root",
-        "epochs": "recipe.epochs",
-        "tracking": "tracking.backend",
-        "tracking_uri": "tracking.uri",
-    }
-    for key in ("data", "tracking"):
-        name = "name" if key == "data" else "backend"
-        if isinstance(document.get(key), str):  # the short form
-            document[key] = {name: document[key]}
-    for option, key in simple.items():
-        value = options.get(option)
-        if value is not None:
-            set_value(document, key, str(value) if isinstance(value, Path) else value)
-    if options.get("seeds"):
-        document["seeds"] = _seeds(options["seeds"])
-    if options.get("methods"):
+def _override(document: Any, options: dict[str, Any]) -> dict[Place, str]:
+    """Change the document as the options say; returns which option set which place."""
+    if options.get("methods") is not None:
         document["methods"] = _chosen(document.get("methods"), options["methods"])
-    apply_settings(document, options.get("settings") or ())
+    changed = {}
+    for option, place, value in _changes(options):
+        set_value(document, place, value, option)
+        changed[place] = option
+    return changed
+
+
+def _changes(options: dict[str, Any]) -> Iterator[tuple[str, Place, Any]]:
+    """(option, place, value) of everything that the options set. `--set data=cifar10` does not undo `--data`."""
+    for setting in options.get("settings") or ():
+        place, value = parse_setting(setting)
+        yield f"--set {setting}", place, value
+    for name, key in _KEYS.items():
+        value = options.get(name)
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            yield option, place_of(key), _seeds(value) if name == "seeds" else value
 
 
 def _seeds(text: str) -> list[int]:
@@ -72,17 +83,19 @@ def _seeds(text: str) -> list[int]:
 
 
 def _chosen(entries: Any, text: str) -> Any:
-    """The suite's entries for the named methods."""
+    """The suite's entries for the named methods, with the lines they stand on."""
+    if not isinstance(entries, CommentedSeq):
+        return entries
     wanted = [name.strip() for name in text.split(",")]
-    entries = entries if isinstance(entries, list) else []
     names = [entry.get("name") if isinstance(entry, dict) else entry for entry in map(plain, entries)]
     for name in wanted:
         if name not in names:
-            raise UserError(f'--methods: the suite has no "{name}"; {did_you_mean(name, map(str, names))}')
-    for index in reversed(range(len(names))):
-        if names[index] not in wanted:
-            del entries[index]  # in place: the entries keep their lines
-    return entries
+            raise UserError(f'--methods {text}: the suite has no "{name}"; {did_you_mean(name, map(str, names))}')
+    chosen = [index for index, name in enumerate(names) if name in wanted]
+    kept = CommentedSeq(entries[index] for index in chosen)
+    for index, before in enumerate(chosen):
+        kept.lc.add_idx_line_col(index, entries.lc.data[before])
+    return kept
 
 
 def results_folder(suite: Suite, results: Path | None) -> Path:

@@ -13,12 +13,27 @@ from dynbench.errors import UserError
 from dynbench.registry import did_you_mean
 from dynbench.suite.schema import DataSpec
 
-__all__ = ["DATASETS", "Data", "Shape", "Split", "image_shape", "load_data"]
+__all__ = ["DATASETS", "Data", "DatasetInfo", "Shape", "Split", "dataset_info", "load_data"]
 
 Shape = tuple[int, int, int]
 
-DATASETS: dict[str, Callable[[DataSpec], RawData]] = {"digits": load_digits, "cifar10": load_cifar10}
-_SHAPES: dict[str, tuple[Shape, int]] = {"digits": ((1, 8, 8), 10), "cifar10": ((3, 32, 32), 10)}
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set without reading it. `shape` is (channels, height, width) of an image;
+    `training_images` includes the `validation` ones that are held out unless the suite says otherwise."""
+
+    load: Callable[[DataSpec], RawData]
+    shape: Shape
+    num_classes: int
+    training_images: int
+    validation: int
+
+
+DATASETS = {
+    "digits": DatasetInfo(load_digits, (1, 8, 8), 10, 1437, 180),
+    "cifar10": DatasetInfo(load_cifar10, (3, 32, 32), 10, 50_000, 5_000),
+}
 
 
 @dataclass(frozen=True)
@@ -43,25 +58,20 @@ class Data:
         return Normalise(self.mean, self.std, device, channels_last)
 
 
-def check_dataset(name: str) -> None:
-    """Raises UserError for a data set that dynbench does not know."""
+def dataset_info(name: str) -> DatasetInfo:
+    """A data set by name. Raises UserError when dynbench does not know it."""
     if name not in DATASETS:
         raise UserError(f'unknown data set "{name}"; {did_you_mean(name, DATASETS)}')
-
-
-def image_shape(name: str) -> tuple[Shape, int]:
-    """((channels, height, width), classes) of a data set, without reading it."""
-    check_dataset(name)
-    return _SHAPES[name]
+    return DATASETS[name]
 
 
 def load_data(spec: DataSpec) -> Data:
     """Read, check and divide a data set. Raises UserError when it is unknown, missing or damaged."""
-    check_dataset(spec.name)
-    raw = DATASETS[spec.name](spec)
-    train, validation = hold_out(spec.name, raw.train, spec.validation or raw.validation)
+    info = dataset_info(spec.name)
+    raw = info.load(spec)
+    train, validation = hold_out(spec.name, raw.train, spec.validation or info.validation)
     mean, std = spec.mean or raw.mean, spec.std or raw.std
     channels = train.images.shape[1]
     if {len(mean), len(std)} != {channels}:
         raise UserError(f"{spec.name} has {channels} channels, got mean {mean} and std {std}")
-    return Data(train, validation, TestSplit(raw.test), mean, std, raw.num_classes, raw.augment and spec.augment)
+    return Data(train, validation, TestSplit(raw.test), mean, std, info.num_classes, raw.augment and spec.augment)

@@ -25,7 +25,5 @@ def load_digits(spec: DataSpec) -> RawData:  # noqa: ARG001  (nothing to choose:
         test=lambda: everything.take(order[-TEST_IMAGES:]),
         mean=(0.3057,),
         std=(0.3763,),
-        num_classes=10,
-        validation=180,
         augment=False,
     )

@@ -37,9 +37,6 @@ class RawData:
     test: Callable[[], Split]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    num_classes: int
-    validation: int
-    """Images held out of `train` when the suite does not say how many."""
     augment: bool
     """Whether random crops and flips keep the label (digits: no)."""
 

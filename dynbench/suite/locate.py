@@ -1,7 +1,7 @@
 """From a place in a suite (`("methods", 2, "params")`) to `file:line`, and errors that people can act on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -10,18 +10,53 @@ from dynbench.registry import did_you_mean
 
 Place = tuple[str | int, ...]
 
+EXPECTED = {
+    "missing": "required, and not there",
+    "string_type": "expected text",
+    "string_pattern_mismatch": "expected text that matches {pattern}",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a finite number",
+    "greater_than": "expected a number greater than {gt}",
+    "greater_than_equal": "expected a number of at least {ge}",
+    "less_than": "expected a number less than {lt}",
+    "less_than_equal": "expected a number of at most {le}",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "too_short": "expected a list of at least {min_length}",
+    "too_long": "expected a list of at most {max_length}",
+    "dict_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "model_attributes_type": "expected a mapping",
+    "literal_error": "expected {expected}",
+    "union_tag_not_found": "expected a mapping with the key {discriminator}",
+}
+"""Pydantic's commonest errors, in a suite author's words."""
+SELF_EXPLAINING = {"missing", "value_error", "union_tag_not_found", "too_short", "too_long"}
+
 
 @dataclass(frozen=True)
 class Locator:
-    """Knows the lines of a YAML document (ruamel.yaml's round-trip structures remember them)."""
+    """Knows the lines of a YAML document (ruamel.yaml's round-trip structures remember them), and which places were
+    set by an option of the command line instead."""
 
     source: str
     document: Any
+    options: Mapping[Place, str] = field(default_factory=dict)
 
     def at(self, place: Place) -> str:
-        """`file:line` of the deepest part of `place` that the document has."""
+        """`file:line` of the deepest part of `place` that the document has, or the option that set it."""
+        for length in range(len(place), 0, -1):
+            if place[:length] in self.options:
+                return self.options[place[:length]]
         node, line = self.document, _own_line(self.document)
-        for key in place:
+        for part in place:
+            key = _key(node, part)
             found = _line_of(node, key)
             if found is None:
                 break
@@ -33,29 +68,49 @@ def _own_line(node: Any) -> int:
     return int(getattr(getattr(node, "lc", None), "line", 0) or 0)
 
 
-def _line_of(node: Any, key: str | int) -> int | None:
+def _line_of(node: Any, key: Any) -> int | None:
     lines = getattr(getattr(node, "lc", None), "data", None)
     if lines is None or key not in lines:
         return None
     return int(lines[key][0])
 
 
+def _key(node: Any, part: str | int) -> Any:
+    """The key of a YAML mapping that is `part` as text; `part` itself when there is none, or in a list."""
+    if not isinstance(node, Mapping):
+        return part
+    return next((key for key in node if str(key) == str(part)), part)
+
+
 def explain(error: ValidationError, locator: Locator, prefix: Place, schema: type[BaseModel]) -> str:
-    """One line for the first thing that is wrong: file:line, key, what was expected, nearest valid key."""
-    first = error.errors(include_url=False)[0]
-    place: Place = tuple(part for part in first["loc"] if not _is_tag(part))
-    key = ".".join(str(part) for part in (*prefix, *place))
-    where = locator.at((*prefix, *place))
+    """One line for what is wrong: file:line, key, what was expected, nearest valid key. An unknown key comes first:
+    it may be why another is missing."""
+    errors = error.errors(include_url=False)
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    place = (*prefix, *_in_document(first["loc"], first["type"], locator.document, prefix))
+    key = ".".join(map(str, place))
     if first["type"] == "extra_forbidden":
         model = _model_at(schema, tuple(first["loc"][:-1]))
-        return f'{where}: unknown key "{key}"; {did_you_mean(str(place[-1]), model.model_fields)}'
-    got = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {key or schema.__name__}: {message[0].lower()}{message[1:]}{got}"
+        return f'{locator.at(place)}: unknown key "{key}"; {did_you_mean(str(place[-1]), model.model_fields)}'
+    if first["type"] == "union_tag_invalid":
+        known = [tag.strip("' ") for tag in first["ctx"]["expected_tags"].split(",")]
+        tag = first["ctx"]["tag"]
+        return f'{locator.at((*place, "name"))}: {key}: unknown name "{tag}"; {did_you_mean(tag, known)}'
+    got = "" if first["type"] in SELF_EXPLAINING else f", got {_shown(first['input'])}"
+    return f"{locator.at(place)}: {key or schema.__name__}: {_expected(first)}{got}"
+
+
+def _expected(error: Any) -> str:
+    if error["type"] in EXPECTED:
+        return EXPECTED[error["type"]].format_map(error.get("ctx", {}))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{message[0].lower()}{message[1:]}"
 
 
 def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str | int | float | bool | None) else f"a {_yaml_type(value)}"
+    if value is None:
+        return "nothing"
+    text = repr(value) if isinstance(value, str | int | float | bool) else f"a {_yaml_type(value)}"
     return text if len(text) <= 60 else f"{text[:57]}..."  # noqa: PLR2004
 
 
@@ -63,9 +118,28 @@ def _yaml_type(value: Any) -> str:
     return "mapping" if isinstance(value, Mapping) else "list" if isinstance(value, Sequence) else type(value).__name__
 
 
-def _is_tag(part: str | int) -> bool:
-    """Whether pydantic put `part` into the location by itself: the branch of a union."""
-    return isinstance(part, str) and part in {"sgd", "adam", "step", "cosine", "constant"}
+def _in_document(loc: Place, kind: str, document: Any, prefix: Place) -> Place:
+    """`loc`, without what pydantic puts into it by itself: the branches of unions."""
+    node = document
+    place: list[str | int] = []
+    for part in prefix:
+        node = _child(node, part)
+    for index, part in enumerate(loc):
+        is_absent_key = kind == "missing" and index + 1 == len(loc)
+        if is_absent_key or _has(node, part):
+            place.append(part)
+            node = _child(node, part)
+    return tuple(place)
+
+
+def _has(node: Any, part: str | int) -> bool:
+    if isinstance(node, Mapping):
+        return _key(node, part) in node
+    return isinstance(node, list) and isinstance(part, int) and part < len(node)
+
+
+def _child(node: Any, part: str | int) -> Any:
+    return node[_key(node, part)] if _has(node, part) else None
 
 
 def _model_at(schema: type[BaseModel], place: Place) -> type[BaseModel]:
@@ -82,8 +156,8 @@ def _model_at(schema: type[BaseModel], place: Place) -> type[BaseModel]:
 
 
 def _name_annotation(model: type[BaseModel]) -> Any:
-    field = model.model_fields.get("name")
-    return field.annotation if field else None
+    named = model.model_fields.get("name")
+    return named.annotation if named else None
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

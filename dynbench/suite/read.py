@@ -1,6 +1,6 @@
 """YAML -> SuiteFile, with command-line overrides. Every error is one line that says where and what."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from dynbench.errors import UserError
-from dynbench.suite.locate import Locator, explain
+from dynbench.suite.locate import Locator, Place, explain
 from dynbench.suite.schema import SuiteFile
 
 
@@ -23,6 +24,9 @@ def parse_yaml(text: str, source: str) -> Any:
         raise UserError(f'{source}:{_line(error)}: duplicate key "{key}"; each key may stand once') from error
     except MarkedYAMLError as error:
         raise UserError(f"{source}:{_line(error)}: not valid YAML: {error.problem or error.context}") from error
+    except ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise UserError(f"{source}:{line}: not valid YAML: character {error.character:#x} is not allowed") from error
     except (YAMLError, ValueError) as error:
         raise UserError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error
 
@@ -37,42 +41,57 @@ def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file (UTF-8 expected)") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}:{line}: not a text file (UTF-8 expected)") from error
     except OSError as error:
         raise UserError(f"cannot read suite {path}: {error.strerror}") from error
 
 
-def set_value(document: Any, dotted: str, value: Any) -> None:
-    """Set `recipe.optimizer.lr` or `methods.0.params` in a document. Raises UserError when the way is blocked."""
-    *path, last = (int(part) if part.isdigit() else part for part in dotted.split("."))
+def place_of(dotted: str) -> Place:
+    """`methods.0.params` as a place in a document."""
+    return tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+
+
+def set_value(document: Any, place: Place, value: Any, option: str) -> None:
+    """Set the value at `place`; the `option` that asks for it is named when the way is blocked (UserError)."""
+    *path, last = place
     node = document
     for part in path:
         if isinstance(node, dict) and part not in node:
             node[part] = {}
         try:
+            node[part] = long_form(part, node[part])
             node = node[part]
         except (KeyError, IndexError, TypeError) as error:
-            raise UserError(f'--set {dotted}: the suite has no "{part}" to look into') from error
+            raise UserError(f'{option}: the suite has no "{part}" to look into') from error
     try:
         node[last] = value
     except (IndexError, TypeError) as error:
-        raise UserError(f'--set {dotted}: "{last}" cannot be set there') from error
+        raise UserError(f'{option}: "{last}" cannot be set there') from error
 
 
-def apply_settings(document: Any, settings: Sequence[str]) -> None:
-    """Apply `key=value` overrides; values are YAML."""
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not key or not equals:
-            raise UserError(f"--set {setting}: expected key=value, for example recipe.epochs=3")
-        set_value(document, key.strip(), parse_yaml(value, f"--set {key}"))
+def long_form(key: str | int, value: Any) -> Any:
+    """`{name: sgd}` for the short form `sgd`; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    return {"backend" if key == "tracking" else "name": value}
 
 
-def validate(document: Any, source: str) -> tuple[SuiteFile, Locator]:
-    """Check a document against the schema. Raises UserError with file:line and the key."""
-    locator = Locator(source, document)
+def parse_setting(setting: str) -> tuple[Place, Any]:
+    """Place and value of a `key=value` override; the value is YAML. Raises UserError."""
+    key, equals, value = setting.partition("=")
+    if not key or not equals:
+        raise UserError(f"--set {setting}: expected key=value, for example recipe.epochs=3")
+    return place_of(key.strip()), parse_yaml(value, f"--set {key}")
+
+
+def validate(document: Any, source: str, options: Mapping[Place, str] | None = None) -> tuple[SuiteFile, Locator]:
+    """Check a document against the schema; `options` names the command-line option that set a place. Raises
+    UserError with file:line, or that option, and the key."""
+    locator = Locator(source, document, options or {})
     if not isinstance(document, dict) or not document:
-        raise UserError(f"{source}: the suite is empty; it needs name, data, backbones, recipe and methods")
+        found = "a suite is a mapping, this is not" if document else "the suite is empty"
+        raise UserError(f"{source}:1: {found}; it needs name, data, backbones, recipe and methods")
     try:
         return SuiteFile.model_validate(plain(document)), locator
     except ValidationError as error:

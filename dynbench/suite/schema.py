@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
 class Model(BaseModel):
-    """Frozen, and unknown keys are errors."""
+    """Frozen; unknown keys, NaN and infinity are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSpec(Model):
@@ -21,7 +23,7 @@ class DataSpec(Model):
     validation: PositiveInt | None = None
     """Images held out of the training split, by the data set's stored permutation. None: its default."""
     mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    std: tuple[PositiveFloat, ...] | None = None
     """Per-channel normalisation of images in [0, 1]. None: the data set's own statistics."""
     augment: bool = True
     """Random pad-4 crop and horizontal flip, where the data set allows it."""
@@ -44,11 +46,20 @@ class Sgd(Model):
     nesterov: bool = True
     weight_decay: float = Field(5e-4, ge=0)
 
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> "Sgd":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0; set nesterov: false")
+        return self
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
 
 class Adam(Model):
     name: Literal["adam"]
     lr: PositiveFloat = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)
 
 
@@ -77,9 +88,7 @@ def _named(value: Any) -> Any:
 
 
 OptimizerSpec = Annotated[Annotated[Sgd | Adam, Field(discriminator="name")], BeforeValidator(_named)]
-ScheduleSpec = Annotated[
-    Annotated[StepDecay | Cosine | Constant, Field(discriminator="name")], BeforeValidator(_named)
-]
+ScheduleSpec = Annotated[Annotated[StepDecay | Cosine | Constant, Field(discriminator="name")], BeforeValidator(_named)]
 
 
 class Recipe(Model):
@@ -126,15 +135,11 @@ class SuiteFile(Model):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     data: Annotated[DataSpec, BeforeValidator(_named)]
-    backbones: Annotated[
-        tuple[Annotated[BackboneSpec, BeforeValidator(_named)], ...], Field(min_length=1)
-    ]
+    backbones: Annotated[tuple[Annotated[BackboneSpec, BeforeValidator(_named)], ...], Field(min_length=1)]
     recipe: Recipe
     seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
     methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(_named)], ...], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
-    tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = (
-        Tracking()
-    )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = Tracking()
+    device: str = Field("auto", pattern=DEVICE)
     """auto: the first CUDA device, else the CPU. It does not affect the run id."""

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
@@ -18,7 +20,7 @@ from dynbench.plan import Run
 from dynbench.record import EpochRecord, StageBudget
 from dynbench.train.budget import training_macs
 from dynbench.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from dynbench.train.engine import EpochResult, StageTrainer
+from dynbench.train.engine import EpochResult, StageTrainer, derived_seed
 
 
 class Journal(BaseModel):
@@ -55,6 +57,8 @@ class Session:
         stages = self.method.stages(self.run.recipe)
         for index, stage in enumerate(stages):
             if stage.edit is not None:
+                # Seeded for itself: a run that goes on has not drawn the numbers of the stages before.
+                torch.manual_seed(derived_seed(self.run.seed, stage.name, "edit"))
                 stage.edit(self.model)
             if checkpoint is not None and index < checkpoint.stage:
                 load_weights(self.model, self._end_of(index))  # the next edit may depend on them
@@ -81,7 +85,7 @@ class Session:
         observer = self.context.observer
         observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
         for epoch in range(first, stage.epochs):
-            result = trainer.epoch(epoch, lambda step, loss, epoch=epoch: observer.steps_done(epoch, step, loss))
+            result = trainer.epoch(epoch, partial(observer.steps_done, epoch))
             last = epoch + 1 == stage.epochs
             seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None
             journal = _with_epoch(journal, stage, epoch, result, seen, macs)

@@ -6,11 +6,11 @@ from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.method import Config, Method, Output, Point
+from dynbench.method import Method, MethodConfig, Output, Point
 from dynbench.suite.schema import BackboneSpec
 
 
-class DenseConfig(Config):
+class DenseConfig(MethodConfig):
     width: PositiveFloat = 1.0
     """Multiplies the width of the suite's backbone; MACs go with about its square."""
 

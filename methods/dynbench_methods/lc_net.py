@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynbench.backbones import Backbone, ResidualBlock
-from dynbench.method import Config, FromDense, FromFile, LayerUsage, Method, Output, Point, Progress
+from dynbench.method import FromDense, FromFile, LayerUsage, Method, MethodConfig, Output, Point, Progress
 from dynbench.suite.schema import Recipe
 from dynbench_methods.gates import GatedBackbone, Salience, mean_absolute
 
@@ -17,7 +17,7 @@ COST_MODES = (Point("sequential"), Point("parallel_cancel"), Point("parallel"))
 which is computed whole. parallel_cancel: beside conv1, which is abandoned when the block is skipped."""
 
 
-class GateConfig(Config):
+class GateConfig(MethodConfig):
     l1_layer: NonNegativeFloat = 0.0
     """Weight of the mean |S_L| over blocks in the loss."""
     l1_channel: NonNegativeFloat = 0.0

@@ -1,0 +1,3 @@
+from dynbench.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""What `dynbench run` shows while it works: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from dynbench.cli.units import duration, macs
+from dynbench.events import Observer
+from dynbench.plan import Run
+from dynbench.record import EpochRecord, Record
+
+
+def results_line(record: Record) -> str:
+    """One line on a run that is over."""
+    if record.status == "failed" or not record.points:
+        return f"failed: {record.error}"
+    point = record.points[0]
+    share = point.macs.mean / record.macs_dense
+    return f"test {point.test_top1:.2f} %, {macs(point.macs.mean)}MACs ({share:.0%} of dense)"
+
+
+def _validated(history: Sequence[EpochRecord]) -> str:
+    """The newest look at the validation split."""
+    seen = next((epoch for epoch in reversed(history) if epoch.val_top1 is not None), None)
+    return "" if seen is None else f"val {seen.val_top1:.2f} %, {macs(seen.val_macs or 0)}MACs"
+
+
+class Display(Observer):
+    """Knows which run of how many this is."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._total = self._number = 0
+        self._waiting = False
+
+    def suite_started(self, runs: Sequence[Run], finished: Sequence[Run]) -> None:
+        self._total, self._number = len(runs), len(finished)
+
+    def run_started(self, run: Run) -> None:
+        self._number += 1
+        self._waiting = False
+        self.console.print(
+            f"[{self._number}/{self._total}] {run.label} ({run.built.name}, seed {run.seed})",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def run_finished(self, record: Record) -> Record:
+        self.console.print(f"    {results_line(record)}", markup=False, highlight=False, soft_wrap=True)
+        return record
+
+    def waiting(self, run: Run) -> None:
+        if not self._waiting:
+            self.console.print(f"waiting for another process that is doing {run.label}", markup=False)
+        self._waiting = True
+
+    def close(self) -> None:
+        """Leave the terminal as it was; also after an error or Ctrl-C."""
+
+
+class PlainProgress(Display):
+    """A line an epoch: for logs."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._epochs = 0
+        self._first = 0
+        self._started = 0.0
+
+    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:  # noqa: ARG002
+        self._epochs, self._first, self._started = epochs, done, time.monotonic()
+        if done:
+            self.console.print(f"    {stage}: going on after epoch {done}", highlight=False)
+
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
+        last = history[-1]
+        done = last.epoch + 1
+        left = (time.monotonic() - self._started) / (done - self._first) * (self._epochs - done)
+        seen = _validated(history[-1:])
+        self.console.print(
+            f"    {last.stage} {done}/{self._epochs} loss {last.loss:.3f}{' ' if seen else ''}{seen}, "
+            f"{duration(left)} left",
+            highlight=False,
+        )
+
+
+class RichProgress(Display):
+    """A bar a stage, with loss, validation accuracy, mean MACs and time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        columns = (
+            TextColumn("    {task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[epoch]} loss {task.fields[loss]} {task.fields[seen]}"),
+            TimeRemainingColumn(compact=True),
+        )
+        self._bars = Progress(*columns, console=console, transient=True, speed_estimate_period=600)
+        self._task: TaskID | None = None
+        self._epochs = self._steps = 0
+
+    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:  # noqa: ARG002
+        self.close()
+        self._epochs, self._steps = epochs, steps
+        self._bars.start()
+        self._task = self._bars.add_task(
+            stage, total=epochs * steps, completed=done * steps, epoch=f"{done}/{epochs}", loss="-", seen=""
+        )
+
+    def steps_done(self, epoch: int, step: int, loss: float) -> None:
+        if self._task is not None:
+            done = epoch * self._steps + step
+            self._bars.update(self._task, completed=done, epoch=f"{epoch + 1}/{self._epochs}", loss=f"{loss:.3f}")
+
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
+        if self._task is not None:
+            self._bars.update(self._task, seen=_validated(history))
+
+    def run_finished(self, record: Record) -> Record:
+        self.close()
+        return super().run_finished(record)
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._bars.stop()
+            self._task = None
+
+
+def progress_for(console: Console) -> Display:
+    """The display that suits the console."""
+    return RichProgress(console) if console.is_terminal else PlainProgress(console)

@@ -1,0 +1,127 @@
+"""The final table and the controls' table for a terminal: 80 columns at one or several seeds."""
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from dynbench.record import Record
+from dynbench.report.control import MATCHED, Comparison
+from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
+from dynbench.report.words import accuracy, epochs, p_values, setting_title, short_macs
+
+NAME_WIDTH = 20
+HEADERS = ("width", "epochs", "test\ntop-1 %", "mean\nMACs", "% of\ndense", "p95\nMACs", "gates\nMACs", "audited")
+CONTROL_HEADERS = ("top-1\n%", "control\n ", "differ-\nence", "95 %\ninterval", "McNemar\np", "MACs\nratio")
+
+
+def final_table(records: Sequence[Record]) -> Table:
+    """One block for each suite, data set and backbone; below them what failed, and why."""
+    known = configurations(records)
+    outer = Table.grid()
+    for setting in dict.fromkeys(configuration.setting for configuration in known):
+        chosen = [configuration for configuration in known if configuration.setting == setting]
+        outer.add_row(_block(setting, chosen))
+        outer.add_row("")
+    for configuration in known:
+        for record in configuration.failed:
+            reason = record.error or "no reason recorded"
+            outer.add_row(Text(f"failed: {record.run_id}: {reason}", style="red"))
+    return outer
+
+
+def _block(setting: Setting, chosen: Sequence[Configuration]) -> Table:
+    table = _table(setting_title(setting, chosen), "method", HEADERS)
+    for configuration in chosen:
+        for row in _rows(configuration):
+            table.add_row(*row)
+    return table
+
+
+def _table(title: str, first: str, headers: Sequence[str]) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=0,
+    )
+    table.add_column(first, no_wrap=True, vertical="bottom", min_width=NAME_WIDTH)
+    for header in headers:
+        table.add_column(header, no_wrap=True, justify="right")
+    return table
+
+
+def _rows(configuration: Configuration) -> Iterator[tuple[str | Text, ...]]:
+    """The method with its parameters, then its operating points: on one line when there is but one point."""
+    first, *more = wrap_label(configuration.run.label)
+    points = configuration.points
+    if not points:
+        yield (first, *_shared(configuration), Text("failed", style="red"))
+    elif len(points) == 1:
+        yield (first, *_shared(configuration), *_results(points[0]))
+    else:
+        yield (first, *_shared(configuration))
+    yield from ((line,) for line in more)
+    if len(points) > 1:
+        yield from ((f"  {point.name}", "", "", *_results(point)) for point in points)
+
+
+def _shared(configuration: Configuration) -> tuple[str, str]:
+    return f"{configuration.run.built.width:.3g}", epochs(configuration)
+
+
+def _results(point: PointSummary) -> tuple[str, ...]:
+    return (
+        accuracy(point.test_top1),
+        short_macs(point.macs.mean),
+        f"{100 * point.of_dense:.1f}",
+        short_macs(point.macs_p95),
+        short_macs(point.macs_gates),
+        "yes" if point.audited else "no",
+    )
+
+
+def wrap_label(label: str, width: int = NAME_WIDTH) -> list[str]:
+    """`lc_net l1_layer=0.1 ...` in lines of at most `width`, the later ones indented; what is longer is cut."""
+    lines = [""]
+    for word in label.split(" "):
+        longer = f"{lines[-1]} {word}".lstrip() if len(lines) == 1 else f"{lines[-1]} {word}"
+        if len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(f"  {word}")
+    return [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
+
+
+def control_table(comparisons: Sequence[Comparison]) -> Table:
+    """Every dynamic operating point against the nearest static control, and how near that is."""
+    table = _table("Against the nearest static control, on the same test images", "method", CONTROL_HEADERS)
+    table.columns[-1].justify = "left"  # the marks after the ratios would put them out of line
+    last = None
+    for comparison in comparisons:
+        configuration = comparison.point.configuration
+        if configuration is not last:
+            for line in wrap_label(configuration.run.label):
+                table.add_row(line)
+        last = configuration
+        table.add_row(*_comparison(comparison))
+    if not all(comparison.matched for comparison in comparisons):
+        table.caption = f"* not at equal cost: MACs differ by more than {100 * MATCHED:.0f} %"
+        table.caption_justify = "left"
+    return table
+
+
+def _comparison(comparison: Comparison) -> tuple[str, ...]:
+    mark = " " if comparison.matched else "*"
+    return (
+        f"  {comparison.point.name}",
+        f"{comparison.point.test_top1.mean:.2f}",
+        f"width {comparison.control.configuration.run.built.width:.3g}",
+        f"{comparison.difference:+.2f}",
+        f"{comparison.low:+.2f} to {comparison.high:+.2f}",
+        p_values(comparison),
+        f"{comparison.macs_ratio:.2f}{mark}",
+    )

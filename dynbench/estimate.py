@@ -1,0 +1,47 @@
+"""What a run will cost, told before it starts. Builds each model, trains nothing."""
+
+from dataclasses import dataclass
+
+from dynbench.backbones import build_backbone
+from dynbench.cost import dense_macs, static_costs
+from dynbench.data import dataset_info
+from dynbench.errors import UserError
+from dynbench.plan import Run
+from dynbench.train.budget import training_macs
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`macs_dense`: one image through the suite's dense backbone. `macs`: one image through this run's model with
+    everything on. `train_macs`: all of the training that this run does itself, measured on one step's shapes;
+    what it starts from is its own run, or in `pretrained_epochs`."""
+
+    run: Run
+    macs_dense: int
+    macs: int
+    epochs: int
+    pretrained_epochs: int
+    train_macs: int
+
+
+def estimate(run: Run) -> Estimate:
+    """Raises UserError when the method does not support the backbone or either is misnamed."""
+    info = dataset_info(run.data.name)
+    method = run.make_method()
+    backbone = build_backbone(run.built, info.shape, info.num_classes)
+    reason = method.unsupported(backbone)
+    if reason is not None:
+        raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
+    reference = dense_macs(build_backbone(run.backbone, info.shape, info.num_classes))
+    model = method.build(backbone)
+    whole = sum(layer.macs for layer in static_costs(model, info.shape))
+    images = info.training_images - (run.data.validation or info.validation)
+    images -= images % min(run.recipe.batch_size, images)  # the last, smaller batch is left out
+    epochs = train_macs = 0
+    for stage in method.stages(run.recipe):
+        if stage.edit is not None:
+            stage.edit(model)
+        epochs += stage.epochs
+        train_macs += stage.epochs * images * training_macs(stage, model, info.shape, info.num_classes)
+    pretrained = run.recipe.epochs if run.needs() else run.start.epochs if run.start else 0
+    return Estimate(run, reference, whole, epochs, pretrained, train_macs)

@@ -1,0 +1,142 @@
+"""Every dynamic net against the static control of nearest cost, on the same test images.
+
+Without this a dynamic method has been compared with nothing: a narrower static net saves MACs too.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dynbench.errors import UserError
+from dynbench.record import Record, read_arrays
+from dynbench.report.summary import CONTROL, Configuration, PointSummary, configurations
+
+RESAMPLES = 2000
+BATCH = 100
+"""Resamples held in memory at once: 100 x 10,000 images x 8 bytes is 8 MB."""
+MATCHED = 0.05
+"""Cost of method and control may differ by this fraction and still be called matched."""
+
+Flags = np.ndarray
+"""bool (images,): whether each test image was classified rightly."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A dynamic operating point and its nearest control. `difference` in points of top-1, method minus
+    control, with its 95 % paired bootstrap interval over test images (the difference of each image is averaged
+    over the common seeds); `mcnemar` the exact p-value of each common seed."""
+
+    point: PointSummary
+    control: PointSummary
+    difference: float
+    low: float
+    high: float
+    mcnemar: tuple[float, ...]
+
+    @property
+    def macs_ratio(self) -> float:
+        """Mean MACs of the method over those of the control."""
+        return self.point.macs.mean / self.control.macs.mean
+
+    @property
+    def matched(self) -> bool:
+        """Whether the two cost the same within `MATCHED`."""
+        return abs(self.macs_ratio - 1) <= MATCHED
+
+
+def compare_with_controls(results: Path, records: Sequence[Record]) -> tuple[Comparison, ...]:
+    """Each finished operating point that is not a control, against the control of nearest mean MACs with the
+    same data, backbone and recipe and a common seed. Points without one are left out.
+
+    Raises UserError when per-image arrays are missing or damaged.
+    """
+    known = configurations(records)
+    controls = [c for c in known if c.run.method == CONTROL]
+    found = (
+        _compare(results, point, control)
+        for configuration in known
+        if configuration.run.method != CONTROL
+        for point in configuration.points
+        if (control := _nearest(point, controls))
+    )
+    return tuple(found)
+
+
+def _nearest(point: PointSummary, controls: Iterable[Configuration]) -> PointSummary | None:
+    candidates = [
+        control
+        for configuration in controls
+        if _comparable(point.configuration, configuration)
+        for control in configuration.points
+    ]
+    return min(candidates, key=lambda c: abs(c.macs.mean - point.macs.mean), default=None)
+
+
+def _comparable(one: Configuration, other: Configuration) -> bool:
+    a, b = one.run, other.run
+    same = (a.data, a.backbone, a.recipe) == (b.data, b.backbone, b.recipe)
+    return same and bool(_common(one, other))
+
+
+def _common(one: Configuration, other: Configuration) -> list[tuple[Record, Record]]:
+    """The finished runs of both that share a seed."""
+    by_seed = {record.run.seed: record for record in other.finished}
+    return [(record, by_seed[record.run.seed]) for record in one.finished if record.run.seed in by_seed]
+
+
+def _compare(results: Path, point: PointSummary, control: PointSummary) -> Comparison:
+    pairs = list(_pairs(results, point, control))
+    differences = np.mean([one.astype(float) - other for one, other in pairs], axis=0)
+    low, high = bootstrap_interval(differences)
+    return Comparison(
+        point,
+        control,
+        difference=100 * float(differences.mean()),
+        low=100 * low,
+        high=100 * high,
+        mcnemar=tuple(mcnemar(one, other) for one, other in pairs),
+    )
+
+
+def _pairs(results: Path, point: PointSummary, control: PointSummary) -> Iterator[tuple[Flags, Flags]]:
+    for one, other in _common(point.configuration, control.configuration):
+        flags = _correct(results, one, point.name), _correct(results, other, control.name)
+        if flags[0].shape != flags[1].shape:
+            raise UserError(f"{one.run_id} and {other.run_id} were not tested on the same images")
+        yield flags
+
+
+def _correct(results: Path, record: Record, point: str) -> Flags:
+    arrays = read_arrays(results, record.run_id)
+    if f"{point}/correct" not in arrays:
+        raise UserError(f'the per-image arrays of {record.run_id} have no "{point}/correct"; run it again')
+    return arrays[f"{point}/correct"]
+
+
+def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of the mean of `differences` (images,), resampling images. Always the same."""
+    from scipy.stats import bootstrap  # noqa: PLC0415  (slow to import)
+
+    result = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        vectorized=True,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def mcnemar(one: Flags, other: Flags) -> float:
+    """Exact two-sided p-value: among the images that only one of two nets gets right, either is as likely."""
+    from scipy.stats import binomtest  # noqa: PLC0415
+
+    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
+    if only_one + only_other == 0:
+        return 1.0
+    return float(binomtest(only_one, only_one + only_other).pvalue)

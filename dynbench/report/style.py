@@ -1,0 +1,80 @@
+"""How every figure looks: colours, markers, and files that are the same each time they are drawn."""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dynbench.files import write_atomically
+
+# Okabe and Ito's palette, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/).
+_KNOWN = {"dense": "#000000", "lc_net": "#D55E00", "c_net": "#0072B2", "l_net": "#009E73"}
+_OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+GREY = "#767676"
+DPI = 200
+_RC: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so every machine draws the same
+    "font.size": 8,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "svg.hashsalt": "dynbench",
+    "svg.fonttype": "path",  # labels are placed for this font, which not every viewer has
+}
+
+
+def styled() -> AbstractContextManager[None]:
+    """Figures are made and written in this style; the process's own settings stay as they were."""
+    return rc_context(_RC)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of `width` x `height` inches that belongs to no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def method_colour(method: str) -> str:
+    """The same colour for a method's name in every figure."""
+    return _KNOWN.get(method) or _OTHERS[crc32(method.encode()) % len(_OTHERS)]
+
+
+def point_markers(points: Iterable[str]) -> dict[str, str]:
+    """A marker for each operating point, in the order given."""
+    names = list(dict.fromkeys(points))
+    return {name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(names)}
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write `stem`.png and `stem`.svg: the same bytes for the same figure. Raises UserError."""
+    with styled():
+        png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+        write_atomically(png, _render(figure, "png", {"Software": None}))
+        write_atomically(svg, _render(figure, "svg", {"Date": None, "Creator": "dynbench"}))
+    return png, svg
+
+
+def _render(figure: Figure, to: str, metadata: dict[str, str | None]) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format=to, dpi=DPI, metadata=metadata)
+    return buffer.getvalue()

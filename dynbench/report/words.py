@@ -1,0 +1,61 @@
+"""Figures and titles as people read them, the same in the terminal, in Markdown and in plots. Always MACs."""
+
+from collections.abc import Sequence
+
+from dynbench.plan import Run
+from dynbench.report.control import Comparison
+from dynbench.report.summary import Configuration, Estimate, Setting
+
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def short_macs(macs: float) -> str:
+    """Three figures and a unit: `41.4M`, `556M`, `1.30G`; below a thousand the number itself."""
+    for size, unit in UNITS:
+        if macs >= 0.9995 * size:  # 999.6 k would round to "1000k"
+            value = macs / size
+            decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0  # noqa: PLR2004
+            return f"{value:.{decimals}f}{unit}"
+    return f"{macs:.0f}"
+
+
+def parameters(run: Run) -> list[str]:
+    """What was asked of the method, a parameter each: `l1_layer=0.1`."""
+    return [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in run.given.items()]
+
+
+def accuracy(estimate: Estimate) -> str:
+    """`95.25`, or `95.25 ±0.31` with the half-width of its interval."""
+    width = estimate.half_width
+    return f"{estimate.mean:.2f}" if width is None else f"{estimate.mean:.2f} ±{width:.2f}"
+
+
+def epochs(configuration: Configuration) -> str:
+    return "" if configuration.epochs is None else str(configuration.epochs)
+
+
+def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
+    """`quickstart: resnet8 on digits, dense 0.75 MMACs; mean over 3 seeds ± 95 % interval`."""
+    width = "" if setting.width == 1 else f" x{setting.width:g}"
+    dense = short_macs(max(configuration.macs_dense for configuration in chosen))
+    title = f"{setting.suite}: {setting.backbone}{width} on {setting.dataset}, dense {dense} MACs"
+    return f"{title}; {seeds(chosen)}"
+
+
+def seeds(chosen: Sequence[Configuration]) -> str:
+    """What the figures are means of."""
+    counts = {len(configuration.finished) for configuration in chosen if configuration.finished}
+    if counts <= {1}:
+        return "1 seed"
+    number = str(counts.pop()) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    return f"{number} seeds, ± 95 %"
+
+
+def p_values(comparison: Comparison) -> str:
+    """The exact McNemar p-value, or the range of them over the seeds."""
+    low, high = min(comparison.mcnemar), max(comparison.mcnemar)
+    return _p(low) if low == high else f"{_p(low)}-{_p(high)}"
+
+
+def _p(value: float) -> str:
+    return "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0")  # noqa: PLR2004

@@ -1,0 +1,25 @@
+"""Everything that `dynbench report` writes into a results folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dynbench.files import write_atomically
+from dynbench.record import Record
+from dynbench.report.control import Comparison
+from dynbench.report.markdown import markdown_report
+from dynbench.report.plots import PLOTS, draw_plots
+
+TABLE = "table.md"
+
+
+def write_report(results: Path, records: Sequence[Record], comparisons: Sequence[Comparison]) -> tuple[Path, ...]:
+    """Write `results`/table.md and the plots; return the files. Raises UserError."""
+    table = results / TABLE
+    write_atomically(table, markdown_report(records, comparisons).encode())
+    return (table, *draw_plots(results, records))
+
+
+def report_files(results: Path) -> tuple[Path, ...]:
+    """What an earlier report has left in `results`."""
+    table = results / TABLE
+    return (*([table] if table.is_file() else []), *sorted((results / PLOTS).glob("*.*")))

@@ -1,0 +1,54 @@
+"""The suite's plots, in an MLflow run of their own."""
+
+import time
+from pathlib import Path
+
+from dynbench.errors import UserError
+from dynbench.tracking.place import Place, find_place
+from dynbench.tracking.state import read_state, write_state
+from dynbench.tracking.store import Store, TrackingFailed, sync_command
+
+
+def log_plots(results: Path, suite: str, uri: str | None) -> str | None:
+    """Upload the PNG and SVG files of `results/plots` to the suite's MLflow run. Returns what went wrong, in
+    one line, or None; raises nothing. `uri` as for `Tracker`."""
+    if not plot_files(results):
+        return None
+    try:
+        _note_as_unsent(results, suite)
+        send_plots(results, suite, Store(find_place(results, uri)))
+    except (TrackingFailed, UserError) as error:
+        return f"{error}; `{sync_command(results)}` sends the plots later"
+    return None
+
+
+def _note_as_unsent(results: Path, suite: str) -> None:
+    """What was sent before are older plots."""
+    state = read_state(results, _name(suite))
+    if state is not None:
+        write_state(results, _name(suite), state.model_copy(update={"complete": False}))
+
+
+def plot_files(results: Path) -> list[Path]:
+    return sorted(path for path in (results / "plots").glob("*") if path.suffix in (".png", ".svg"))
+
+
+def plots_are_there(results: Path, suite: str, place: Place) -> bool:
+    """Whether the plots have been sent to this place, or there are none."""
+    state = read_state(results, _name(suite))
+    sent = state is not None and state.complete and state.uri == place.stored and not place.is_missing
+    return sent or not plot_files(results)
+
+
+def send_plots(results: Path, suite: str, store: Store) -> None:
+    """Raises TrackingFailed, and UserError when the state cannot be written."""
+    now = time.time()
+    opened = store.open_suite(suite, now, read_state(results, _name(suite)))
+    write_state(results, _name(suite), opened.tracked)
+    opened.upload(plot_files(results), "plots")
+    opened.end("FINISHED", now)
+    write_state(results, _name(suite), opened.tracked)
+
+
+def _name(suite: str) -> str:
+    return f"plots-{suite}"

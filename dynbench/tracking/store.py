@@ -1,0 +1,221 @@
+"""The one module that talks to MLflow. It changes no state of MLflow's own (no global URI, no active run)."""
+
+import logging
+import os
+import re
+import shlex
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from dynbench.plan import Run
+from dynbench.record import EpochRecord, Record, Tracked
+from dynbench.tracking import content
+from dynbench.tracking.place import Place, without_password
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as ServerRun
+
+NO_RUN = ""
+"""`Tracked.run_id` while there is no MLflow run yet."""
+
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow's own patience, 7 retries of 120 s each, would hold up the training.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class TrackingFailed(Exception):  # noqa: N818  (named for what happened)
+    """MLflow is missing, does not answer, or refuses. The message is one line without passwords."""
+
+
+def sync_command(results: Path) -> str:
+    """What sends later what could not be sent now."""
+    return shlex.join(["dynbench", "sync", str(results)])
+
+
+@contextmanager
+def talking(place: Place) -> Iterator[None]:
+    """Silences MLflow and what it is made of; turns whatever goes wrong into TrackingFailed."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # requests, SQLAlchemy, MLflow and its plugins share no base class
+        raise TrackingFailed(_reason(error, place)) from error
+    finally:
+        logging.disable(disabled)
+
+
+def _reason(error: Exception, place: Place) -> str:
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "mlflow":
+        return "MLflow is not installed: `pip install mlflow`, or use --tracking none"
+    text = without_password(str(error).strip().partition("\n")[0]) or type(error).__name__
+    if "failed with exception" in text or "failed with timeout" in text:
+        cause = re.search(r"Caused by (\w+)", text)
+        text = f"no answer ({cause[1]})" if cause else "no answer"
+    return f"MLflow at {place.stored}: {text[:200]}"
+
+
+class Store:
+    """Opens MLflow runs. Making one raises TrackingFailed when a database cannot be opened; servers are first
+    asked by `open`."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        with talking(place), _alone_with(place.file):
+            from mlflow import MlflowClient  # noqa: PLC0415  (takes seconds)
+
+            _check_database(place)
+            self._client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+
+    def open(self, run: Run, started: float, known: Tracked | None) -> "MlflowRun":
+        """The MLflow run of `known`, or a new one where there is none at this place or it was deleted.
+        `started`: seconds since 1970. Raises TrackingFailed."""
+        return self._open(run.suite, run.run_id, content.start_tags(run), started, known)
+
+    def open_suite(self, suite: str, started: float, known: Tracked | None) -> "MlflowRun":
+        """As `open`, for what belongs to a whole suite."""
+        return self._open(suite, suite, content.suite_tags(), started, known)
+
+    def _open(
+        self, suite: str, name: str, tags: Iterable[content.Text], started: float, known: Tracked | None
+    ) -> "MlflowRun":
+        with talking(self.place):
+            found = self._find(known)
+            if found is not None and known is not None:
+                return MlflowRun(self.place, self._client, found, known.epochs)
+            created = self._client.create_run(
+                self._experiment(suite),
+                start_time=content.milliseconds(started),
+                tags={tag.key: tag.text for tag in tags},
+                run_name=name,
+            )
+            return MlflowRun(self.place, self._client, created)
+
+    def _find(self, known: Tracked | None) -> "ServerRun | None":
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        if known is None or known.run_id == NO_RUN or known.uri != self.place.stored:
+            return None
+        try:
+            found = self._client.get_run(known.run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return found if found.info.lifecycle_stage == "active" else None
+
+    def _experiment(self, suite: str) -> str:
+        """Id of the suite's experiment, which another process may be creating at this moment."""
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        found = self._client.get_experiment_by_name(suite)
+        if found is None:
+            try:
+                return str(self._client.create_experiment(suite, artifact_location=self.place.artifacts))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self._client.get_experiment_by_name(suite)
+                assert found is not None
+        return str(found.experiment_id)
+
+
+def _alone_with(file: Path | None) -> AbstractContextManager[object]:
+    """Two processes that open a new SQLite file together would both create its tables, and fail."""
+    if file is None:
+        return nullcontext()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{file}.lock", timeout=120)
+
+
+def _check_database(place: Place) -> None:
+    """Fail at once when a database cannot be opened: MLflow would try for 100 s."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: PLC0415
+    from sqlalchemy import create_engine, inspect  # noqa: PLC0415
+
+    if place.uri.split(":")[0].split("+")[0] not in DATABASE_ENGINES:
+        return
+    engine = create_engine(place.uri)
+    try:
+        inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+class MlflowRun:
+    """One run in MLflow. `tracked` says at any moment what was sent. Every method raises TrackingFailed."""
+
+    def __init__(self, place: Place, client: "MlflowClient", found: "ServerRun", epochs: int = 0) -> None:
+        self._place = place
+        self._client = client
+        self._found = found
+        self.tracked = Tracked(uri=place.stored, run_id=found.info.run_id, epochs=epochs)
+
+    def describe(self, run: Run) -> None:
+        """Send the parameters, and ask how many epochs there are already."""
+        with talking(self._place):
+            from mlflow.entities import Param  # noqa: PLC0415
+
+            there = self._found.data.params  # MLflow refuses to change a parameter
+            params = [Param(key, text) for key, text in content.parameters(run) if key not in there]
+            if self._found.info.status != "RUNNING":
+                self._client.update_run(self.tracked.run_id, status="RUNNING")
+            self._client.log_batch(self.tracked.run_id, params=params)
+            sent = self._client.get_metric_history(self.tracked.run_id, content.LAST_OF_EPOCH)
+        self._update(epochs=len({metric.step for metric in sent}))
+
+    def send_epochs(self, history: Sequence[EpochRecord]) -> None:
+        """Send the epochs that have not been sent."""
+        if len(history) > self.tracked.epochs:
+            self._send(content.epoch_values(history, self.tracked.epochs))
+            self._update(epochs=len(history))
+
+    def finish(self, record: Record) -> None:
+        """Send everything else, the record itself too, with `tracked` filled in, and close the MLflow run."""
+        self.send_epochs(record.history)
+        self._send(content.result_values(record), content.result_tags(record))
+        done = self.tracked.model_copy(update={"complete": True})
+        with talking(self._place):
+            text = record.model_copy(update={"tracked": done}).model_dump_json(indent=1)
+            self._client.log_text(done.run_id, text + "\n", "record.json")
+        self.end("FINISHED" if record.status == "finished" else "FAILED", record.finished)
+
+    def upload(self, files: Sequence[Path], folder: str) -> None:
+        """Upload files as artifacts."""
+        with talking(self._place):
+            for file in files:
+                self._client.log_artifact(self.tracked.run_id, str(file), folder)
+
+    def end(self, status: str, finished: float) -> None:
+        """Close the MLflow run, at `finished` in seconds since 1970."""
+        with talking(self._place):
+            self._client.set_terminated(self.tracked.run_id, status, content.milliseconds(finished))
+        self.tracked = self.tracked.model_copy(update={"complete": True})
+
+    def _send(self, values: Iterator[content.Value], tags: Iterable[content.Text] = ()) -> None:
+        with talking(self._place):
+            from mlflow.entities import Metric, RunTag  # noqa: PLC0415
+
+            self._client.log_batch(
+                self.tracked.run_id,
+                metrics=[Metric(*value) for value in values],
+                tags=[RunTag(*tag) for tag in tags],
+            )
+
+    def _update(self, epochs: int) -> None:
+        self.tracked = self.tracked.model_copy(update={"epochs": epochs})

@@ -1,0 +1,81 @@
+"""Send to MLflow what it does not have yet, from the records."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock, Timeout
+
+from dynbench.context import work_folder
+from dynbench.errors import UserError
+from dynbench.record import Record, find_record, read_records, write_record
+from dynbench.tracking.place import Place, find_place
+from dynbench.tracking.plots import plots_are_there, send_plots
+from dynbench.tracking.store import Store, TrackingFailed
+
+Outcome = Literal["sent", "there", "busy"]
+GetStore = Callable[[Place], Store]
+
+
+@dataclass(frozen=True)
+class Synced:
+    """How many records were sent, were in MLflow already, or are being run again by another process."""
+
+    sent: int
+    already: int
+    busy: int
+
+
+def sync(results: Path, uri: str | None) -> Synced:
+    """Send records and plots that MLflow lacks, to `uri`, else MLFLOW_TRACKING_URI, else where each record
+    says that it belongs, else a SQLite file in the results folder; then note it in the records.
+
+    Syncing again sends nothing again. Raises UserError when there is no record, or MLflow fails.
+    """
+    records = read_records(results)
+    store = cache(Store)
+    try:
+        outcomes = [_sync_record(results, record, uri, store) for record in records]
+        for suite, place in {record.run.suite: _place(results, record, uri) for record in records}.items():
+            if not plots_are_there(results, suite, place):
+                send_plots(results, suite, store(place))
+    except TrackingFailed as error:
+        raise UserError(f"{error}; what has been sent is noted, the same command sends the rest") from error
+    return Synced(outcomes.count("sent"), outcomes.count("there"), outcomes.count("busy"))
+
+
+def _sync_record(results: Path, record: Record, uri: str | None, store: GetStore) -> Outcome:
+    if _is_there(record, _place(results, record, uri)):
+        return "there"
+    folder = work_folder(results, record.run_id)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock", timeout=0):  # a failed run may be done again just now
+            record = find_record(results, record.run_id) or record
+            _send(results, record, store(_place(results, record, uri)))
+    except Timeout:
+        return "busy"
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    return "sent"
+
+
+def _place(results: Path, record: Record, uri: str | None) -> Place:
+    return find_place(results, uri, record.tracked.uri if record.tracked else None)
+
+
+def _is_there(record: Record, place: Place) -> bool:
+    tracked = record.tracked
+    return tracked is not None and tracked.complete and tracked.uri == place.stored and not place.is_missing
+
+
+def _send(results: Path, record: Record, store: Store) -> None:
+    """Send what is missing of one record; also when that fails, the record says how far it went."""
+    opened = store.open(record.run, record.started, record.tracked)
+    try:
+        opened.describe(record.run)
+        opened.finish(record)
+    finally:
+        write_record(results, record.model_copy(update={"tracked": opened.tracked}))

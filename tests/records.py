@@ -1,0 +1,156 @@
+"""Small records for tests, made without training anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynbench.machine import Machine
+from dynbench.plan import Run
+from dynbench.record import Budget, Macs, PointRecord, Record, StageBudget, write_record
+from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
+
+IMAGES = 400
+MODES = ("sequential", "parallel_cancel", "parallel")
+
+MACHINE = Machine(
+    device="cpu",
+    device_name="a CPU",
+    cpu="a CPU",
+    cores=2,
+    threads=2,
+    memory_bytes=2**33,
+    system="Linux",
+    python="3.11.0",
+    versions={"dynbench": "0.1.0", "torch": "2.11.0"},
+    cuda=None,
+    precision="fp32",
+)
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A run to make up. `top1` in per cent and `mmacs` per image of each operating point, `spread` the standard
+    deviation of MACs over images as a fraction of their mean."""
+
+    method: str = "dense"
+    given: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    points: tuple[str, ...] = ("default",)
+    top1: float = 90.0
+    mmacs: tuple[float, ...] = (40.0,)
+    spread: float = 0.0
+    dense_mmacs: float = 40.0
+    dataset: str = "cifar10"
+    backbone: str = "resnet20"
+    error: str | None = None
+    audited: bool = False
+
+
+def make_run(fake: Fake) -> Run:
+    width = float(fake.given.get("width", 1.0))
+    return Run(
+        suite="made-up",
+        data=DataSpec(name=fake.dataset),
+        backbone=BackboneSpec(name=fake.backbone),
+        built=BackboneSpec(name=fake.backbone, width=width),
+        recipe=Recipe(epochs=16),
+        seed=fake.seed,
+        method=fake.method,
+        method_version=1,
+        params=fake.given,
+        given=fake.given,
+    )
+
+
+def make_record(fake: Fake) -> tuple[Record, dict[str, np.ndarray]]:
+    """The record and its per-image arrays. The same `fake` gives the same."""
+    run = make_run(fake)
+    rng = np.random.default_rng([fake.seed, *run.run_id.encode()])
+    correct = np.arange(IMAGES) < round(IMAGES * fake.top1 / 100)
+    rng.shuffle(correct)
+    noise = rng.normal(0, fake.spread, IMAGES).clip(-0.9, 0.9)
+    points, arrays = [], {}
+    for name, mean in zip(fake.points, fake.mmacs, strict=True):
+        macs = (1e6 * mean * (1 + noise)).astype(np.int64)
+        points.append(_point(name, correct, macs, fake))
+        arrays |= {f"{name}/correct": correct, f"{name}/correct5": np.ones(IMAGES, bool), f"{name}/macs": macs}
+    failed = fake.error is not None
+    record = Record(
+        run_id=run.run_id,
+        status="failed" if failed else "finished",
+        run=run,
+        error=fake.error,
+        macs_dense=int(1e6 * fake.dense_mmacs),
+        budget=Budget(
+            stages=() if failed else (_stage(16),),
+            pretrained=(_stage(10),) if fake.given.get("init") == "dense" and not failed else (),
+        ),
+        points=() if failed else tuple(points),
+        plugin="dynbench 0.1.0",
+        machine=MACHINE,
+        commit="0" * 40,
+        command="dynbench run made-up.yaml",
+        started=0.0,
+        finished=100.0,
+    )
+    return record, {} if failed else arrays
+
+
+def _stage(epochs: int) -> StageBudget:
+    # Larger than 2^53: a float could not hold it.
+    return StageBudget(name="train", epochs=epochs, images=45000 * epochs, train_macs=10**16 + epochs, seconds=61.5)
+
+
+def _point(name: str, correct: np.ndarray, macs: np.ndarray, fake: Fake) -> PointRecord:
+    mean = float(macs.mean())
+    gates = 0.0 if fake.method == "dense" else 0.01 * mean
+    return PointRecord(
+        name=name,
+        val_top1=100 * float(correct.mean()) + 1 / 3,
+        test_top1=100 * float(correct.mean()),
+        test_top5=99.9,
+        val_macs=mean,
+        macs=Macs(
+            mean=mean,
+            p50=float(np.percentile(macs, 50)),
+            p95=float(np.percentile(macs, 95)),
+            max=int(macs.max()),
+            backbone=mean - gates,
+            shortcuts=0.0,
+            gates=gates,
+        ),
+        layers=(),
+        audited=fake.audited,
+    )
+
+
+def write_fakes(results: Path, fakes: Sequence[Fake]) -> tuple[Record, ...]:
+    """Write the records and arrays of `fakes` into a results folder."""
+    made = [make_record(fake) for fake in fakes]
+    for record, arrays in made:
+        write_record(results, record, arrays)
+    return tuple(record for record, _ in made)
+
+
+def small_suite(seeds: Sequence[int] = (0,)) -> list[Fake]:
+    """Controls of three widths, dynamic nets in three cost modes, and one failure, on CIFAR-10."""
+    fakes = []
+    for seed in seeds:
+        shift = 0.4 * seed
+        fakes += [
+            Fake(seed=seed, top1=91.5 + shift),
+            Fake(given={"width": 0.7}, seed=seed, top1=90.25 - shift, mmacs=(20.0,)),
+            Fake(given={"width": 0.5}, seed=seed, top1=88.5 + shift, mmacs=(10.4,)),
+            _gated("lc_net", {"l1_layer": 0.01, "l1_channel": 0.5}, seed, 89.75 + shift, (9.0, 15.0, 19.5)),
+            _gated("lc_net", {"l1_layer": 0.01, "l1_channel": 0.2}, seed, 90.75 - shift, (15.0, 22.0, 25.0)),
+            _gated("c_net", {"l1_channel": 0.5}, seed, 90.0 + shift, (14.0, 24.0, 24.0)),
+            _gated("l_net", {"l1_layer": 0.03}, seed, 90.5 + shift, (29.0, 29.0, 33.0)),
+        ]
+    return [*fakes, Fake("l_net", {"l1_layer": 9.0}, error="TrainingDiverged: the loss is nan in epoch 3")]
+
+
+def _gated(method: str, given: dict[str, Any], seed: int, top1: float, mmacs: tuple[float, ...]) -> Fake:
+    return Fake(method, given, seed, MODES, top1, mmacs, spread=0.06)
