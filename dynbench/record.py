@@ -104,7 +104,7 @@ class PointRecord(_Part):
 
 class Tracked(_Part):
     """Where MLflow has this record. A `uri` of `sqlite:///mlflow.db` is the file in the results folder. `epochs`
-    of its history and, when `complete`, its results and artifacts have been sent."""
+    of its history and, when `complete`, its results and artifacts have been sent. An empty `run_id`: nothing yet."""
 
     uri: str
     run_id: str

@@ -132,7 +132,10 @@ def _training_macs(run: Run) -> int:
 
 
 def _command_line() -> str:
-    return shlex.join(["dynbench", *sys.argv[1:]])
+    """The command as given, for the record; records are shared, so passwords in a tracking URI are left out."""
+    from dynbench.tracking.place import without_password  # noqa: PLC0415
+
+    return without_password(shlex.join(["dynbench", *sys.argv[1:]]))
 
 
 def _show(suite: Suite, folder: Path, drawn_again: bool, console: "Console") -> None:

@@ -1,0 +1,107 @@
+"""Shared fixtures: suites, ways to run the command line, methods that are made up for one test."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from dynbench import registry
+from dynbench.cli import main
+
+Call = Callable[..., Result]
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+Register = Callable[[str, Any], None]
+
+TINY = """\
+name: tiny
+data: digits
+backbones: [{name: resnet8, width: 0.25}]
+recipe: {epochs: 1, batch_size: 128}
+methods:
+  - dense
+  - {name: lc_net, params: {l1_layer: 0.1}}
+tracking: none
+"""
+
+
+class _Program(click.Command):
+    """`dynbench.cli.main`, its handling of errors included, as CliRunner wants it."""
+
+    def main(self, args: Any = None, **_: Any) -> Any:
+        return main(list(args))
+
+
+@pytest.fixture
+def call() -> Call:
+    """`call("run", suite)`: the command line in this process."""
+
+    def run(*arguments: object) -> Result:
+        result = CliRunner().invoke(_Program("dynbench"), [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """`cli("run", suite)`: the command line in a process of its own."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "dynbench", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, **(env or {})}, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def tiny_suite(tmp_path: Path) -> Path:
+    """Two small nets on the digits, one epoch each, no tracking."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results folder of the finished tiny suite; not to be written to."""
+    folder = tmp_path_factory.mktemp("tiny")
+    suite = folder / "tiny.yaml"
+    suite.write_text(TINY)
+    result = CliRunner().invoke(_Program("dynbench"), ["run", str(suite), "--results", str(folder / "results")])
+    assert result.exit_code == 0, result.output
+    return folder / "results"
+
+
+@dataclass(frozen=True)
+class _EntryPoint:
+    name: str
+    method: Any
+    dist: None = None
+
+    def load(self) -> Any:
+        return self.method
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
+    """`register("broken", Broken)`: a method that is registered for the length of one test."""
+    plugins = dict(registry.discover())
+    monkeypatch.setattr(registry, "discover", lambda: plugins)
+    registry.load.cache_clear()
+
+    def add(name: str, method: Any) -> None:
+        plugins[name] = registry.Plugin(_EntryPoint(name, method))  # type: ignore[arg-type]
+
+    yield add
+    registry.load.cache_clear()
