@@ -1,5 +1,6 @@
 """`dynbench report`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,8 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from dynbench.record import Record
 
 
 @click.command("report")
@@ -19,17 +22,24 @@ def command(results: Path) -> None:
 
 
 def show_report(results: Path, console: "Console", draw: bool) -> None:
-    """Print the tables, and where table.md and the plots are; `draw` makes those anew. Raises UserError."""
-    from dynbench.cli.table import control_table, final_table  # noqa: PLC0415  (imports scipy and matplotlib)
+    """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
+    the static controls too; without it there is nothing to wait for. Raises UserError."""
+    from dynbench.cli.table import final_table  # noqa: PLC0415
     from dynbench.record import read_records  # noqa: PLC0415
-    from dynbench.report.control import compare_with_controls  # noqa: PLC0415
-    from dynbench.report.write import report_files, write_report  # noqa: PLC0415
+    from dynbench.report.files import report_files  # noqa: PLC0415
 
     records = read_records(results)
-    comparisons = compare_with_controls(results, records)
-    paths = write_report(results, records, comparisons) if draw else report_files(results)
     console.print(final_table(records))
+    for path in _draw(results, records, console) if draw else report_files(results):
+        console.print(path, soft_wrap=True, highlight=False)
+
+
+def _draw(results: Path, records: Sequence["Record"], console: "Console") -> tuple[Path, ...]:
+    from dynbench.cli.table import control_table  # noqa: PLC0415
+    from dynbench.report.control import compare_with_controls  # noqa: PLC0415
+    from dynbench.report.write import write_report  # noqa: PLC0415  (imports matplotlib and scipy)
+
+    comparisons = compare_with_controls(results, records)
     if comparisons:
         console.print(control_table(comparisons))
-    for path in paths:
-        console.print(path, soft_wrap=True, highlight=False)
+    return write_report(results, records, comparisons)

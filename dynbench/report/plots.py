@@ -5,12 +5,11 @@ from pathlib import Path
 
 from dynbench.record import Record
 from dynbench.report.accuracy_plot import accuracy_figure
+from dynbench.report.files import PLOTS
 from dynbench.report.histogram_plot import histogram_figure
 from dynbench.report.literature import read_literature
 from dynbench.report.style import save, styled
 from dynbench.report.summary import configurations
-
-PLOTS = "plots"
 
 
 def draw_plots(results: Path, records: Sequence[Record]) -> tuple[Path, ...]:

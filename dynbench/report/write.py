@@ -6,10 +6,9 @@ from pathlib import Path
 from dynbench.files import write_atomically
 from dynbench.record import Record
 from dynbench.report.control import Comparison
+from dynbench.report.files import TABLE
 from dynbench.report.markdown import markdown_report
-from dynbench.report.plots import PLOTS, draw_plots
-
-TABLE = "table.md"
+from dynbench.report.plots import draw_plots
 
 
 def write_report(results: Path, records: Sequence[Record], comparisons: Sequence[Comparison]) -> tuple[Path, ...]:
@@ -17,9 +16,3 @@ def write_report(results: Path, records: Sequence[Record], comparisons: Sequence
     table = results / TABLE
     write_atomically(table, markdown_report(records, comparisons).encode())
     return (table, *draw_plots(results, records))
-
-
-def report_files(results: Path) -> tuple[Path, ...]:
-    """What an earlier report has left in `results`."""
-    table = results / TABLE
-    return (*([table] if table.is_file() else []), *sorted((results / PLOTS).glob("*.*")))

@@ -1,0 +1,135 @@
+"""What dynbench adds to the work itself, as ratios of two times taken in turns in one process.
+
+Run with `pytest --benchmark-only tests/benchmarks`. Absolute times are not asserted: they depend on the machine and on
+what else it does. So does the ratio of one pair; the median of many does not.
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+import torch
+from dynbench_methods.dense import Dense
+from dynbench_methods.gates import GatedBackbone
+from dynbench_methods.lc_net import LCNet
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from dynbench.backbones import Backbone, build_backbone
+from dynbench.cost import CostModel, evaluating, static_costs
+from dynbench.data import Data
+from dynbench.data.split import Split, TestSplit
+from dynbench.evaluate import evaluate
+from dynbench.suite.schema import BackboneSpec, Evaluation, Recipe
+from dynbench.train.engine import StageTrainer
+
+CPU = torch.device("cpu")
+SHAPE = (3, 32, 32)
+PAIRS = 25
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def ratios(work: Callable[[], object], reference: Callable[[], object], pairs: int = PAIRS) -> list[float]:
+    """Time of `work` over that of `reference`, pair by pair; every other pair starts with the reference."""
+    work(), reference()
+    found = []
+    for pair in range(pairs):
+        first, second = (work, reference) if pair % 2 else (reference, work)
+        one, other = seconds(first), seconds(second)
+        found.append(one / other if pair % 2 else other / one)
+    return found
+
+
+def report(benchmark: BenchmarkFixture, work: Callable[[], object], reference: Callable[[], object]) -> float:
+    """The median ratio, which goes into the benchmark's `extra_info` with its quartiles."""
+    found: list[float] = benchmark.pedantic(ratios, args=(work, reference), rounds=1, iterations=1)
+    low, median, high = statistics.quantiles(found, n=4)
+    benchmark.extra_info.update(ratio=round(median, 4), quartiles=[round(low, 4), round(high, 4)], pairs=len(found))
+    print(f"\nratio {median:.4f} (quartiles {low:.4f} to {high:.4f}, {len(found)} pairs)")
+    return median
+
+
+def images(count: int) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, *SHAPE), generator=generator, dtype=torch.uint8)
+    return Split(pixels, torch.randint(0, 10, (count,), generator=generator))
+
+
+def make_data(train: Split) -> Data:
+    return Data(train, train, TestSplit(lambda: train), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 10, augment=True)
+
+
+def resnet20() -> Backbone:
+    torch.manual_seed(0)
+    return build_backbone(BackboneSpec(name="resnet20"), SHAPE, 10)
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def test_accounting(benchmark: BenchmarkFixture) -> None:
+    """Evaluation with MACs of every image at three operating points, over the same evaluation without."""
+    method = LCNet(LCNet.Config())
+    model = cast("GatedBackbone", channels_last(method.build(resnet20())))
+    size = Evaluation().batch_size
+    split = images(size)
+    normalise = make_data(split).normalise(CPU, channels_last=True)
+    costs = CostModel(static_costs(model, SHAPE), CPU)
+
+    def with_accounting() -> object:
+        return evaluate(method, model, split, normalise, costs, method.points(model), size)
+
+    def without() -> Tensor:
+        with evaluating(model):
+            top = model(normalise(split.images)).topk(5, dim=1).indices == split.labels[:, None]
+            return torch.stack([top[:, 0], top.any(dim=1)])
+
+    assert report(benchmark, with_accounting, without) < 1.1
+
+
+def test_training_step(benchmark: BenchmarkFixture) -> None:
+    """Epochs of the trainer, data and augmentation included, over a bare loop that finds its batches ready-made."""
+    recipe = Recipe(epochs=1000, batch_size=128)
+    data = make_data(images(2 * 128))
+    method = Dense(Dense.Config())
+    (stage,) = method.stages(recipe)
+    trainer = StageTrainer(stage, channels_last(resnet20()), data, data.train, recipe, 0, CPU)
+    bare = channels_last(resnet20()).train()
+    optimizer = torch.optim.SGD(bare.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    batches = [
+        (data.normalise(CPU, channels_last=True)(data.train.images[i : i + 128]), data.train.labels[i : i + 128])
+        for i in (0, 128)
+    ]
+
+    def bare_epoch() -> float:
+        total = torch.zeros(())
+        for x, y in batches:
+            loss = cross_entropy(bare(x), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach()
+        return float(total)
+
+    assert report(benchmark, lambda: trainer.epoch(0, lambda step, loss: None), bare_epoch) <= 1.05
+
+
+@pytest.mark.parametrize("command", [["--help"], ["run", "--help"]], ids=["help", "run-help"])
+def test_help(benchmark: BenchmarkFixture, command: list[str]) -> None:
+    """Start-up of the command line over a Python that imports click. Reported only."""
+
+    def start(*arguments: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+    report(benchmark, start("-m", "dynbench", *command), start("-c", "import click"))
