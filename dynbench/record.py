@@ -100,6 +100,10 @@ class PointRecord(_Part):
     layers: tuple[LayerMacs, ...]
     audited: bool = False
     """Whether executed MACs were shown to equal accounted MACs, image by image."""
+    audit_images: int = 0
+    """On how many validation images; 0: the method has no executor, it is simulated."""
+    audit_difference: float = 0.0
+    """Largest difference of the executor's logits from evaluation's, relative to the image's largest logit."""
 
 
 class Tracked(_Part):

@@ -2,29 +2,23 @@
 
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
-from dynbench.cost import CostModel, LayerCost, dense_macs, static_costs
+from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
-from dynbench.errors import TrainingDiverged, UserError
-from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.errors import AuditFailed, TrainingDiverged, UserError
 from dynbench.machine import describe_machine
+from dynbench.measure import Arrays, measure
 from dynbench.method import Method
 from dynbench.plan import Run
 from dynbench.record import (
     Budget,
-    LayerMacs,
-    Macs,
-    PointRecord,
     Record,
     StageBudget,
     find_record,
@@ -35,8 +29,6 @@ from dynbench.train.engine import derived_seed
 from dynbench.train.precision import usable_precision
 from dynbench.train.session import Session
 
-Arrays = dict[str, np.ndarray]
-
 
 def execute(run: Run, context: Context) -> Record:
     """Do one run and write its record, which says so when the run failed.
@@ -46,7 +38,7 @@ def execute(run: Run, context: Context) -> Record:
     started = time.time()
     try:
         record, arrays = _finished(run, context)
-    except TrainingDiverged as error:
+    except (TrainingDiverged, AuditFailed) as error:
         record, arrays = _failed(run, context, started, str(error), None), {}
     except UserError:
         raise
@@ -90,7 +82,7 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
     data = load_data(spec)
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
-    points, arrays = _evaluate(method, model, data, run, context)
+    points, arrays = measure(method, model, data, run, context)
     save_weights(model, context.weights(run.run_id))
     record = _record(run, context, journal.started).model_copy(
         update={
@@ -114,86 +106,6 @@ def _pretrained(run: Run, data: Data, context: Context) -> tuple[StageBudget, ..
     macs = 3 * images * dense_macs(build_backbone(run.built, data.shape, data.num_classes))
     name = f"file:{Path(run.start.file or '').name}"
     return (StageBudget(name=name, epochs=run.start.epochs, images=images, train_macs=macs, seconds=0.0),)
-
-
-@dataclass(frozen=True)
-class _Evaluator:
-    """Evaluates one trained model, the same way every time."""
-
-    method: Method
-    model: nn.Module
-    data: Data
-    layers: tuple[LayerCost, ...]
-    run: Run
-    context: Context
-
-    def on(self, split_name: str) -> tuple[PointEvaluation, ...]:
-        split = self.data.validation if split_name == "validation" else self.data.test.read()
-        return evaluate(
-            self.method,
-            self.model,
-            split.to(self.context.device),
-            self.data.normalise(self.context.device, self.run.recipe.channels_last),
-            CostModel(self.layers, self.context.device),
-            self.method.points(self.model),
-            self.context.evaluation.batch_size,
-        )
-
-
-def _evaluate(
-    method: Method, model: nn.Module, data: Data, run: Run, context: Context
-) -> tuple[tuple[PointRecord, ...], Arrays]:
-    """Validation twice, which must agree; the test split once."""
-    evaluator = _Evaluator(method, model, data, static_costs(model, data.shape), run, context)
-    validation = evaluator.on("validation")
-    _check_same(validation, evaluator.on("validation"))
-    test = evaluator.on("test")
-    points = tuple(_point(v, t, evaluator.layers) for v, t in zip(validation, test, strict=True))
-    arrays = {
-        f"{result.point}/{name}": array
-        for result in test
-        for name, array in (
-            ("correct", result.correct),
-            ("correct5", result.correct5),
-            ("macs", result.total_macs),
-        )
-    }
-    return points, arrays
-
-
-def _check_same(first: Sequence[PointEvaluation], second: Sequence[PointEvaluation]) -> None:
-    for one, other in zip(first, second, strict=True):
-        if not (np.array_equal(one.correct, other.correct) and np.array_equal(one.macs, other.macs)):
-            raise ValueError(
-                f'evaluating point "{one.point}" twice gave two answers: '
-                f"{(one.correct != other.correct).sum()} images differ in correctness, "
-                f"{(one.total_macs != other.total_macs).sum()} in MACs; is there noise left on in evaluation?"
-            )
-
-
-def _point(validation: PointEvaluation, test: PointEvaluation, layers: Sequence[LayerCost]) -> PointRecord:
-    total = test.total_macs
-    backbone, shortcuts, gates = test.macs.mean(axis=0).tolist()
-    return PointRecord(
-        name=test.point,
-        val_top1=validation.top1,
-        val_macs=float(validation.total_macs.mean()),
-        test_top1=test.top1,
-        test_top5=test.top5,
-        macs=Macs(
-            mean=float(total.mean()),
-            p50=float(np.percentile(total, 50)),
-            p95=float(np.percentile(total, 95)),
-            max=int(total.max()),
-            backbone=backbone,
-            shortcuts=shortcuts,
-            gates=gates,
-        ),
-        layers=tuple(
-            LayerMacs(name=layer.name, kind=layer.kind, macs=layer.macs, mean=mean)
-            for layer, mean in zip(layers, test.layer_macs.tolist(), strict=True)
-        ),
-    )
 
 
 def _record(run: Run, context: Context, started: float) -> Record:

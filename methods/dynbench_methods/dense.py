@@ -1,11 +1,13 @@
 """The backbone itself, at any width: the reference, and the MAC-matched static control."""
 
 from collections.abc import Sequence
+from typing import cast
 
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
+from dynbench.executors import FoldedBackbone
 from dynbench.method import Method, MethodConfig, Output, Point
 from dynbench.suite.schema import BackboneSpec
 
@@ -30,3 +32,6 @@ class Dense(Method):
 
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
         return [Output(model(x)) for _ in points]
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:  # noqa: ARG002
+        return FoldedBackbone(cast("Backbone", model))

@@ -27,6 +27,11 @@ class Salience:
     layer: Tensor | None
     channel: Tensor | None
 
+    def of(self, images: Tensor) -> "Salience":
+        """The scores of some of the batch's images, by their indices."""
+        layer = None if self.layer is None else self.layer[images]
+        return Salience(layer, None if self.channel is None else self.channel[images])
+
 
 class Gate(nn.Module):
     """The control net of one block, equations 3 and 4; both gates share one global average pooling (section 3.3).
@@ -73,7 +78,7 @@ class GatedBackbone(nn.Module):
         saliences = []
         for (_, block), gate in zip(self.backbone.named_blocks(), self.gates, strict=True):
             salience = gate(x)
-            x = _gated_block(block, x, salience)
+            x = gated_block(block, x, salience)
             saliences.append(salience)
         return self.backbone.head(x), saliences
 
@@ -81,7 +86,8 @@ class GatedBackbone(nn.Module):
         return self.run(x)[0]
 
 
-def _gated_block(block: ResidualBlock, x: Tensor, salience: Salience) -> Tensor:
+def gated_block(block: ResidualBlock, x: Tensor, salience: Salience) -> Tensor:
+    """`relu(F(x) * S_L + shortcut(x))` with everything computed: (batch, in, h, w) -> (batch, out, h', w')."""
     hidden = block.first(x)
     if salience.channel is not None:
         hidden = hidden * salience.channel[:, :, None, None]

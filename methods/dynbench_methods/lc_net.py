@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from dynbench.backbones import Backbone, ResidualBlock
 from dynbench.method import FromDense, FromFile, LayerUsage, Method, MethodConfig, Output, Point, Progress
 from dynbench.suite.schema import Recipe
+from dynbench_methods.gated_executor import GatedExecutor
 from dynbench_methods.gates import GatedBackbone, Salience, mean_absolute
 
 COST_MODES = (Point("sequential"), Point("parallel_cancel"), Point("parallel"))
@@ -76,6 +77,9 @@ class LCNet(Method):
         logits, saliences = gated.run(x)
         blocks = list(gated.backbone.named_blocks())
         return [Output(logits, _usage(blocks, saliences, point.name)) for point in points]
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        return GatedExecutor(cast("GatedBackbone", model), point.name)
 
 
 def _usage(
