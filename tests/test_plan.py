@@ -245,6 +245,9 @@ def test_a_weight_file_counts_by_its_content(tmp_path: Path) -> None:
     weights.write_bytes(b"one")
     first = run_id(tmp_path, "lc_net", params)
     assert run_id(tmp_path, "lc_net", params) == first
+    moved = tmp_path / "elsewhere.pth"
+    moved.write_bytes(b"one")
+    assert first == run_id(tmp_path, "lc_net", f"init: {moved}, init_epochs: 3")
     weights.write_bytes(b"two")
     assert run_id(tmp_path, "lc_net", params) != first
     weights.unlink()

@@ -23,7 +23,7 @@ LOOK_EVERY = 50
 
 @dataclass(frozen=True)
 class EpochResult:
-    """`loss` is the epoch's mean training loss, `lr` the backbone's last learning rate."""
+    """`loss` is the epoch's mean training loss, `lr` its last step's learning rate, of the first parameter group."""
 
     loss: float
     lr: float
@@ -62,15 +62,15 @@ class StageTrainer:
         generator = torch.Generator().manual_seed(derived_seed(self._seed, self.stage.name, epoch, "data"))
         order = torch.randperm(len(self._train), generator=generator).to(self.device)
         scheduler = self._scheduler(epoch)
-        total = torch.zeros((), device=self.device)
+        total, lr = torch.zeros((), device=self.device), 0.0
         self.model.train()
         for step in range(self.steps):
             indices = order[step * self._batch : (step + 1) * self._batch]
             total += self.step(*self._images(indices, generator), self._progress(epoch, step))
+            lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
             if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
                 self._look(epoch, step + 1, float(total), on_step)
-        lr = float(self.optimizer.param_groups[0]["lr"])
         seconds = time.perf_counter() - started
         return EpochResult(float(total) / self.steps, lr, self.steps * self._batch, seconds)
 
