@@ -88,6 +88,40 @@ class LayerMacs(_Part):
     mean: float
 
 
+class Timing(_Part):
+    """Wall-clock time of one batch size, in milliseconds a call, on `calls` batches of real images in `rounds` passes.
+    Means are over images of their median over rounds; percentiles are over all raw samples. `realised`: saved time over
+    saved MACs, on the same images; 1 when every saved MAC was saved time."""
+
+    batch: int
+    calls: int
+    rounds: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    dense_mean_ms: float
+    dense_p50_ms: float
+    throughput_ips: float
+    macs_mean: float
+    """Of the timed images, accounted."""
+    realised: float
+
+
+class Latency(_Part):
+    """Latency of one operating point's executor on one machine; the dense backbone, with BN folded, was timed in
+    between on the same engine. `measured`: seconds since 1970."""
+
+    engine: str
+    precision: str
+    threads: int
+    macs_dense: int
+    timings: tuple[Timing, ...]
+    machine: Machine
+    command: str
+    measured: float
+
+
 class PointRecord(_Part):
     """One operating point on the validation and the test split."""
 
@@ -104,6 +138,7 @@ class PointRecord(_Part):
     """On how many validation images; 0: the method has no executor, it is simulated."""
     audit_difference: float = 0.0
     """Largest difference of the executor's logits from evaluation's, relative to the image's largest logit."""
+    latency: Latency | None = None
 
 
 class Tracked(_Part):
@@ -146,6 +181,11 @@ def record_path(results: Path, run_id: str) -> Path:
 
 def arrays_path(results: Path, run_id: str) -> Path:
     return results / RECORDS / f"{run_id}.npz"
+
+
+def latency_arrays_path(results: Path, run_id: str) -> Path:
+    """Raw latency samples: `POINT/BATCH/ms` and `POINT/BATCH/dense_ms`, float64 (rounds, calls)."""
+    return results / RECORDS / f"{run_id}.latency.npz"
 
 
 def write_record(results: Path, record: Record, arrays: dict[str, np.ndarray] | None = None) -> None:

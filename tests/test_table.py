@@ -46,8 +46,17 @@ CONTRACT = {
     "macs_backbone": "Float64",
     "macs_shortcuts": "Float64",
     "train_seconds": "Float64",
-    "precision": "string",
+    "train_precision": "string",
     "error": "string",
+    "latency_ms_p50": "Float64",
+    "latency_ms_p90": "Float64",
+    "latency_ms_p99": "Float64",
+    "dense_latency_ms_p50": "Float64",
+    "realised": "Float64",
+    "throughput_ips": "Float64",
+    "threads": "Int64",
+    "precision": "string",
+    "engine": "string",
 }
 
 
@@ -87,7 +96,7 @@ def test_a_failed_run_has_no_results_and_says_why(results: Path) -> None:
     failed = table[table.status == "failed"].iloc[0]
     empty = {name for name in table.columns if failed[name] is pd.NA}
     described = {"suite", "run_id", "method", "params", "backbone", "width", "dataset", "seed", "status"}
-    made_on = {"macs_dense", "device", "torch_version", "commit", "precision", "error"}
+    made_on = {"macs_dense", "device", "torch_version", "commit", "train_precision", "error"}
     assert empty == set(CONTRACT) - described - made_on
     assert failed.error == "TrainingDiverged: the loss is nan in epoch 3"
 

@@ -11,6 +11,7 @@ from dynbench.errors import UserError
 COMMANDS = {
     "run": ("dynbench.cli.run", "Train and evaluate what a suite asks for and has not been done."),
     "plan": ("dynbench.cli.plan", "Show a suite's runs, their MACs, and which are finished."),
+    "time": ("dynbench.cli.time", "Time finished runs on this machine, without training."),
     "report": ("dynbench.cli.report", "Make table and plots again from records alone."),
     "export": ("dynbench.cli.export", "Write the flat table of a results folder."),
     "sync": ("dynbench.cli.sync", "Send records to MLflow that it does not have yet."),

@@ -6,13 +6,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dynbench.record import Record
+from dynbench.record import Record, Timing
 from dynbench.report.control import MATCHED, Comparison
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
 from dynbench.report.words import accuracy, epochs, p_values, setting_title, short_macs
 
 NAME_WIDTH = 20
 HEADERS = ("width", "epochs", "test\ntop-1 %", "mean\nMACs", "% of\ndense", "p95\nMACs", "gates\nMACs", "audited")
+LATENCY_HEADERS = ("batch", "p50\nms", "p99\nms", "dense\nms", "speed\n-up", "by\nMACs", "real-\nised")
 CONTROL_HEADERS = ("top-1\n%", "control\n ", "differ-\nence", "95 %\ninterval", "McNemar\np", "MACs\nratio")
 
 
@@ -124,4 +125,30 @@ def _comparison(comparison: Comparison) -> tuple[str, ...]:
         f"{comparison.low:+.2f} to {comparison.high:+.2f}",
         p_values(comparison),
         f"{comparison.macs_ratio:.2f}{mark}",
+    )
+
+
+def latency_table(records: Sequence[Record]) -> Table:
+    """Executors against the dense backbone: time saved (`speed-up`), what the MACs promise, and how much of it came."""
+    table = _table("Latency of executors, dense timed in between", "method", LATENCY_HEADERS)
+    for record in records:
+        for line in wrap_label(record.run.label):
+            table.add_row(line)
+        for point in record.points:
+            for index, timing in enumerate(point.latency.timings if point.latency else ()):
+                table.add_row("" if index else f"  {point.name}", *_timing(timing, record.macs_dense))
+            if point.latency is None:
+                table.add_row(f"  {point.name}", Text("simulated"))
+    return table
+
+
+def _timing(timing: Timing, macs_dense: int) -> tuple[str, ...]:
+    return (
+        str(timing.batch),
+        f"{timing.p50_ms:.3g}",
+        f"{timing.p99_ms:.3g}",
+        f"{timing.dense_p50_ms:.3g}",
+        f"{timing.dense_mean_ms / timing.mean_ms:.2f}",
+        f"{macs_dense / timing.macs_mean:.2f}",
+        f"{timing.realised:.2f}",
     )

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pandas as pd
 
-from dynbench.record import PointRecord, Record
+from dynbench.record import Latency, PointRecord, Record, Timing
 
 Value = str | int | float | bool | None
 DType = Literal["string", "Int64", "Float64", "boolean"]
@@ -43,6 +43,21 @@ def _spent(value: Callable[[Record], Value]) -> Callable[[Entry], Value]:
 
 def _result(value: Callable[[PointRecord], Value]) -> Callable[[Entry], Value]:
     return lambda entry: None if entry.point is None else value(entry.point)
+
+
+def _latency(value: Callable[[Latency], Value]) -> Callable[[Entry], Value]:
+    """Of a point that was timed."""
+    return _result(lambda point: value(point.latency) if point.latency and point.latency.timings else None)
+
+
+def _single(value: Callable[[Timing], Value]) -> Callable[[Entry], Value]:
+    """Of a point that was timed image by image."""
+
+    def of_one_image(latency: Latency) -> Value:
+        timing = next((timing for timing in latency.timings if timing.batch == 1), None)
+        return None if timing is None else value(timing)
+
+    return _latency(of_one_image)
 
 
 def _params(entry: Entry) -> str:
@@ -108,8 +123,31 @@ COLUMNS: tuple[Column, ...] = (
         "wall time of the training, pretraining included",
         _spent(lambda r: r.budget.seconds),
     ),
-    Column("precision", "string", "", "precision of the training as executed", lambda e: e.record.machine.precision),
+    Column(
+        "train_precision", "string", "", "precision of the training as executed", lambda e: e.record.machine.precision
+    ),
     Column("error", "string", "", "why the run failed", lambda e: e.record.error),
+    Column("latency_ms_p50", "Float64", "ms", "one image, median of all samples", _single(lambda t: t.p50_ms)),
+    Column("latency_ms_p90", "Float64", "ms", "one image, 90th percentile", _single(lambda t: t.p90_ms)),
+    Column("latency_ms_p99", "Float64", "ms", "one image, 99th percentile", _single(lambda t: t.p99_ms)),
+    Column(
+        "dense_latency_ms_p50",
+        "Float64",
+        "ms",
+        "one image through the dense backbone, timed in between",
+        _single(lambda t: t.dense_p50_ms),
+    ),
+    Column("realised", "Float64", "", "saved time over saved MACs, one image", _single(lambda t: t.realised)),
+    Column(
+        "throughput_ips",
+        "Float64",
+        "images/s",
+        "at the largest batch that was timed",
+        _latency(lambda latency: max(latency.timings, key=lambda t: t.batch).throughput_ips),
+    ),
+    Column("threads", "Int64", "", "threads of the timing", _latency(lambda latency: latency.threads)),
+    Column("precision", "string", "", "precision of the timing", _latency(lambda latency: latency.precision)),
+    Column("engine", "string", "", "engine of the timing", _latency(lambda latency: latency.engine)),
 )
 """Order, names and dtypes are pinned by a test."""
 

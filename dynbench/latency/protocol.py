@@ -1,0 +1,48 @@
+"""The timing loop: whole permutations of one fixed subset, dense and method in turn."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dynbench.latency.samples import Samples
+
+Call = Callable[[Tensor], Tensor]
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done what it was asked."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def once(call: Call, x: Tensor) -> float:
+    """Milliseconds of one call, host side, ending in a synchronisation."""
+    synchronise(x.device)
+    started = time.perf_counter()
+    call(x)
+    synchronise(x.device)
+    return (time.perf_counter() - started) * 1000
+
+
+def batches_of(images: Tensor, size: int) -> list[Tensor]:
+    """Whole batches of (size, channels, height, width); what is left over is not timed."""
+    return [images[start : start + size].contiguous() for start in range(0, len(images) - size + 1, size)]
+
+
+def interleaved(modules: Sequence[nn.Module], batches: Sequence[Tensor], rounds: int, seed: int) -> list[Samples]:
+    """Time every module on every batch, `rounds` times. Each round takes the batches in a new order and, at each
+    batch, the modules in a new order, so that none profits from what ran before it. One round of warm-up."""
+    order = np.random.default_rng(seed)
+    taken = np.empty((len(modules), rounds, len(batches)))
+    with torch.inference_mode():
+        for module in modules:
+            for batch in batches:
+                module(batch)
+        for turn in range(rounds):
+            for index in order.permutation(len(batches)):
+                for which in order.permutation(len(modules)):
+                    taken[which, turn, index] = once(modules[which], batches[index])
+    return [Samples(times) for times in taken]

@@ -1,0 +1,131 @@
+"""`python -m dynbench.latency.worker REQUEST ANSWER`: times one run in this fresh process and nothing else.
+
+Allocator, caches and thread pools of a process that has trained are not those of one that serves.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dynbench.backbones import build_backbone
+from dynbench.backbones.weights import load_weights
+from dynbench.context import weights_path
+from dynbench.cost import CostModel, evaluating, static_costs
+from dynbench.data import Data, load_data
+from dynbench.executors import FoldedBackbone
+from dynbench.files import write_atomically
+from dynbench.latency.protocol import batches_of, interleaved
+from dynbench.latency.request import Answer, Request
+from dynbench.latency.samples import Samples, realised
+from dynbench.machine import describe_machine
+from dynbench.method import Method, Point
+from dynbench.plan import Run
+from dynbench.record import Latency, Timing, find_record, latency_arrays_path
+
+SEED = 0
+
+
+def main(request_path: str, answer_path: str) -> None:
+    request = Request.model_validate_json(Path(request_path).read_bytes())
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    answer = time_run(request)
+    Path(answer_path).write_text(answer.model_dump_json())
+
+
+def time_run(request: Request) -> Answer:
+    """Time every operating point with an executor against the dense backbone, and keep the raw samples."""
+    record = find_record(request.results, request.run_id)
+    assert record is not None
+    run = record.run
+    device = torch.device(request.device)
+    data = load_data(run.data.model_copy(update={"root": request.data_root}))
+    method = run.make_method()
+    model = _trained(run, method, data, weights_path(request.results, run.run_id), device)
+    images = data.normalise(device)(data.validation.images[: request.images].to(device))
+    dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes)).to(device).eval()
+    raw: dict[str, np.ndarray] = {}
+    points = {}
+    for point in method.points(model):
+        executor = method.executor(model, point)
+        if executor is not None:
+            macs = _macs(method, model, point, images)
+            timings = tuple(
+                _timings(request, executor.to(device).eval(), dense, images, macs, point.name, raw, record.macs_dense)
+            )
+            points[point.name] = Latency(
+                engine="pytorch eager",
+                precision="fp32",
+                threads=torch.get_num_threads(),
+                macs_dense=record.macs_dense,
+                timings=timings,
+                machine=describe_machine(str(device), "fp32"),
+                command=request.command,
+                measured=time.time(),
+            )
+    buffer = BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **raw)
+    write_atomically(latency_arrays_path(request.results, run.run_id), buffer.getvalue())
+    return Answer(points=points)
+
+
+def _trained(run: Run, method: Method, data: Data, weights: Path, device: torch.device) -> nn.Module:
+    model = method.build(build_backbone(run.built, data.shape, data.num_classes))
+    load_weights(model, weights)
+    return model.to(device).eval()
+
+
+def _macs(method: Method, model: nn.Module, point: Point, images: Tensor) -> np.ndarray:
+    """Accounted MACs of each timed image."""
+    costs = CostModel(static_costs(model, (images.shape[1], images.shape[2], images.shape[3])), images.device)
+    with evaluating(model):
+        (output,) = method.infer(model, images, [point])
+    return np.asarray(costs(output.usage, len(images)).by_kind.sum(1).cpu().numpy())
+
+
+def _timings(
+    request: Request,
+    executor: nn.Module,
+    dense: nn.Module,
+    images: Tensor,
+    macs: np.ndarray,
+    point: str,
+    raw: dict[str, np.ndarray],
+    macs_dense: int,
+) -> Iterator[Timing]:
+    """One timing for each batch size that the images fill; raw samples go into `raw`."""
+    for size in request.batches:
+        batches = batches_of(images, size)
+        if not batches:
+            continue
+        with evaluating(executor):
+            reference, own = interleaved((dense, executor), batches, request.rounds, SEED)
+        raw[f"{point}/{size}/ms"], raw[f"{point}/{size}/dense_ms"] = own.ms, reference.ms
+        yield _timing(size, own, reference, float(macs[: size * len(batches)].mean()), macs_dense)
+
+
+def _timing(size: int, own: Samples, reference: Samples, macs: float, macs_dense: int) -> Timing:
+    return Timing(
+        batch=size,
+        calls=own.ms.shape[1],
+        rounds=own.ms.shape[0],
+        mean_ms=own.mean,
+        p50_ms=own.percentile(50),
+        p90_ms=own.percentile(90),
+        p99_ms=own.percentile(99),
+        dense_mean_ms=reference.mean,
+        dense_p50_ms=reference.percentile(50),
+        throughput_ips=1000 * size / own.mean,
+        macs_mean=macs,
+        realised=realised(reference, own, macs_dense, macs),
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

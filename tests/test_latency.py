@@ -1,0 +1,115 @@
+"""The timing protocol, and `dynbench time`. Nothing here asserts how long anything takes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Call
+from filelock import FileLock
+from torch import Tensor, nn
+
+import dynbench
+from dynbench.context import weights_path, work_folder
+from dynbench.latency.protocol import batches_of, interleaved
+from dynbench.latency.samples import Samples, realised
+from dynbench.record import latency_arrays_path, read_records
+
+
+class Spy(nn.Module):
+    """Notes what it is called with: its name and the batch's first pixel."""
+
+    def __init__(self, name: str, calls: list[tuple[str, int]]) -> None:
+        super().__init__()
+        self.name, self.calls = name, calls
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls.append((self.name, int(x[0, 0, 0, 0])))
+        return x
+
+
+def numbered(count: int) -> Tensor:
+    return torch.arange(count).view(count, 1, 1, 1).float()
+
+
+def test_whole_permutations_with_every_module_at_every_batch() -> None:
+    calls: list[tuple[str, int]] = []
+    spies = [Spy("dense", calls), Spy("method", calls)]
+    samples = interleaved(spies, batches_of(numbered(5), 1), rounds=4, seed=0)
+    assert [one.ms.shape for one in samples] == [(4, 5), (4, 5)]
+    timed = calls[2 * 5 :]  # after the warm-up on the same images
+    rounds = [timed[start : start + 10] for start in range(0, 40, 10)]
+    orders = []
+    for one in rounds:
+        pairs = [one[start : start + 2] for start in range(0, 10, 2)]
+        assert all({name for name, _ in pair} == {"dense", "method"} for pair in pairs)
+        assert all(pair[0][1] == pair[1][1] for pair in pairs)
+        orders.append([pair[0][1] for pair in pairs])
+    assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders)
+    assert len({tuple(order) for order in orders}) > 1
+    assert {pair[0] for pair in (one[0] for one in rounds)} <= {"dense", "method"}
+
+
+def test_only_whole_batches() -> None:
+    assert [len(batch) for batch in batches_of(numbered(10), 4)] == [4, 4]
+    assert batches_of(numbered(3), 4) == []
+
+
+def test_figures_of_planted_samples() -> None:
+    """Columns are images; a hiccup in one round does not move the mean, but is among the percentiles."""
+    dense = Samples(np.array([[4.0, 4.0], [4.0, 4.0], [4.0, 100.0]]))
+    method = Samples(np.array([[1.0, 3.0], [1.0, 3.0], [1.0, 3.0]]))
+    assert (dense.mean, method.mean) == (4.0, 2.0)
+    assert dense.percentile(99) > 90
+    assert realised(dense, method, dense_macs=300.0, method_macs=100.0) == pytest.approx(2 / 3)
+    assert realised(dense, dense, 100.0, 100.0) == 1
+
+
+@pytest.fixture
+def results(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "results"))
+
+
+def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
+    done = call("time", results, "--images", 6, "--rounds", 2, "--batches", "1,4,64", "--threads", 1)
+    assert done.exit_code == 0, done.output
+    assert "realised" in done.output.replace("-\n", "") or "ised" in done.output
+    for record in read_records(results):
+        for point in record.points:
+            assert point.latency is not None
+            assert [timing.batch for timing in point.latency.timings] == [1, 4]  # 64 images were not asked for
+            assert [timing.calls for timing in point.latency.timings] == [6, 1]
+            assert point.latency.threads == 1
+        with np.load(latency_arrays_path(results, record.run_id)) as raw:
+            name = record.points[0].name
+            assert raw[f"{name}/1/ms"].shape == raw[f"{name}/1/dense_ms"].shape == (2, 6)
+            single = record.points[0].latency.timings[0] if record.points[0].latency else None
+            assert single is not None
+            assert single.p50_ms == pytest.approx(np.percentile(raw[f"{name}/1/ms"], 50))
+    table = dynbench.load(results)
+    assert bool((table.latency_ms_p50 > 0).all())
+    assert bool((table.realised > 0).all())
+    assert set(table.engine) == {"pytorch eager"}
+
+
+def test_without_weights_it_says_what_to_do(results: Path, call: Call) -> None:
+    for record in read_records(results):
+        weights_path(results, record.run_id).unlink()
+    done = call("time", results)
+    assert done.exit_code == 2
+    assert "has no trained weights" in done.stderr
+    assert all(point.latency is None for record in read_records(results) for point in record.points)
+
+
+def test_a_run_that_is_being_done_is_left_alone(results: Path, call: Call) -> None:
+    first = read_records(results)[0]
+    with FileLock(work_folder(results, first.run_id) / "lock"):
+        done = call("time", results)
+    assert done.exit_code == 2
+    assert "is being run by another process" in done.stderr
+
+
+@pytest.mark.parametrize("sizes", ["0", "1,x", ""])
+def test_bad_batch_sizes(results: Path, call: Call, sizes: str) -> None:
+    assert call("time", results, "--batches", sizes).exit_code == 2
