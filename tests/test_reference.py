@@ -1,0 +1,48 @@
+"""The committed records: of the committed suite, whole, and what their arrays and weights say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dynbench.backbones import build_backbone
+from dynbench.backbones.weights import load_weights
+from dynbench.cli.suite_options import read_suite
+from dynbench.context import weights_path
+from dynbench.data import dataset_info
+from dynbench.plan import plan
+from dynbench.record import Record, read_arrays, read_records
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "results" / "reference"
+SUITES = sorted(folder.name for folder in REFERENCE.iterdir() if (folder / "records").is_dir())
+RECORDS = [(suite, record) for suite in SUITES for record in read_records(REFERENCE / suite)]
+
+
+def names(value: object) -> str:
+    return value.run_id if isinstance(value, Record) else str(value)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_records_are_of_the_suite_as_it_is_committed(suite: str) -> None:
+    """A change that renames runs makes the reference records somebody else's."""
+    asked = {run.run_id for run in plan(read_suite(ROOT / "suites" / f"{suite}.yaml"))}
+    assert {record.run_id for record in read_records(REFERENCE / suite)} <= asked
+
+
+@pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
+def test_a_record_agrees_with_its_arrays(suite: str, record: Record) -> None:
+    arrays = read_arrays(REFERENCE / suite, record.run_id)
+    for point in record.points:
+        assert 100 * float(arrays[f"{point.name}/correct"].mean()) == pytest.approx(point.test_top1)
+        assert float(arrays[f"{point.name}/macs"].mean()) == pytest.approx(point.macs.mean)
+        assert int(np.max(arrays[f"{point.name}/macs"])) == point.macs.max
+        assert point.audited
+
+
+@pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
+def test_its_weights_fit_and_its_commit_was_clean(suite: str, record: Record) -> None:
+    info = dataset_info(record.run.data.name)
+    model = record.run.make_method().build(build_backbone(record.run.built, info.shape, info.num_classes))
+    load_weights(model, weights_path(REFERENCE / suite, record.run_id))
+    assert not record.commit.endswith("-dirty")
