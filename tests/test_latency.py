@@ -48,7 +48,7 @@ def test_whole_permutations_with_every_module_at_every_batch() -> None:
         orders.append([pair[0][1] for pair in pairs])
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders)
     assert len({tuple(order) for order in orders}) > 1
-    assert {pair[0] for pair in (one[0] for one in rounds)} <= {"dense", "method"}
+    assert {name for name, _ in timed[::2]} == {"dense", "method"}  # neither always goes first
 
 
 def test_only_whole_batches() -> None:
@@ -74,7 +74,7 @@ def results(finished: Path, tmp_path: Path) -> Path:
 def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
     done = call("time", results, "--images", 6, "--rounds", 2, "--batches", "1,4,64", "--threads", 1)
     assert done.exit_code == 0, done.output
-    assert "realised" in done.output.replace("-\n", "") or "ised" in done.output
+    assert "Latency of executors" in done.output
     for record in read_records(results):
         for point in record.points:
             assert point.latency is not None

@@ -58,15 +58,13 @@ class GatedExecutor(nn.Module):
     def _branch(self, block: FoldedBlock, x: Tensor, salience: Salience, hidden: Tensor | None) -> Tensor:
         """F(x) * S_L of images that all run the same channels; `hidden` is the first convolution's output, if done."""
         active = None if salience.channel is None else salience.channel[0].nonzero()[:, 0]
+        sequential = self.mode == "sequential"
         if hidden is None:
-            sequential = self.mode == "sequential"
             hidden = relu(block.first(x, outputs=active if sequential else None))
-            computed = hidden if sequential or active is None else hidden[:, active]
-        else:
-            computed = hidden if active is None else hidden[:, active]
         if salience.channel is not None and active is not None:
-            computed = computed * salience.channel[:, active, None, None]
-        residual = block.branch_rest(computed, inputs=active)
+            computed = hidden if sequential else hidden[:, active]
+            hidden = computed * salience.channel[:, active, None, None]
+        residual = block.branch_rest(hidden, inputs=active)
         return residual if salience.layer is None else residual * salience.layer[:, None, None, None]
 
 
