@@ -98,13 +98,13 @@ def _audit_image(subject: _Subject, index: int, image: Tensor) -> float:
 
 
 def _first_difference(subject: _Subject, counter: FlopCounterMode, accounted: Tensor) -> str:
-    """The first layer that ran something else than was accounted, where the executor's parts bear layer names."""
-    names = {name: module.layer for name, module in subject.executor.named_modules() if hasattr(module, "layer")}
+    """The first part of the executor that ran something else than was accounted, where parts name their layers."""
+    macs = {layer.name: int(one) for layer, one in zip(subject.costs.layers, accounted.tolist(), strict=True)}
     root = type(subject.executor).__name__
-    executed = {
-        layer: sum(counter.get_flop_counts().get(f"{root}.{name}", {}).values()) // 2 for name, layer in names.items()
-    }
-    for layer, macs in zip(subject.costs.layers, accounted.tolist(), strict=True):
-        if layer.name in executed and executed[layer.name] != int(macs):
-            return f"; layer {layer.name}: {executed[layer.name]} executed, {int(macs)} accounted"
+    for name, module in subject.executor.named_modules():
+        layers = getattr(module, "layers", ())
+        executed = sum(counter.get_flop_counts().get(f"{root}.{name}", {}).values()) // 2
+        total = sum(macs.get(layer, 0) for layer in layers)
+        if layers and executed != total:
+            return f"; layer {' and '.join(layers)}: {executed} executed, {total} accounted"
     return ""

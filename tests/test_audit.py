@@ -17,7 +17,20 @@ from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.errors import AuditFailed
 from dynbench.executors import FoldedConv
 from dynbench.method import LayerUsage, Method, Output, Point
+from dynbench.native import operators as native
+from dynbench.native.build import why_not
 from dynbench.suite.schema import BackboneSpec
+
+
+@pytest.fixture(params=["kernels", "pytorch"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Executors on our kernels, where they can be had, and on plain PyTorch."""
+    if request.param == "pytorch":
+        monkeypatch.setattr(native, "available", lambda: False)
+    elif not native.available():
+        pytest.skip(str(why_not()))
+    return str(request.param)
+
 
 METHODS = (Dense, LNet, CNet, LCNet)
 BACKBONES = ("resnet8", "resnet50")
@@ -69,7 +82,7 @@ def costs_of(model: nn.Module) -> CostModel:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("kind", METHODS)
-def test_executed_equals_accounted_in_every_mode(kind: type[Method], backbone: str) -> None:
+def test_executed_equals_accounted_in_every_mode(kind: type[Method], backbone: str, engine: str) -> None:
     method = make(kind)
     model = trained(method, backbone)
     points = method.points(model)
@@ -80,7 +93,7 @@ def test_executed_equals_accounted_in_every_mode(kind: type[Method], backbone: s
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("kind", METHODS)
-def test_a_batch_gives_what_its_images_give(kind: type[Method], backbone: str) -> None:
+def test_a_batch_gives_what_its_images_give(kind: type[Method], backbone: str, engine: str) -> None:
     method = make(kind)
     model = trained(method, backbone)
     x = images(12)
@@ -107,7 +120,7 @@ def test_the_planted_gates_open_and_close() -> None:
 
 
 @pytest.mark.parametrize("point", COST_MODES, ids=lambda point: point.name)
-def test_skipped_weights_are_not_read(point: Point) -> None:
+def test_skipped_weights_are_not_read(point: Point, engine: str) -> None:
     """Overwritten with NaN, they change nothing: not channels, and of skipped blocks not even the whole branch."""
     method = make(LCNet)
     model = trained(method, "resnet8")
@@ -116,6 +129,7 @@ def test_skipped_weights_are_not_read(point: Point) -> None:
     with evaluating(model):
         for image in images(6).split(1):
             executor = method.executor(model, point)
+            assert executor.backbone.blocks[0].first.native == (engine == "kernels")
             before = executor(image)
             _, saliences = model.run(image)
             for block, salience in zip(executor.backbone.blocks, saliences, strict=True):
@@ -131,10 +145,14 @@ def poison(first: FoldedConv, second: FoldedConv, salience: object, mode: str) -
     if float(layer) <= 0:
         skipped = torch.ones_like(skipped)
     second.weight[:, skipped] = float("nan")
+    if second.packed is not None:
+        second.packed[:, skipped] = float("nan")
     count = second.weight[:, skipped].numel()
     if mode == "sequential" or (mode == "parallel_cancel" and float(layer) <= 0):
         first.weight[skipped] = float("nan")
         first.bias[skipped] = float("nan")
+        if first.packed is not None:
+            first.packed.fill_(float("nan"))
         count += first.weight[skipped].numel()
     return count
 

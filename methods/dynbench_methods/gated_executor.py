@@ -4,26 +4,26 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
-from dynbench.executors import FoldedBackbone, FoldedBlock, NamedLinear
+from dynbench.executors import FoldedBackbone, FoldedBlock, PooledLinear, active_channels
 from dynbench_methods.gates import Gate, GatedBackbone, Salience, relu1
 
 
-class GateExecutor(nn.Module):
-    """A block's control net: one pooling for both gates."""
+class GateExecutor(PooledLinear):
+    """A block's control net: one pooling and one product for both gates. Gives scores (batch, gates) before ReLU-1, the
+    layer's first."""
 
     def __init__(self, gate: Gate, name: str) -> None:
-        super().__init__()
-        self.layer_gate = None if gate.layer is None else NamedLinear(gate.layer, f"{name}.layer")
-        self.channel_gate = None if gate.channel is None else NamedLinear(gate.channel, f"{name}.channel")
+        kinds = {"layer": gate.layer, "channel": gate.channel}
+        present = {kind: source for kind, source in kinds.items() if source is not None}
+        super().__init__(tuple(present.values()), tuple(f"{name}.{kind}" for kind in present))
+        self.layer_gates, self.has_channels = int("layer" in present), "channel" in present
 
-    def forward(self, x: Tensor) -> Salience:
-        """Salience of features (batch, in_channels, h, w)."""
-        pooled = x.mean((2, 3))
-        layer = None if self.layer_gate is None else relu1(self.layer_gate(pooled)[:, 0])
-        channel = None if self.channel_gate is None else relu1(self.channel_gate(pooled))
-        return Salience(layer, channel)
+    def salience(self, x: Tensor) -> Salience:
+        """Of features (batch, in_channels, h, w)."""
+        scores = relu1(self(x))
+        layer = scores[:, 0] if self.layer_gates else None
+        return Salience(layer, scores[:, self.layer_gates :] if self.has_channels else None)
 
 
 class GatedExecutor(nn.Module):
@@ -40,32 +40,58 @@ class GatedExecutor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, classes)."""
+        run = self._one_image if len(x) == 1 else self._batch
         x = self.backbone.stem(x)
         for block, gate in zip(self.backbone.blocks, self.gates, strict=True):
-            x = self._block(cast("FoldedBlock", block), x, gate(x))
+            x = run(cast("FoldedBlock", block), cast("GateExecutor", gate), x)
         return self.backbone.head(x)
 
-    def _block(self, block: FoldedBlock, x: Tensor, salience: Salience) -> Tensor:
-        out: Tensor = block.shortcut(x)
-        # Beside the gates: the first convolution is whole, and in strict `parallel` of skipped blocks too.
-        hidden = relu(block.first(x)) if self.mode == "parallel" else None
-        for images in _groups(salience, len(x), x.device):
-            part = x if len(images) == len(x) else x[images]
-            done = None if hidden is None else hidden if len(images) == len(x) else hidden[images]
-            out = out.index_add(0, images, self._branch(block, part, salience.of(images), done))
-        return relu(out)
+    def _beside(self, block: FoldedBlock, x: Tensor) -> Tensor | None:
+        """What runs beside the gates in strict `parallel`, of skipped blocks too: the first convolution, whole."""
+        return block.first(x, relu=True) if self.mode == "parallel" else None
 
-    def _branch(self, block: FoldedBlock, x: Tensor, salience: Salience, hidden: Tensor | None) -> Tensor:
-        """F(x) * S_L of images that all run the same channels; `hidden` is the first convolution's output, if done."""
-        active = None if salience.channel is None else salience.channel[0].nonzero()[:, 0]
-        sequential = self.mode == "sequential"
-        if hidden is None:
-            hidden = relu(block.first(x, outputs=active if sequential else None))
-        if salience.channel is not None and active is not None:
-            computed = hidden if sequential else hidden[:, active]
-            hidden = computed * salience.channel[:, active, None, None]
-        residual = block.branch_rest(hidden, inputs=active)
-        return residual if salience.layer is None else residual * salience.layer[:, None, None, None]
+    def _one_image(self, block: FoldedBlock, gate: GateExecutor, x: Tensor) -> Tensor:
+        """The same as `_batch` in fewer and smaller steps, which on one image are what the time goes into."""
+        hidden, scores = self._beside(block, x), gate(x)
+        layer = None
+        if gate.layer_gates:
+            score = float(scores[0, 0])
+            if not score > 0:
+                return block.skip(x)
+            layer = scores[:, :1] if score < 1 else None
+        active, channels = active_channels(scores, gate.layer_gates) if gate.has_channels else (None, None)
+        return self._branch(block, x, hidden, active, channels, layer)
+
+    def _batch(self, block: FoldedBlock, gate: GateExecutor, x: Tensor) -> Tensor:
+        hidden, salience = self._beside(block, x), gate.salience(x)
+        out = block.skip(x)
+        out = out.clone() if out is x else out
+        for images in _groups(salience, len(x), x.device):
+            layer, channels = salience.of(images).layer, salience.of(images).channel
+            active = None if channels is None else channels[0].nonzero()[:, 0]
+            channels = None if channels is None else channels[:, active]
+            layer = None if layer is None else layer[:, None]
+            done = None if hidden is None else hidden[images]
+            out.index_copy_(0, images, self._branch(block, x[images], done, active, channels, layer))
+        return out
+
+    def _branch(
+        self,
+        block: FoldedBlock,
+        x: Tensor,
+        hidden: Tensor | None,
+        active: Tensor | None,
+        channels: Tensor | None,
+        layer: Tensor | None,
+    ) -> Tensor:
+        """relu(F(x) * S_L + shortcut(x)) of images that all run the `active` channels, with scores `channels` (batch,
+        active) and `layer` (batch, 1); `hidden` is the first convolution's output, if done. None: all, or ones."""
+        if self.mode == "sequential":
+            hidden = block.first(x, active, scale=channels, relu=True)
+        else:
+            hidden = block.first(x, relu=True) if hidden is None else hidden
+            hidden = hidden if channels is None else hidden[:, active] * channels[:, :, None, None]
+        return block.join(hidden, x, active, layer)
 
 
 def _groups(salience: Salience, batch: int, device: torch.device) -> list[Tensor]:

@@ -1,0 +1,106 @@
+"""The kernels, as PyTorch operators whose FLOPs torch's counter knows from the shapes they are called with.
+
+Only for fp32 on the CPU, without gradients; `why_not` of `dynbench.native.build` says whether they are there.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry, register_flop_formula
+
+from dynbench.native.build import why_not
+
+Shape = Sequence[int]
+
+
+@cache
+def available() -> bool:
+    """Whether the kernels are loaded (and compiled, if need be); their FLOP formulas are registered then."""
+    if why_not() is not None:
+        return False
+    if torch.ops.dynbench.convolution not in flop_registry:
+        register_flop_formula(torch.ops.dynbench.convolution)(_convolution_flops)
+        register_flop_formula(torch.ops.dynbench.pooled_linear)(_linear_flops)
+    return True
+
+
+def instruction_set() -> str:
+    """What the kernels were compiled for: avx512, avx2, neon or generic."""
+    return str(torch.ops.dynbench.instruction_set())
+
+
+def pack(weight: Tensor) -> Tensor:
+    """Weights (K, C, KH, KW) in blocks of b output channels, input-major: (ceil(K / b), C, KH, KW, b), zeros at the
+    end."""
+    size = torch.ops.dynbench.block_size()
+    blocks = -(-len(weight) // size)
+    padded = weight.new_zeros(blocks * size, *weight.shape[1:])
+    padded[: len(weight)] = weight
+    return padded.view(blocks, size, *weight.shape[1:]).permute(0, 2, 3, 4, 1).contiguous()
+
+
+def with_planes(x: Tensor) -> Tensor:
+    """Features (batch, channels, h, w) whose planes are contiguous, as the kernels take and give them."""
+    return x if x.stride(3) == 1 and x.stride(2) == x.shape[3] else x.contiguous()
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    outputs: Tensor | None,
+    inputs: Tensor | None,
+    scale: Tensor | None,
+    residual: Tensor | None,
+    relu: bool,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """`(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
+
+    `weight` is (K, C, KH, KW), or packed, and then all outputs run. `outputs` and `inputs` are the int64 indices of
+    active channels, None for all; weights of others are not read. `x` (batch, channels, h, w) holds the active input
+    channels, or all of them; planes must be contiguous, and so are the result's, which need not lie side by side.
+    `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises RuntimeError for shapes and types
+    that do not fit.
+    """
+    result: Tensor = torch.ops.dynbench.convolution(
+        x, weight, bias, outputs, inputs, scale, residual, relu, stride, padding, dilation
+    )
+    return result
+
+
+def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`linear(mean of x over pixels)` of one image: x (1, C, h, w), weight (K, C), bias (K,) -> (1, K)."""
+    result: Tensor = torch.ops.dynbench.pooled_linear(x, weight, bias)
+    return result
+
+
+def active(scores: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+    """Of one image's scores (1, K), those from `start` on: the indices (from `start`) of those above zero, int64, and
+    their values (1, active), limited to 1."""
+    channels, values = torch.ops.dynbench.active(scores, start)
+    return channels, values
+
+
+def _convolution_flops(
+    x: Shape,  # noqa: ARG001
+    weight: Shape,
+    bias: Shape,  # noqa: ARG001
+    outputs: Shape | None,  # noqa: ARG001
+    inputs: Shape | None,
+    *rest: object,  # noqa: ARG001
+    out_shape: Shape,
+    **options: object,  # noqa: ARG001
+) -> int:
+    """2 for every output element, active input channel and tap."""
+    batch, channels, height, width = out_shape
+    active_inputs = weight[1] if inputs is None else inputs[0]
+    return 2 * batch * channels * height * width * active_inputs * weight[2] * weight[3]
+
+
+def _linear_flops(x: Shape, weight: Shape, bias: Shape, *, out_shape: Shape, **options: object) -> int:  # noqa: ARG001
+    return 2 * weight[0] * weight[1]

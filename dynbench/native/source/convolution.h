@@ -1,0 +1,262 @@
+// Convolution of any list of input or output channels; the others are neither computed nor read.
+//
+// A block of KB output channels by PB vectors of pixels stays in registers while the active input channels and the taps
+// pass by. Pixels lie along the vectors and weights are broadcast, so a list of channels costs as much a channel as all.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include <ATen/Parallel.h>
+
+#include "copied.h"
+#include "geometry.h"
+#include "in_place.h"
+#include "vectors.h"
+
+namespace dynbench {
+
+// Images by channels of planes of contiguous pixels; images and channels lie any number of floats apart.
+template <typename Float>
+struct Planes {
+  Float* data;
+  int64_t per_image, per_channel;
+
+  Float* at(int64_t n, int64_t channel) const { return data + n * per_image + channel * per_channel; }
+};
+
+struct Convolution {
+  Geometry g;
+  Planes<const float> x;  // (images, x_channels, H, W)
+  int64_t images, x_channels;
+  const float* weight;  // rows (K, channels, KH, KW), or packed (ceil(K / KB), channels, KH, KW, KB)
+  int64_t channels;
+  bool packed;
+  const float* bias;       // (K,)
+  const int64_t* outputs;  // active output channels; null: all
+  int64_t active_outputs;
+  const int64_t* inputs;  // active input channels; null: all
+  int64_t active_inputs;
+  const float* scale;     // (images or 1, active outputs or 1), or null
+  int64_t scale_image, scale_output;  // its strides, 0 where there is but one
+  Planes<const float> residual;  // like out, or null
+  bool relu;
+  Planes<float> out;  // (images, active outputs, OH, OW)
+
+  int64_t input(int64_t i) const { return inputs ? inputs[i] : i; }
+  // x holds the active input channels only, or all of them.
+  int64_t x_channel(int64_t i) const { return inputs && x_channels != active_inputs ? inputs[i] : i; }
+  float scale_of(int64_t n, int64_t k) const { return scale ? scale[n * scale_image + k * scale_output] : 1.f; }
+};
+
+// The output channels of one block: their weights and biases.
+struct Outputs {
+  const float* weight[KB];  // packed: the first one only
+  float bias[KB];
+  int64_t first;
+  int count;
+
+  Outputs(const Convolution& c, int64_t first, int count) : first(first), count(count) {
+    for (int i = 0; i < count; i++) {
+      const int64_t k = c.outputs ? c.outputs[first + i] : first + i;
+      weight[i] = c.weight + k * c.channels * c.g.taps();
+      bias[i] = c.bias[k];
+    }
+  }
+};
+
+constexpr int64_t AHEAD = 8;  // input channels between the request for weights and their use
+constexpr int64_t LINE = 16;  // floats of a cache line
+
+template <int KN, int PN, bool PACKED, int TAPS, typename Pixels, typename Channel>
+inline void accumulate(const Convolution& c, const Outputs& outputs, const Pixels& pixels, const Channel& channel,
+                       bool fetch, vec (&sums)[KN][PN]) {
+  const int64_t taps = TAPS ? TAPS : c.g.taps();
+  for (int64_t i = 0; i < c.active_inputs; i++) {
+    const float* from = channel(i);
+    const int64_t at = c.input(i) * taps;
+    if (fetch && i + AHEAD < c.active_inputs) {  // a list of channels is no stream that the hardware would foresee
+      const int64_t soon = c.input(i + AHEAD) * taps;
+      if (PACKED)
+        for (int64_t j = 0; j < taps * KB; j += LINE) __builtin_prefetch(outputs.weight[0] + soon * KB + j);
+      else
+        for (int k = 0; k < KN; k++) __builtin_prefetch(outputs.weight[k] + soon);
+    }
+#pragma GCC unroll 9
+    for (int64_t tap = 0; tap < (TAPS ? TAPS : taps); tap++) {
+      vec v[PN];
+#pragma GCC unroll 4
+      for (int p = 0; p < PN; p++) v[p] = pixels(from, tap, p);
+#pragma GCC unroll 16
+      for (int k = 0; k < KN; k++) {
+        const float w = PACKED ? outputs.weight[0][(at + tap) * KB + k] : outputs.weight[k][at + tap];
+#pragma GCC unroll 4
+        for (int p = 0; p < PN; p++) sums[k][p] += w * v[p];
+      }
+    }
+  }
+}
+
+// relu((sum + bias) * scale + residual) of the first `count` of a vector's pixels; a null residual is none.
+inline void finish(vec sum, float bias, float scale, const float* residual, bool relu, float* out, int64_t count) {
+  vec v = (sum + bias) * scale;
+  if (count >= V) {
+    if (residual) v += load(residual);
+    store(out, relu ? (v > 0.f ? v : vec{}) : v);
+    return;
+  }
+  for (int64_t i = 0; i < count; i++) {
+    const float one = v[i] + (residual ? residual[i] : 0.f);
+    out[i] = relu && !(one > 0.f) ? 0.f : one;
+  }
+}
+
+// Which block: of image n, from output pixel `pixel` on; the part's pixels end at `end`. `fetch`: it is the first to read
+// its weights.
+struct Place {
+  int64_t n, pixel, end;
+  bool fetch;
+};
+
+template <int KN, int PN, bool PACKED, typename Pixels, typename Channel>
+void block(const Convolution& c, const Outputs& outputs, const Pixels& pixels, const Channel& channel, const Place& at) {
+  vec sums[KN][PN] = {};
+  switch (c.g.taps()) {
+    case 1:
+      accumulate<KN, PN, PACKED, 1>(c, outputs, pixels, channel, at.fetch, sums);
+      break;
+    case 9:
+      accumulate<KN, PN, PACKED, 9>(c, outputs, pixels, channel, at.fetch, sums);
+      break;
+    default:
+      accumulate<KN, PN, PACKED, 0>(c, outputs, pixels, channel, at.fetch, sums);
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < KN; k++) {
+    if (k >= outputs.count) break;
+    const float scale = c.scale_of(at.n, outputs.first + k);
+    const float* residual = c.residual.data ? c.residual.at(at.n, outputs.first + k) + at.pixel : nullptr;
+    float* out = c.out.at(at.n, outputs.first + k) + at.pixel;
+#pragma GCC unroll 4
+    for (int p = 0; p < PN; p++)
+      finish(sums[k][p], outputs.bias[k], scale, residual ? residual + p * V : nullptr, c.relu, out + p * V,
+             at.end - at.pixel - p * V);
+  }
+}
+
+template <int PN, typename Pixels, typename Channel>
+void block(const Convolution& c, const Outputs& outputs, const Pixels& pixels, const Channel& channel, const Place& at) {
+  if (c.packed) return block<KB, PN, true>(c, outputs, pixels, channel, at);
+  switch (outputs.count) {
+#define CASE(i) \
+  case i:       \
+    return block<(i < KB ? i : KB), PN, false>(c, outputs, pixels, channel, at);
+    CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
+#undef CASE
+  }
+}
+
+// What one thread does: output channels [k0, k1) and rows [y0, y1) of images [n0, n1).
+struct Part {
+  int64_t n0, n1, y0, y1, k0, k1;
+};
+
+// Calls work(outputs) for the blocks of output channels of a part: packed ones as they are, rows in even blocks.
+template <typename Work>
+void each_block(const Convolution& c, const Part& part, const Work& work) {
+  int64_t k = part.k0;
+  for (int64_t left = (part.k1 - part.k0 + KB - 1) / KB; left > 0; left--) {
+    const int count = c.packed ? std::min<int64_t>(KB, part.k1 - k) : (part.k1 - k) / left;
+    work(Outputs(c, k, count));
+    k += count;
+  }
+}
+
+// Calls work(pixel, vectors) for the blocks of pixels [begin, end).
+template <typename Work>
+void each_pixels(int64_t begin, int64_t end, const Work& work) {
+  int64_t pixel = begin;
+  for (; pixel + (PB - 1) * V < end; pixel += PB * V) work(pixel, std::integral_constant<int, PB>());
+  for (; pixel < end; pixel += V) work(pixel, std::integral_constant<int, 1>());
+}
+
+inline void run_in_place(const Convolution& c, const Part& part, const Masks& masks) {
+  const Geometry& g = c.g;
+  const int64_t begin = part.y0 * g.OW;
+  std::vector<int64_t> offsets;
+  for (int64_t tap = 0; tap < g.taps(); tap++) offsets.push_back(g.row(tap / g.KW) * g.W + g.column(tap % g.KW));
+  each_block(c, part, [&](const Outputs& outputs) {
+    for (int64_t n = part.n0; n < part.n1; n++) {
+      const auto channel = [&, n](int64_t i) { return c.x.at(n, c.x_channel(i)); };
+      each_pixels(begin, part.y1 * g.OW, [&](int64_t pixel, auto vectors) {
+        const InPlace pixels{masks.data(), offsets.data(), g.taps(), pixel};
+        block<vectors.value>(c, outputs, pixels, channel, Place{n, pixel, part.y1 * g.OW, pixel == begin});
+      });
+    }
+  });
+}
+
+// Floats of copied input that a thread works on at a time: about what a second-level cache holds.
+constexpr int64_t SCRATCH = 1 << 18;
+
+inline void run_copied(const Convolution& c, const Part& part) {
+  const Geometry& g = c.g;
+  const Copy& copy = copy_of(g, part.y0, part.y1);
+  const int64_t begin = part.y0 * g.OW, one = copy.size() * c.active_inputs;
+  const int64_t together = std::clamp<int64_t>(SCRATCH / std::max<int64_t>(one, 1), 1, part.n1 - part.n0);
+  static thread_local std::vector<float> scratch;
+  if ((int64_t)scratch.size() < together * one + V * PB) scratch.resize(together * one + V * PB);
+  for (int64_t n0 = part.n0; n0 < part.n1; n0 += together) {
+    const int64_t n1 = std::min(n0 + together, part.n1);
+    for (int64_t n = n0; n < n1; n++)
+      for (int64_t i = 0; i < c.active_inputs; i++)
+        copy(c.x.at(n, c.x_channel(i)), scratch.data() + (n - n0) * one + i * copy.size());
+    each_block(c, part, [&](const Outputs& outputs) {
+      for (int64_t n = n0; n < n1; n++) {
+        const auto channel = [&, copies = scratch.data() + (n - n0) * one](int64_t i) { return copies + i * copy.size(); };
+        each_pixels(begin, part.y1 * g.OW, [&](int64_t pixel, auto vectors) {
+          const Copied pixels{copy.offsets(), pixel - begin};
+          block<vectors.value>(c, outputs, pixels, channel, Place{n, pixel, part.y1 * g.OW, pixel == begin});
+        });
+      }
+    });
+  }
+}
+
+// Rows that make up whole vectors of pixels.
+inline int64_t row_unit(const Geometry& g) {
+  int64_t unit = 1;
+  while (unit * g.OW % V) unit++;
+  return unit;
+}
+
+// How the work is shared out: images first; then an image's rows, while a part has enough pixels; then output channels.
+inline std::vector<Part> parts(const Convolution& c, int64_t threads) {
+  const int64_t K = c.active_outputs, unit = row_unit(c.g), units = (c.g.OH + unit - 1) / unit;
+  const int64_t for_images = std::min(c.images, threads), threads_each = threads / std::max<int64_t>(for_images, 1);
+  const int64_t for_rows = std::clamp<int64_t>(std::min(units, c.g.pixels() / (2 * PB * V)), 1, threads_each);
+  const int64_t step = c.packed ? KB : 1, blocks = (K + step - 1) / step;
+  const int64_t for_outputs = std::clamp<int64_t>((K + KB - 1) / KB, 1, threads_each / for_rows);
+  std::vector<Part> all;
+  for (int64_t n = 0; n < for_images; n++)
+    for (int64_t r = 0; r < for_rows; r++)
+      for (int64_t o = 0; o < for_outputs; o++)
+        all.push_back({c.images * n / for_images, c.images * (n + 1) / for_images,
+                       std::min(c.g.OH, units * r / for_rows * unit), std::min(c.g.OH, units * (r + 1) / for_rows * unit),
+                       std::min(K, blocks * o / for_outputs * step), std::min(K, blocks * (o + 1) / for_outputs * step)});
+  return all;
+}
+
+// A copy costs about as much as one block of output channels gains from it.
+constexpr int64_t FEW = 2 * KB;
+
+inline void run(const Convolution& c) {
+  const std::vector<Part> all = parts(c, at::in_parallel_region() ? 1 : at::get_num_threads());
+  const bool in_place = MASKED_LOADS && c.g.aligned() && all[0].k1 - all[0].k0 <= FEW;
+  const Masks* masks = in_place ? &masks_of(c.g) : nullptr;
+  at::parallel_for(0, all.size(), 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) masks ? run_in_place(c, all[i], *masks) : run_copied(c, all[i]);
+  });
+}
+
+}  // namespace dynbench

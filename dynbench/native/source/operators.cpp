@@ -1,0 +1,147 @@
+// The kernels as PyTorch operators of the namespace `dynbench`; fp32, contiguous, on the CPU, for inference.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+#include <torch/library.h>
+
+#include "convolution.h"
+#include "pooled_linear.h"
+
+namespace {
+
+using at::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+const float* floats(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == at::kFloat && t.is_contiguous(), name,
+              " must be contiguous float32 on the CPU");
+  return t.const_data_ptr<float>();
+}
+
+const float* floats(const OptionalTensor& t, const char* name) { return t ? floats(*t, name) : nullptr; }
+
+// Features (N, C, H, W) whose planes are contiguous.
+dynbench::Planes<const float> planes(const Tensor& t, const char* name) {
+  TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == at::kFloat && t.dim() == 4, name,
+              " must be float32 (N, C, H, W) on the CPU");
+  TORCH_CHECK((t.size(3) == 1 || t.stride(3) == 1) && (t.size(2) == 1 || t.stride(2) == t.size(3)), name,
+              " must have contiguous planes");
+  return {t.const_data_ptr<float>(), t.stride(0), t.stride(1)};
+}
+
+// Features for which, where a plane is a multiple of a page's quarter, channels do not lie at the same place of their
+// pages: the caches could keep few of them at once.
+Tensor features(int64_t N, int64_t C, int64_t H, int64_t W, const Tensor& like) {
+  constexpr int64_t QUARTER = 256, LINE = 16;  // floats
+  const int64_t plane = H * W % QUARTER == 0 ? H * W + LINE : H * W;
+  return at::empty_strided({N, C, H, W}, {C * plane, plane, W, 1}, like.options());
+}
+
+const int64_t* channels(const OptionalTensor& t, int64_t limit, const char* name) {
+  if (!t) return nullptr;
+  TORCH_CHECK(t->device().is_cpu() && t->scalar_type() == at::kLong && t->is_contiguous() && t->dim() == 1, name,
+              " must be contiguous int64 on the CPU");
+  const int64_t* channel = t->const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < t->numel(); i++)
+    TORCH_CHECK(channel[i] >= 0 && channel[i] < limit, name, " names channel ", channel[i], " of ", limit);
+  return channel;
+}
+
+Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const OptionalTensor& outputs,
+                   const OptionalTensor& inputs, const OptionalTensor& scale, const OptionalTensor& residual, bool relu,
+                   int64_t stride, int64_t padding, int64_t dilation) {
+  const bool packed = weight.dim() == 5;
+  TORCH_CHECK(x.dim() == 4 && (packed || weight.dim() == 4), "x must be (N, C, H, W), weight in rows or packed");
+  TORCH_CHECK(stride > 0 && padding >= 0 && dilation > 0, "stride, padding or dilation");
+  TORCH_CHECK(!packed || (weight.size(4) == dynbench::KB && !outputs), "packed weights: this machine's, all outputs");
+  const int64_t K = bias.numel(), C = weight.size(1);
+  TORCH_CHECK(weight.size(0) == (packed ? (K + dynbench::KB - 1) / dynbench::KB : K), "weight and bias differ");
+  const dynbench::Geometry g(x.size(2), x.size(3), weight.size(2), weight.size(3), stride, padding, dilation);
+  TORCH_CHECK(g.OH > 0 && g.OW > 0, "the image is smaller than the kernel");
+  const int64_t in = inputs ? inputs->numel() : C, out = outputs ? outputs->numel() : K;
+  TORCH_CHECK(x.size(1) == in || x.size(1) == C, "x has ", x.size(1), " channels, expected ", in, " or ", C);
+  const int64_t N = x.size(0);
+  TORCH_CHECK(!scale || (scale->dim() == 2 && (scale->size(0) == 1 || scale->size(0) == N) &&
+                         (scale->size(1) == 1 || scale->size(1) == out)),
+              "scale must be (N or 1, active outputs or 1)");
+  Tensor result = features(N, out, g.OH, g.OW, x);
+  TORCH_CHECK(!residual || residual->sizes() == result.sizes(), "residual must have the output's shape");
+  dynbench::run({.g = g,
+                 .x = planes(x, "x"),
+                 .images = N,
+                 .x_channels = x.size(1),
+                 .weight = floats(weight, "weight"),
+                 .channels = C,
+                 .packed = packed,
+                 .bias = floats(bias, "bias"),
+                 .outputs = channels(outputs, K, "outputs"),
+                 .active_outputs = out,
+                 .inputs = channels(inputs, C, "inputs"),
+                 .active_inputs = in,
+                 .scale = floats(scale, "scale"),
+                 .scale_image = scale && scale->size(0) > 1 ? scale->size(1) : 0,
+                 .scale_output = scale && scale->size(1) > 1 ? 1 : 0,
+                 .residual = residual ? planes(*residual, "residual") : dynbench::Planes<const float>{},
+                 .relu = relu,
+                 .out = {result.mutable_data_ptr<float>(), result.stride(0), result.stride(1)}});
+  return result;
+}
+
+Tensor pooled_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  TORCH_CHECK(x.dim() == 4 && x.size(0) == 1 && weight.dim() == 2 && weight.size(1) == x.size(1) &&
+                  bias.numel() == weight.size(0),
+              "x must be (1, C, H, W), weight (K, C), bias (K,)");
+  Tensor result = at::empty({1, weight.size(0)}, x.options());
+  dynbench::pooled_linear(planes(x, "x").data, x.size(1), x.size(2) * x.size(3), x.stride(1), floats(weight, "weight"),
+                          floats(bias, "bias"), weight.size(0), result.mutable_data_ptr<float>());
+  return result;
+}
+
+std::tuple<Tensor, Tensor> active(const Tensor& scores, int64_t start) {
+  const int64_t K = scores.numel() - start;
+  TORCH_CHECK(K >= 0 && start >= 0, "scores must be as many as are left out, or more");
+  const float* score = floats(scores, "scores") + start;
+  const int64_t count = std::count_if(score, score + K, [](float s) { return s > 0; });
+  Tensor channels = at::empty({count}, scores.options().dtype(at::kLong)), values = at::empty({1, count}, scores.options());
+  int64_t* channel = channels.mutable_data_ptr<int64_t>();
+  float* value = values.mutable_data_ptr<float>();
+  for (int64_t k = 0; k < K; k++)
+    if (score[k] > 0) {
+      *channel++ = k;
+      *value++ = std::min(score[k], 1.f);
+    }
+  return {channels, values};
+}
+
+int64_t block_size() { return dynbench::KB; }
+
+std::string instruction_set() {
+#if defined(__AVX512F__)
+  return "avx512";
+#elif defined(__AVX2__)
+  return "avx2";
+#elif defined(__aarch64__)
+  return "neon";
+#else
+  return "generic";
+#endif
+}
+
+}  // namespace
+
+TORCH_LIBRARY(dynbench, m) {
+  m.def(
+      "convolution(Tensor x, Tensor weight, Tensor bias, Tensor? outputs, Tensor? inputs, Tensor? scale, "
+      "Tensor? residual, bool relu, int stride, int padding, int dilation) -> Tensor");
+  m.def("pooled_linear(Tensor x, Tensor weight, Tensor bias) -> Tensor");
+  m.def("active(Tensor scores, int start) -> (Tensor, Tensor)");
+  m.def("block_size() -> int", &block_size);
+  m.def("instruction_set() -> str", &instruction_set);
+}
+
+TORCH_LIBRARY_IMPL(dynbench, CPU, m) {
+  m.impl("convolution", &convolution);
+  m.impl("pooled_linear", &pooled_linear);
+  m.impl("active", &active);
+}
