@@ -72,9 +72,10 @@ def results(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
-    done = call("time", results, "--images", 6, "--rounds", 2, "--batches", "1,4,64", "--threads", 1)
+    options = ("--images", 6, "--rounds", 2, "--batches", "1,4,64", "--threads", 1, "--engines", "none")
+    done = call("time", results, *options)
     assert done.exit_code == 0, done.output
-    assert "Latency of executors" in done.output
+    assert "Latency: resnet8 x0.25 on digits" in done.output
     for record in read_records(results):
         for point in record.points:
             assert point.latency is not None
@@ -91,6 +92,7 @@ def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
     assert bool((table.latency_ms_p50 > 0).all())
     assert bool((table.realised > 0).all())
     assert set(table.engine) == {"pytorch eager"}
+    assert bool(table.realised_best.isna().all())
 
 
 def test_without_weights_it_says_what_to_do(results: Path, call: Call) -> None:
@@ -113,3 +115,9 @@ def test_a_run_that_is_being_done_is_left_alone(results: Path, call: Call) -> No
 @pytest.mark.parametrize("sizes", ["0", "1,x", ""])
 def test_bad_batch_sizes(results: Path, call: Call, sizes: str) -> None:
     assert call("time", results, "--batches", sizes).exit_code == 2
+
+
+def test_an_unknown_engine_names_the_nearest(results: Path, call: Call) -> None:
+    done = call("time", results, "--engines", "onnx")
+    assert done.exit_code == 2
+    assert 'unknown engine "onnx"; did you mean "onnxruntime"?' in done.stderr
