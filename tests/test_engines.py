@@ -49,7 +49,7 @@ class OneImageOnly(Doubled):
 
     def prepare(self, net: nn.Module, example: Tensor, threads: int) -> EngineCall:
         if len(example) > 1:
-            raise RuntimeError("a compiler's\n  long report")
+            raise RuntimeError("a compiler's\n  long report\n\nSet TORCHDYNAMO_VERBOSE=1 for more")
         return net
 
 

@@ -77,7 +77,8 @@ def _checked(engine: Engine, net: nn.Module, example: Tensor) -> Call:
 
 
 def _in_one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no message"
+    said = str(error).partition("Set TORCHDYNAMO_VERBOSE")[0]  # torch's advice to whoever debugs it
+    text = " ".join(said.split()) or "no message"
     named = text if isinstance(error, WrongLogits) else f"{type(error).__name__}: {text}"
     return named[:_LONGEST_REASON]
 
