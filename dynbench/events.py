@@ -23,6 +23,12 @@ class Observer:
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         """`history` ends with the epoch that has just finished."""
 
+    def timing_started(self, run: Run) -> None:
+        """The run is trained and evaluated; its latency is measured now."""
+
+    def timing_failed(self, run: Run, reason: str) -> None:
+        """It could not be measured; the run is finished without."""
+
     def run_finished(self, record: Record) -> Record:
         """A run's record is about to be written, finished or failed; return it, with what you add to it."""
         return record
@@ -56,6 +62,14 @@ class Observers(Observer):
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         for observer in self._all:
             observer.epoch_finished(run, history)
+
+    def timing_started(self, run: Run) -> None:
+        for observer in self._all:
+            observer.timing_started(run)
+
+    def timing_failed(self, run: Run, reason: str) -> None:
+        for observer in self._all:
+            observer.timing_failed(run, reason)
 
     def run_finished(self, record: Record) -> Record:
         for observer in self._all:

@@ -106,11 +106,41 @@ class Timing(_Part):
     macs_mean: float
     """Of the timed images, accounted."""
     realised: float
+    realised_best: float | None = None
+    """The same against the dense backbone on the fastest engine, `best_engine`, eager PyTorch included. None: no static
+    engine was timed at this batch size."""
+    best_engine: str | None = None
+
+
+class EngineTiming(_Part):
+    """The dense backbone on one engine at one batch size; figures as in `Timing`."""
+
+    batch: int
+    calls: int
+    rounds: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    throughput_ips: float
+    of_eager: float
+    """Mean time as a fraction of eager PyTorch's, timed in turns with it in one process."""
+
+
+class EngineRecord(_Part):
+    """An engine that the dense backbone, BN folded, could be deployed on. `absent`: why it could not be timed, at all
+    or at the batch sizes that are not among its timings. `version` is empty when it is not installed."""
+
+    name: str
+    version: str
+    absent: str | None = None
+    timings: tuple[EngineTiming, ...] = ()
 
 
 class Latency(_Part):
     """Latency of one operating point's executor on one machine; the dense backbone, with BN folded, was timed in
-    between on the same engine. `measured`: seconds since 1970."""
+    between on the same engine. `engines`: the dense backbone elsewhere, eager PyTorch first, in a process of their own;
+    empty when none was asked for. `measured`: seconds since 1970."""
 
     engine: str
     precision: str
@@ -120,6 +150,12 @@ class Latency(_Part):
     machine: Machine
     command: str
     measured: float
+    engines: tuple[EngineRecord, ...] = ()
+
+    @property
+    def single(self) -> Timing | None:
+        """One image at a time, if that was timed."""
+        return next((timing for timing in self.timings if timing.batch == 1), None)
 
 
 class PointRecord(_Part):
@@ -184,18 +220,28 @@ def arrays_path(results: Path, run_id: str) -> Path:
 
 
 def latency_arrays_path(results: Path, run_id: str) -> Path:
-    """Raw latency samples: `POINT/BATCH/ms` and `POINT/BATCH/dense_ms`, float64 (rounds, calls)."""
+    """Raw latency samples: `POINT/BATCH/ms`, `POINT/BATCH/dense_ms` and, of static engines, `engines/NAME/BATCH/ms`; in
+    milliseconds, float64 (rounds, calls)."""
     return results / RECORDS / f"{run_id}.latency.npz"
 
 
 def write_record(results: Path, record: Record, arrays: dict[str, np.ndarray] | None = None) -> None:
     """Write the per-image arrays, then the record: a record that is there has its arrays."""
     if arrays:
-        buffer = BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        write_atomically(arrays_path(results, record.run_id), buffer.getvalue())
+        _write_arrays(arrays_path(results, record.run_id), arrays)
     content = record.model_dump_json(indent=1).encode() + b"\n"
     write_atomically(record_path(results, record.run_id), content)
+
+
+def write_latency_arrays(results: Path, run_id: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write the raw samples of a run's latency, in place of older ones."""
+    _write_arrays(latency_arrays_path(results, run_id), arrays)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    buffer = BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def read_record(path: Path) -> Record:

@@ -13,6 +13,7 @@ from dynbench.context import Context, work_folder
 from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
+from dynbench.latency.measure import Timer
 from dynbench.machine import describe_machine
 from dynbench.measure import Arrays, measure
 from dynbench.method import Method
@@ -30,8 +31,9 @@ from dynbench.train.precision import usable_precision
 from dynbench.train.session import Session
 
 
-def execute(run: Run, context: Context) -> Record:
-    """Do one run and write its record, which says so when the run failed.
+def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
+    """Do one run and write its record, which says so when the run failed; time it, when there is a `timer`. The caller
+    holds the run's lock.
 
     Raises UserError for what the user can mend (no data, no space); nothing is recorded then.
     """
@@ -45,11 +47,24 @@ def execute(run: Run, context: Context) -> Record:
     except Exception as error:  # a plugin may raise anything; it costs its own run only
         summary = f"{type(error).__name__}: {error}"
         record, arrays = _failed(run, context, started, summary, traceback.format_exc()), {}
+    if timer is not None and record.status == "finished":
+        write_record(context.results, record, arrays)  # what was trained is safe, however the timing ends
+        record = _timed(record, context, timer)
     record = context.observer.run_finished(record)
     write_record(context.results, record, arrays)
     if record.status == "finished":
         _clean_up(work_folder(context.results, run.run_id))
     return record
+
+
+def _timed(record: Record, context: Context, timer: Timer) -> Record:
+    """The record with its latencies, or as it was when they cannot be taken: a run that is not timed is finished."""
+    context.observer.timing_started(record.run)
+    try:
+        return timer.time(record)
+    except (UserError, OSError) as error:
+        context.observer.timing_failed(record.run, str(error))
+        return record
 
 
 def _clean_up(work: Path) -> None:

@@ -8,6 +8,7 @@ from filelock import FileLock, Timeout
 
 from dynbench.context import Context, weights_path, work_folder
 from dynbench.errors import UserError
+from dynbench.latency.measure import Timer
 from dynbench.plan import Run
 from dynbench.record import Record, find_record
 
@@ -31,8 +32,9 @@ def _is_recorded(results: Path, run: Run) -> bool:
 class SuiteRunner:
     """Runs what is not finished. Each run is done by whichever process holds its lock, and tried once."""
 
-    def __init__(self, runs: Sequence[Run], context: Context) -> None:
-        self._runs, self._context = runs, context
+    def __init__(self, runs: Sequence[Run], context: Context, timer: Timer | None = None) -> None:
+        """With a `timer`, every run that is finished here is timed."""
+        self._runs, self._context, self._timer = runs, context, timer
         self._tried: set[str] = set()
         self._problems: list[UserError] = []
         self.left_out: list[str] = []
@@ -81,7 +83,7 @@ class SuiteRunner:
         from dynbench.run import execute  # noqa: PLC0415  (imports torch)
 
         self._context.observer.run_started(run)
-        execute(run, self._context)
+        execute(run, self._context, self._timer)
         self._tried.add(run.run_id)
         return True
 

@@ -28,6 +28,7 @@ methods:
   - dense
   - {name: lc_net, params: {l1_layer: 0.1}}
 tracking: none
+latency: none
 """
 
 

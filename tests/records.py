@@ -7,9 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from dynbench.latency.best import with_engines
 from dynbench.machine import Machine
 from dynbench.plan import Run
-from dynbench.record import Budget, Macs, PointRecord, Record, StageBudget, write_record
+from dynbench.record import (
+    Budget,
+    EngineRecord,
+    EngineTiming,
+    Latency,
+    Macs,
+    PointRecord,
+    Record,
+    StageBudget,
+    Timing,
+    write_record,
+)
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
 
 IMAGES = 400
@@ -47,6 +59,10 @@ class Fake:
     backbone: str = "resnet20"
     error: str | None = None
     audited: bool = False
+    speeds: tuple[float, ...] = ()
+    """Times as fast as dense, one for each point, at every batch size; empty: not timed."""
+    engines: tuple[EngineRecord, ...] = ()
+    threads: int = 2
 
 
 def make_run(fake: Fake) -> Run:
@@ -73,9 +89,10 @@ def make_record(fake: Fake) -> tuple[Record, dict[str, np.ndarray]]:
     rng.shuffle(correct)
     noise = rng.normal(0, fake.spread, IMAGES).clip(-0.9, 0.9)
     points, arrays = [], {}
-    for name, mean in zip(fake.points, fake.mmacs, strict=True):
+    for index, (name, mean) in enumerate(zip(fake.points, fake.mmacs, strict=True)):
         macs = (1e6 * mean * (1 + noise)).astype(np.int64)
-        points.append(_point(name, correct, macs, fake))
+        point = _point(name, correct, macs, fake)
+        points.append(point.model_copy(update={"latency": _latency(fake, index)}))
         arrays |= {f"{name}/correct": correct, f"{name}/correct5": np.ones(IMAGES, bool), f"{name}/macs": macs}
     failed = fake.error is not None
     record = Record(
@@ -125,6 +142,62 @@ def _point(name: str, correct: np.ndarray, macs: np.ndarray, fake: Fake) -> Poin
         layers=(),
         audited=fake.audited,
     )
+
+
+def _latency(fake: Fake, index: int) -> Latency | None:
+    if not fake.speeds:
+        return None
+    latency = Latency(
+        engine="pytorch eager",
+        precision="fp32",
+        threads=fake.threads,
+        macs_dense=int(1e6 * fake.dense_mmacs),
+        timings=tuple(_timing(fake, index, batch) for batch in (1, 8, 32)),
+        machine=MACHINE,
+        command="dynbench time",
+        measured=0.0,
+    )
+    return with_engines(latency, fake.engines)
+
+
+def _timing(fake: Fake, index: int, batch: int) -> Timing:
+    dense, saved = 4.0 * batch, fake.dense_mmacs / fake.mmacs[index]
+    mean = dense / fake.speeds[index]
+    return Timing(
+        batch=batch,
+        calls=4,
+        rounds=2,
+        mean_ms=mean,
+        p50_ms=mean,
+        p90_ms=1.1 * mean,
+        p99_ms=1.2 * mean,
+        dense_mean_ms=dense,
+        dense_p50_ms=dense,
+        throughput_ips=1000 * batch / mean,
+        macs_mean=1e6 * fake.mmacs[index],
+        realised=fake.speeds[index] / saved,
+    )
+
+
+def make_engine(
+    name: str, of_eager: float, batches: Sequence[int] = (1, 32), absent: str | None = None
+) -> EngineRecord:
+    """The dense backbone on an engine; eager PyTorch takes 4 ms an image."""
+    timings = tuple(
+        EngineTiming(
+            batch=batch,
+            calls=4,
+            rounds=2,
+            mean_ms=4 * batch * of_eager,
+            p50_ms=4 * batch * of_eager,
+            p90_ms=4 * batch * of_eager,
+            p99_ms=4 * batch * of_eager,
+            throughput_ips=250 / of_eager,
+            of_eager=of_eager,
+        )
+        for batch in batches
+    )
+    return EngineRecord(name=name, version="1.0", absent=absent, timings=timings)
 
 
 def write_fakes(results: Path, fakes: Sequence[Fake]) -> tuple[Record, ...]:

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 import dynbench
 from dynbench.context import weights_path, work_folder
+from dynbench.errors import UserError
+from dynbench.latency import measure
+from dynbench.latency.measure import Timer
 from dynbench.latency.protocol import batches_of, interleaved
 from dynbench.latency.samples import Samples, realised
 from dynbench.record import latency_arrays_path, read_records
@@ -72,9 +75,10 @@ def results(finished: Path, tmp_path: Path) -> Path:
 
 
 def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
-    done = call("time", results, "--images", 6, "--rounds", 2, "--batches", "1,4,64", "--threads", 1)
+    options = ("--images", 6, "--rounds", 2, "--batches", "1,4,64", "--threads", 1, "--engines", "none")
+    done = call("time", results, *options)
     assert done.exit_code == 0, done.output
-    assert "Latency of executors" in done.output
+    assert "Latency: resnet8 x0.25 on digits" in done.output
     for record in read_records(results):
         for point in record.points:
             assert point.latency is not None
@@ -91,6 +95,7 @@ def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
     assert bool((table.latency_ms_p50 > 0).all())
     assert bool((table.realised > 0).all())
     assert set(table.engine) == {"pytorch eager"}
+    assert bool(table.realised_best.isna().all())
 
 
 def test_without_weights_it_says_what_to_do(results: Path, call: Call) -> None:
@@ -113,3 +118,72 @@ def test_a_run_that_is_being_done_is_left_alone(results: Path, call: Call) -> No
 @pytest.mark.parametrize("sizes", ["0", "1,x", ""])
 def test_bad_batch_sizes(results: Path, call: Call, sizes: str) -> None:
     assert call("time", results, "--batches", sizes).exit_code == 2
+
+
+def test_an_unknown_engine_names_the_nearest(results: Path, call: Call) -> None:
+    done = call("time", results, "--engines", "onnx")
+    assert done.exit_code == 2
+    assert 'unknown engine "onnx"; did you mean "onnxruntime"?' in done.stderr
+
+
+# Within `dynbench run`
+
+SHORT = ("--set", "latency={images: 4, rounds: 1, batches: [1, 2]}", "--methods", "dense")
+
+
+def test_a_run_ends_with_its_latency_and_is_not_timed_again(call: Call, tiny_suite: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    done = call("run", tiny_suite, "--results", results, *SHORT)
+    assert done.exit_code == 0, done.output
+    assert "    timing\n    test " in done.stdout
+    assert "Latency: resnet8 x0.25 on digits" in done.stdout
+    assert str(results / "plots" / "realised.png") in done.stdout
+    (record,) = read_records(results)
+    latency = record.points[0].latency
+    assert latency is not None
+    assert [timing.batch for timing in latency.timings] == [1, 2]
+    assert latency.engines == ()
+    assert latency_arrays_path(results, record.run_id).is_file()
+    again = call("run", tiny_suite, "--results", results, *SHORT)
+    assert "timing" not in again.stdout
+    assert "Latency: resnet8" in again.stdout
+    assert read_records(results) == (record,)
+
+
+@pytest.mark.parametrize("options", [("--no-latency", *SHORT), ("--methods", "dense")])
+def test_latency_can_be_turned_off(
+    call: Call, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(Timer, "time", lambda self, record: pytest.fail("timed"))
+    done = call("run", tiny_suite, "--results", tmp_path / "results", *options)
+    assert done.exit_code == 0, done.output
+    assert "timing" not in done.stdout
+    assert "Latency" not in done.stdout
+
+
+def test_a_run_that_cannot_be_timed_is_finished(
+    call: Call, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("timing it failed: as planned")
+
+    monkeypatch.setattr(measure, "_ask", fail)
+    done = call("run", tiny_suite, "--results", tmp_path / "results", *SHORT)
+    assert done.exit_code == 0, done.output
+    assert "    not timed: timing it failed: as planned\n" in done.stdout
+    (record,) = read_records(tmp_path / "results")
+    assert (record.status, record.points[0].latency) == ("finished", None)
+
+
+def test_a_run_that_is_interrupted_while_it_is_timed_is_finished(
+    call: Call, tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "_ask", interrupt)
+    results = tmp_path / "results"
+    assert call("run", tiny_suite, "--results", results, *SHORT).exit_code == 130
+    (record,) = read_records(results)
+    assert record.status == "finished"
+    assert weights_path(results, record.run_id).is_file()

@@ -29,6 +29,7 @@ backbones: [{name: resnet8, width: 0.25}]
 recipe: {epochs: 4, batch_size: 64, warmup_epochs: 1}
 methods: [{name: lc_net, params: {l1_layer: 0.2, l1_channel: 2.0}}]
 tracking: none
+latency: none
 """
 
 

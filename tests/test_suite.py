@@ -7,7 +7,8 @@ import pytest
 
 from dynbench.cli.suite_options import read_suite
 from dynbench.errors import UserError
-from dynbench.suite.schema import Adam, Constant, Cosine, Sgd, StepDecay, SuiteFile
+from dynbench.plan import plan
+from dynbench.suite.schema import Adam, Constant, Cosine, LatencyProtocol, Sgd, StepDecay, SuiteFile
 
 GOOD = """\
 name: good
@@ -82,6 +83,23 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path, text: str, expected: str)
         (changed("[resnet8]", "[]"), "s.yaml:3: backbones: expected a list of at least 1"),
         (changed("[resnet8]", "[resnet8, 3]"), "s.yaml:3: backbones.1: expected a mapping, got 3"),
         (GOOD + "evaluation: often\n", "s.yaml:12: evaluation: expected a mapping, got 'often'"),
+        (
+            GOOD + "latency: off\n",
+            's.yaml:12: latency: expected none or a mapping, as {rounds: 5}, got "off"',
+        ),
+        (GOOD + "latency: 3\n", "s.yaml:12: latency: expected a mapping, got 3"),
+        (GOOD + "latency: {batches: 1}\n", "s.yaml:12: latency.batches: expected a list, got 1"),
+        (GOOD + "latency: {batches: []}\n", "s.yaml:12: latency.batches: expected a list of at least 1"),
+        (GOOD + "latency: {rounds: 0}\n", "s.yaml:12: latency.rounds: expected a number greater than 0, got 0"),
+        (
+            GOOD + "latency: {engines: [onnx]}\n",
+            "s.yaml:12: latency.engines.0: expected 'torch.compile' or 'onnxruntime', got 'onnx'",
+        ),
+        (
+            GOOD + "latency: {image: 3}\n",
+            's.yaml:12: unknown key "latency.image"; did you mean "images"? (known: batches, engines, images, rounds, '
+            "threads)",
+        ),
         (
             changed("epochs: 2", "epochs: 2\n  precision: fp23"),
             "s.yaml:6: recipe.precision: expected 'fp32' or 'bf16', got 'fp23'",
@@ -326,3 +344,17 @@ def test_options_do_not_hide_other_errors(tmp_path: Path) -> None:
     text = changed("[resnet8]", "[resnet8, {name: resnet8, width: -1}]")
     expected = "s.yaml:3: backbones.1.width: expected a number greater than 0.0, got -1"
     assert problem(tmp_path, text, device="cpu", methods="dense", epochs=3) == expected
+
+
+def test_latency_is_short_by_default_and_can_be_turned_off(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).latency == LatencyProtocol(images=64, rounds=5, batches=(1, 32), engines=())
+    assert read(tmp_path, GOOD + "latency: none\n").latency is None
+    changed_by_option = read(tmp_path, GOOD + "latency: none\n", settings=["latency.rounds=3"])
+    assert changed_by_option.latency == LatencyProtocol(rounds=3)
+
+
+def test_how_runs_are_timed_is_not_in_their_ids(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(GOOD)
+    ids = {run.run_id for run in plan(read_suite(path))}
+    assert {run.run_id for run in plan(read_suite(path, settings=["latency={rounds: 9}"]))} == ids

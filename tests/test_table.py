@@ -57,6 +57,8 @@ CONTRACT = {
     "threads": "Int64",
     "precision": "string",
     "engine": "string",
+    "realised_best": "Float64",
+    "best_engine": "string",
 }
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from filelock import FileLock
+from records import Fake
+from records import make_record as make_fake
 
 from dynbench.cli import cli, main
 from dynbench.errors import UserError
@@ -248,6 +250,13 @@ def test_values_of_points_are_told_apart():
     assert {f"macs_{kind}" for kind in macs} <= set(values)
 
 
+def test_values_of_a_point_that_was_timed():
+    (record, _) = make_fake(Fake(speeds=(2.0,)))
+    values = {value.key: value.value for value in result_values(record)}
+    assert (values["latency_ms_p50"], values["dense_latency_ms_p50"], values["realised"]) == (2.0, 4.0, 2.0)
+    assert "realised_best" not in values
+
+
 def test_parameters_are_flat():
     texts = dict(parameters(make_run()))
     assert texts["method"] == "lc_net"
@@ -364,6 +373,17 @@ def test_sync_sends_once(results):
     runs = server_runs(sqlite_uri(results))
     assert {record.tracked.run_id for record in read_records(results)} == {run.info.run_id for run in runs}
     assert '"/' not in "".join(path.read_text() for path in results.glob("records/*.json"))
+
+
+@pytest.mark.usefixtures("database")
+def test_sync_goes_on_with_a_run_that_was_killed_while_it_was_timed(results):
+    tracker = Tracker(results, None)
+    tracker.run_started(make_run())
+    tracker.epoch_finished(make_run(), make_history(3))
+    write_record(results, make_record())
+    assert sync(results, None).sent == 1
+    (run,) = server_runs(sqlite_uri(results))
+    assert losses(sqlite_uri(results), run.info.run_id) == expected_losses(3)
 
 
 @pytest.mark.usefixtures("database")

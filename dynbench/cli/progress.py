@@ -48,6 +48,12 @@ class Display(Observer):
             soft_wrap=True,
         )
 
+    def timing_started(self, run: Run) -> None:  # noqa: ARG002
+        self.console.print("    timing", highlight=False)
+
+    def timing_failed(self, run: Run, reason: str) -> None:  # noqa: ARG002
+        self.console.print(f"    not timed: {reason}", markup=False, highlight=False, soft_wrap=True)
+
     def run_finished(self, record: Record) -> Record:
         self.console.print(f"    {results_line(record)}", markup=False, highlight=False, soft_wrap=True)
         return record
@@ -118,6 +124,10 @@ class RichProgress(Display):
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
         if self._task is not None:
             self._bars.update(self._task, seen=_validated(history))
+
+    def timing_started(self, run: Run) -> None:
+        self.close()
+        super().timing_started(run)
 
     def run_finished(self, record: Record) -> Record:
         self.close()

@@ -24,12 +24,14 @@ def command(results: Path) -> None:
 def show_report(results: Path, console: "Console", draw: bool) -> None:
     """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
     the static controls too; without it there is nothing to wait for. Raises UserError."""
-    from dynbench.cli.table import final_table  # noqa: PLC0415
+    from dynbench.cli.table import final_table, latency_table  # noqa: PLC0415
     from dynbench.record import read_records  # noqa: PLC0415
     from dynbench.report.files import report_files  # noqa: PLC0415
 
     records = read_records(results)
     console.print(final_table(records))
+    if any(point.latency for record in records for point in record.points):
+        console.print(latency_table(records))
     for path in _draw(results, records, console) if draw else report_files(results):
         console.print(path, soft_wrap=True, highlight=False)
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -23,14 +24,17 @@ INTERRUPTED = 130
 
 @click.command("run")
 @suite_options
-def command(suite: Path, results: Path | None, **options: Any) -> None:
-    """Train and evaluate what SUITE asks for and has not been done; then print the table and draw the plots.
+@click.option("--no-latency", is_flag=True, help="Time nothing, as the suite's `latency: none`.")
+def command(suite: Path, results: Path | None, no_latency: bool, **options: Any) -> None:
+    """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
 
     An interrupted run goes on from its last epoch when the same command is given again. Exit code 0; 1 when runs
     failed; 2 when something has to be mended first; 130 when interrupted.
     """
     with _interruptible():
         read = read_suite(suite, **options)
+        if no_latency:
+            read = replace(read, file=read.file.model_copy(update={"latency": None}))
         failed = _run(read, plan(read), results_folder(read, results))
     sys.exit(1 if failed else 0)
 
@@ -83,13 +87,14 @@ def _check_writable(folder: Path) -> None:
 
 
 def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console") -> list[str]:
-    """Train and evaluate; returns a line for each run that was left out because of another's failure."""
+    """Train, evaluate and time; returns a line for each run that was left out because of another's failure."""
     from dynbench.cli.progress import progress_for  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.context import Context  # noqa: PLC0415
     from dynbench.data import load_data  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.events import Observers  # noqa: PLC0415
+    from dynbench.latency.measure import Timer  # noqa: PLC0415
     from dynbench.machine import commit  # noqa: PLC0415
     from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
     from dynbench.tracking import Tracker  # noqa: PLC0415
@@ -109,7 +114,9 @@ def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, co
     observers = Observers(progress, *([tracker] if tracker else []))
     observers.suite_started(runs, [run for run in runs if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
-    runner = SuiteRunner(runs, context)
+    protocol = suite.file.latency
+    timer = Timer(folder, protocol, str(device), suite.file.data.root, _command_line()) if protocol else None
+    runner = SuiteRunner(runs, context, timer)
     try:
         runner.run()
     finally:

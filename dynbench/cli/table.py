@@ -6,14 +6,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from dynbench.record import Record, Timing
+from dynbench.record import EngineRecord, EngineTiming, Record, Timing
 from dynbench.report.control import MATCHED, Comparison
+from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
 from dynbench.report.words import accuracy, epochs, p_values, setting_title, short_macs
 
 NAME_WIDTH = 20
 HEADERS = ("width", "epochs", "test\ntop-1 %", "mean\nMACs", "% of\ndense", "p95\nMACs", "gates\nMACs", "audited")
 LATENCY_HEADERS = ("batch", "p50\nms", "p99\nms", "dense\nms", "speed\n-up", "by\nMACs", "real-\nised")
+BEST_HEADER = "real.\nbest"
+ENGINE_HEADERS = ("batch", "p50\nms", "p99\nms", "images\n/s", "speed\n-up")
 CONTROL_HEADERS = ("top-1\n%", "control\n ", "differ-\nence", "95 %\ninterval", "McNemar\np", "MACs\nratio")
 
 
@@ -129,26 +132,62 @@ def _comparison(comparison: Comparison) -> tuple[str, ...]:
 
 
 def latency_table(records: Sequence[Record]) -> Table:
-    """Executors against the dense backbone: time saved (`speed-up`), what the MACs promise, and how much of it came."""
-    table = _table("Latency of executors, dense timed in between", "method", LATENCY_HEADERS)
-    for record in records:
-        for line in wrap_label(record.run.label):
-            table.add_row(line)
-        for point in record.points:
-            for index, timing in enumerate(point.latency.timings if point.latency else ()):
-                table.add_row("" if index else f"  {point.name}", *_timing(timing, record.macs_dense))
-            if point.latency is None:
-                table.add_row(f"  {point.name}", Text("simulated"))
+    """Executors against the dense backbone: time saved (`speed-up`), what the MACs promise, how much of it came, and
+    how much against the dense backbone on the fastest engine. Empty when nothing was timed."""
+    outer = Table.grid()
+    for block in blocks(records):
+        outer.add_row(_latency_block(block))
+        if block.engines:
+            outer.add_row(_engine_block(block.engines))
+        if block.simulated:
+            outer.add_row(Text(f"simulated, no executor to time: {'; '.join(block.simulated)}"))
+        outer.add_row("")
+    return outer
+
+
+def _latency_block(block: Block) -> Table:
+    headers = (*LATENCY_HEADERS, *([BEST_HEADER] if block.engines else []))
+    table = _table(f"Latency: {block.conditions.net}\n{block.conditions.machine}", "method", headers)
+    last = None
+    for timed in block.points:
+        if timed.label != last:
+            for line in wrap_label(timed.label):
+                table.add_row(line)
+        last = timed.label
+        for index, timing in enumerate(timed.latency.timings):
+            table.add_row("" if index else f"  {timed.point.name}", *_timing(timed, timing)[: len(headers)])
     return table
 
 
-def _timing(timing: Timing, macs_dense: int) -> tuple[str, ...]:
+def _timing(timed: TimedPoint, timing: Timing) -> tuple[str, ...]:
     return (
         str(timing.batch),
         f"{timing.p50_ms:.3g}",
         f"{timing.p99_ms:.3g}",
         f"{timing.dense_p50_ms:.3g}",
-        f"{timing.dense_mean_ms / timing.mean_ms:.2f}",
-        f"{macs_dense / timing.macs_mean:.2f}",
+        f"{speed_up(timing):.2f}",
+        f"{timed.promised(timing):.2f}",
         f"{timing.realised:.2f}",
+        "" if timing.realised_best is None else f"{timing.realised_best:.2f}",
+    )
+
+
+def _engine_block(engines: Sequence[EngineRecord]) -> Table:
+    """The dense backbone on each engine; what could not be timed says why below."""
+    table = _table("The dense backbone on static engines", "engine", ENGINE_HEADERS)
+    for engine in engines:
+        for index, timing in enumerate(engine.timings):
+            table.add_row("" if index else f"{engine.name} {engine.version}", *_engine_timing(timing))
+    table.caption = "\n".join(f"{engine.name}: {engine.absent}" for engine in engines if engine.absent) or None
+    table.caption_justify = "left"
+    return table
+
+
+def _engine_timing(timing: EngineTiming) -> tuple[str, ...]:
+    return (
+        str(timing.batch),
+        f"{timing.p50_ms:.3g}",
+        f"{timing.p99_ms:.3g}",
+        f"{timing.throughput_ips:.0f}",
+        f"{1 / timing.of_eager:.2f}",
     )

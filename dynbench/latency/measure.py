@@ -1,48 +1,122 @@
-"""Times finished runs again, on this machine, each in a process of its own; trains nothing."""
+"""Times finished runs on this machine, each in a process of its own; trains nothing.
+
+The static engines of the dense backbone are timed once for each backbone, in one more process with eager PyTorch
+beside them: their thread pools spin for a while after every call and would slow down a method that is timed in turn
+with them, and compiling takes longer than everything else. What is carried over is a ratio, engine to eager PyTorch.
+"""
 
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 from filelock import FileLock, Timeout
+from pydantic import BaseModel
 
 from dynbench.context import weights_path, work_folder
 from dynbench.errors import UserError
-from dynbench.latency.request import Answer, Request
-from dynbench.record import Record, write_record
+from dynbench.latency.best import with_engines
+from dynbench.latency.request import ANSWER, SAMPLES, Answer, EnginesAnswer, EnginesRequest, Request
+from dynbench.record import EngineRecord, Record, write_latency_arrays, write_record
+from dynbench.suite.schema import LatencyProtocol
+
+A = TypeVar("A", bound=BaseModel)
+Arrays = dict[str, np.ndarray]
 
 
-def time_record(record: Record, request: Request) -> Record:
+class _Engines(NamedTuple):
+    records: tuple[EngineRecord, ...]
+    raw: Arrays
+
+
+class Timer:
+    """Times runs of one results folder by one protocol. Remembers what the engines took, for as long as it lives."""
+
+    def __init__(
+        self, results: Path, protocol: LatencyProtocol, device: str, data_root: Path | None, command: str
+    ) -> None:
+        self._results, self._protocol, self._device = results, protocol, device
+        self._data_root, self._command = data_root, command
+        self._engines: dict[tuple[BaseModel, BaseModel], _Engines] = {}
+
+    def time(self, record: Record) -> Record:
+        """The record with its latencies; their raw samples are written, the record is not. The caller holds the run's
+        lock. Raises UserError when timing fails."""
+        request = Request(
+            results=self._results,
+            run_id=record.run_id,
+            data_root=self._data_root,
+            device=self._device,
+            protocol=self._protocol,
+            command=self._command,
+        )
+        answer, raw = _ask("dynbench.latency.worker", request, Answer, f"timing {record.run_id}")
+        if not answer.points:  # no executor: nothing to compare with engines either
+            return _with_latency(record, answer, ())
+        engines = self._engines_of(record)
+        write_latency_arrays(self._results, record.run_id, raw | engines.raw)
+        return _with_latency(record, answer, engines.records)
+
+    def _engines_of(self, record: Record) -> _Engines:
+        """The engines on the record's dense backbone, timed now or earlier."""
+        if not self._protocol.engines:
+            return _Engines((), {})
+        data = record.run.data.model_copy(update={"root": self._data_root})
+        key = (record.run.backbone, data)
+        if key not in self._engines:
+            request = EnginesRequest(
+                backbone=record.run.backbone, data=data, device=self._device, protocol=self._protocol
+            )
+            self._engines[key] = _time_engines(request)
+        return self._engines[key]
+
+
+def time_record(record: Record, results: Path, timer: Timer) -> Record:
     """Time one finished run and write its record anew. Raises UserError when its weights are not there, when another
     process works on it, or when timing fails."""
-    if not weights_path(request.results, record.run_id).is_file():
+    work = work_folder(results, record.run_id)
+    if not weights_path(results, record.run_id).is_file():
         raise UserError(
-            f"{record.run_id} has no trained weights in {work_folder(request.results, record.run_id)}; "
+            f"{record.run_id} has no trained weights in {work}; "
             "records that were copied here without them cannot be timed: run the suite again"
         )
     try:
-        with FileLock(work_folder(request.results, record.run_id) / "lock", timeout=0):
-            answer = _ask(request)
-            timed = _with_latency(record, answer)
-            write_record(request.results, timed)
+        with FileLock(work / "lock", timeout=0):
+            timed = timer.time(record)
+            write_record(results, timed)
             return timed
     except Timeout as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
 
 
-def _ask(request: Request) -> Answer:
-    with tempfile.TemporaryDirectory() as folder:
-        question, answer = Path(folder) / "request.json", Path(folder) / "answer.json"
+def _time_engines(request: EnginesRequest) -> _Engines:
+    """An engine can take its whole process down; they are then all absent, and the method's own times stand."""
+    try:
+        answer, raw = _ask("dynbench.latency.engines.worker", request, EnginesAnswer, "timing static engines")
+    except UserError as error:
+        absent = [EngineRecord(name=name, version="", absent=str(error)) for name in request.protocol.engines]
+        return _Engines(tuple(absent), {})
+    return _Engines(answer.engines, raw)
+
+
+def _ask(module: str, request: BaseModel, kind: type[A], doing: str) -> tuple[A, Arrays]:
+    """Run `module` in a fresh process; its answer and raw samples. Raises UserError with the last line it said."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        question = folder / "request.json"
         question.write_text(request.model_dump_json())
-        worker = [sys.executable, "-m", "dynbench.latency.worker", str(question), str(answer)]
+        worker = [sys.executable, "-m", module, str(question), str(folder)]
         done = subprocess.run(worker, capture_output=True, text=True, check=False)
         if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise UserError(f"timing {request.run_id} failed: {reason}")
-        return Answer.model_validate_json(answer.read_bytes())
+            reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+            raise UserError(f"{doing} failed: {reason}")
+        with np.load(folder / SAMPLES) as raw:
+            return kind.model_validate_json((folder / ANSWER).read_bytes()), dict(raw)
 
 
-def _with_latency(record: Record, answer: Answer) -> Record:
-    points = tuple(point.model_copy(update={"latency": answer.points.get(point.name)}) for point in record.points)
+def _with_latency(record: Record, answer: Answer, engines: tuple[EngineRecord, ...]) -> Record:
+    latencies = {name: with_engines(latency, engines) for name, latency in answer.points.items()}
+    points = tuple(point.model_copy(update={"latency": latencies.get(point.name)}) for point in record.points)
     return record.model_copy(update={"points": points})

@@ -1,4 +1,4 @@
-"""The timing loop: whole permutations of one fixed subset, dense and method in turn."""
+"""The timing loops: whole permutations of one fixed subset, in turns of a call or of a pass."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from dynbench.latency.samples import Samples
 
 Call = Callable[[Tensor], Tensor]
+
+WARM_UP_MS = 50.0
+"""Before a pass: by then the threads of whatever ran before have stopped to spin."""
+WARM_UP_CALLS = 3
 
 
 def synchronise(device: torch.device) -> None:
@@ -46,3 +50,24 @@ def interleaved(modules: Sequence[nn.Module], batches: Sequence[Tensor], rounds:
                 for which in order.permutation(len(modules)):
                     taken[which, turn, index] = once(modules[which], batches[index])
     return [Samples(times) for times in taken]
+
+
+def by_pass(calls: Sequence[Call], batches: Sequence[Tensor], rounds: int, seed: int) -> list[Samples]:
+    """Time every call on every batch, `rounds` times, one whole pass over the batches after another: each round takes
+    the calls in a new order, and each pass the batches, after a warm-up. For engines with threads of their own, which
+    spin after a call and would slow down the next one's. The caller sets the mode (inference)."""
+    order = np.random.default_rng(seed)
+    taken = np.empty((len(calls), rounds, len(batches)))
+    for turn in range(rounds):
+        for which in order.permutation(len(calls)):
+            _warm_up(calls[which], batches)
+            for index in order.permutation(len(batches)):
+                taken[which, turn, index] = once(calls[which], batches[index])
+    return [Samples(times) for times in taken]
+
+
+def _warm_up(call: Call, batches: Sequence[Tensor]) -> None:
+    spent, done = 0.0, 0
+    while spent < WARM_UP_MS or done < WARM_UP_CALLS:
+        spent += once(call, batches[done % len(batches)])
+        done += 1

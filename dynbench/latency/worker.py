@@ -1,4 +1,4 @@
-"""`python -m dynbench.latency.worker REQUEST ANSWER`: times one run in this fresh process and nothing else.
+"""`python -m dynbench.latency.worker REQUEST FOLDER`: times one run in this fresh process and nothing else.
 
 Allocator, caches and thread pools of a process that has trained are not those of one that serves.
 """
@@ -6,7 +6,6 @@ Allocator, caches and thread pools of a process that has trained are not those o
 import sys
 import time
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +18,27 @@ from dynbench.context import weights_path
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data, load_data
 from dynbench.executors import FoldedBackbone
-from dynbench.files import write_atomically
 from dynbench.latency.protocol import batches_of, interleaved
-from dynbench.latency.request import Answer, Request
+from dynbench.latency.request import Answer, Request, write_answer
 from dynbench.latency.samples import Samples, realised
 from dynbench.machine import describe_machine
 from dynbench.method import Method, Point
 from dynbench.plan import Run
-from dynbench.record import Latency, Timing, find_record, latency_arrays_path
+from dynbench.record import Latency, Timing, find_record
+from dynbench.suite.schema import LatencyProtocol
 
 SEED = 0
 
 
-def main(request_path: str, answer_path: str) -> None:
+def main(request_path: str, folder: str) -> None:
     request = Request.model_validate_json(Path(request_path).read_bytes())
-    if request.threads is not None:
-        torch.set_num_threads(request.threads)
-    answer = time_run(request)
-    Path(answer_path).write_text(answer.model_dump_json())
+    if request.protocol.threads is not None:
+        torch.set_num_threads(request.protocol.threads)
+    write_answer(Path(folder), *time_run(request))
 
 
-def time_run(request: Request) -> Answer:
-    """Time every operating point with an executor against the dense backbone, and keep the raw samples."""
+def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
+    """Time every operating point with an executor against the dense backbone; also returns the raw samples."""
     record = find_record(request.results, request.run_id)
     assert record is not None
     run = record.run
@@ -48,7 +46,7 @@ def time_run(request: Request) -> Answer:
     data = load_data(run.data.model_copy(update={"root": request.data_root}))
     method = run.make_method()
     model = _trained(run, method, data, weights_path(request.results, run.run_id), device)
-    images = data.normalise(device)(data.validation.images[: request.images].to(device))
+    images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes)).to(device).eval()
     raw: dict[str, np.ndarray] = {}
     points = {}
@@ -57,7 +55,16 @@ def time_run(request: Request) -> Answer:
         if executor is not None:
             macs = _macs(method, model, point, images)
             timings = tuple(
-                _timings(request, executor.to(device).eval(), dense, images, macs, point.name, raw, record.macs_dense)
+                _timings(
+                    request.protocol,
+                    executor.to(device).eval(),
+                    dense,
+                    images,
+                    macs,
+                    point.name,
+                    raw,
+                    record.macs_dense,
+                )
             )
             points[point.name] = Latency(
                 engine="pytorch eager",
@@ -69,10 +76,7 @@ def time_run(request: Request) -> Answer:
                 command=request.command,
                 measured=time.time(),
             )
-    buffer = BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **raw)
-    write_atomically(latency_arrays_path(request.results, run.run_id), buffer.getvalue())
-    return Answer(points=points)
+    return Answer(points=points), raw
 
 
 def _trained(run: Run, method: Method, data: Data, weights: Path, device: torch.device) -> nn.Module:
@@ -90,7 +94,7 @@ def _macs(method: Method, model: nn.Module, point: Point, images: Tensor) -> np.
 
 
 def _timings(
-    request: Request,
+    protocol: LatencyProtocol,
     executor: nn.Module,
     dense: nn.Module,
     images: Tensor,
@@ -100,12 +104,12 @@ def _timings(
     macs_dense: int,
 ) -> Iterator[Timing]:
     """One timing for each batch size that the images fill; raw samples go into `raw`."""
-    for size in request.batches:
+    for size in protocol.batches:
         batches = batches_of(images, size)
         if not batches:
             continue
         with evaluating(executor):
-            reference, own = interleaved((dense, executor), batches, request.rounds, SEED)
+            reference, own = interleaved((dense, executor), batches, protocol.rounds, SEED)
         raw[f"{point}/{size}/ms"], raw[f"{point}/{size}/dense_ms"] = own.ms, reference.ms
         yield _timing(size, own, reference, float(macs[: size * len(batches)].mean()), macs_dense)
 

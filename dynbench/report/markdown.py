@@ -1,9 +1,10 @@
 """The summary as GitHub-flavoured Markdown, to be committed and pasted into a README."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from dynbench.record import Record
+from dynbench.record import EngineRecord, EngineTiming, Record, Timing
 from dynbench.report.control import MATCHED, Comparison
+from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
 from dynbench.report.words import accuracy, epochs, p_values, setting_title, short_macs
 
@@ -22,11 +23,26 @@ HEADERS = (
     "audited",
 )
 CONTROL_HEADERS = ("method", "point", "top-1 %", "control", "difference", "95 % interval", "McNemar p", "MACs ratio")
-TEXT_COLUMNS = {"method", "point", "control"}
+LATENCY_HEADERS = (
+    "method",
+    "point",
+    "batch",
+    "p50 ms",
+    "p90 ms",
+    "p99 ms",
+    "dense p50 ms",
+    "speed-up",
+    "by MACs",
+    "realised",
+    "realised_best",
+    "best engine",
+)
+ENGINE_HEADERS = ("engine", "version", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "speed-up")
+TEXT_COLUMNS = {"method", "point", "control", "best engine", "engine", "version"}
 
 
 def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]) -> str:
-    """The final table, the failures and the controls' table."""
+    """The final table, the failures, the controls' table, and what was timed."""
     known = configurations(records)
     parts = [_block(setting, known) for setting in dict.fromkeys(c.setting for c in known)]
     failed = [record for configuration in known for record in configuration.failed]
@@ -34,6 +50,7 @@ def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]
         parts.append("\n".join(map(_failure, failed)))
     if comparisons:
         parts.append(_controls(comparisons))
+    parts += [part for block in blocks(records) for part in _latency(block)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,6 +101,50 @@ def _control_row(comparison: Comparison) -> tuple[str, ...]:
         f"{comparison.low:+.2f} to {comparison.high:+.2f}",
         p_values(comparison),
         f"{comparison.macs_ratio:.2f}{'' if comparison.matched else '*'}",
+    )
+
+
+def _latency(block: Block) -> Iterator[str]:
+    """The executors, then the dense backbone's engines, then what has no executor."""
+    rows = (_timing(timed, timing) for timed in block.points for timing in timed.latency.timings)
+    title = _one_line(f"Latency: {block.conditions.net}; {block.conditions.machine}")
+    yield f"**{title}**\n\n{_table(LATENCY_HEADERS, rows)}"
+    if block.engines:
+        rows = (_engine_timing(engine, timing) for engine in block.engines for timing in engine.timings)
+        yield f"**The dense backbone on static engines**\n\n{_table(ENGINE_HEADERS, rows)}"
+    absent = [f"- {engine.name} was not timed: {_one_line(engine.absent)}" for engine in block.engines if engine.absent]
+    simulated = [f"- simulated, no executor to time: {_one_line(name)}" for name in block.simulated]
+    if absent or simulated:
+        yield "\n".join([*absent, *simulated])
+
+
+def _timing(timed: TimedPoint, timing: Timing) -> tuple[str, ...]:
+    return (
+        timed.label,
+        timed.point.name,
+        str(timing.batch),
+        f"{timing.p50_ms:.3g}",
+        f"{timing.p90_ms:.3g}",
+        f"{timing.p99_ms:.3g}",
+        f"{timing.dense_p50_ms:.3g}",
+        f"{speed_up(timing):.2f}",
+        f"{timed.promised(timing):.2f}",
+        f"{timing.realised:.2f}",
+        "" if timing.realised_best is None else f"{timing.realised_best:.2f}",
+        timing.best_engine or "",
+    )
+
+
+def _engine_timing(engine: EngineRecord, timing: EngineTiming) -> tuple[str, ...]:
+    return (
+        engine.name,
+        engine.version,
+        str(timing.batch),
+        f"{timing.p50_ms:.3g}",
+        f"{timing.p90_ms:.3g}",
+        f"{timing.p99_ms:.3g}",
+        f"{timing.throughput_ips:.0f}",
+        f"{1 / timing.of_eager:.2f}",
     )
 
 

@@ -52,12 +52,7 @@ def _latency(value: Callable[[Latency], Value]) -> Callable[[Entry], Value]:
 
 def _single(value: Callable[[Timing], Value]) -> Callable[[Entry], Value]:
     """Of a point that was timed image by image."""
-
-    def of_one_image(latency: Latency) -> Value:
-        timing = next((timing for timing in latency.timings if timing.batch == 1), None)
-        return None if timing is None else value(timing)
-
-    return _latency(of_one_image)
+    return _latency(lambda latency: None if latency.single is None else value(latency.single))
 
 
 def _params(entry: Entry) -> str:
@@ -148,6 +143,20 @@ COLUMNS: tuple[Column, ...] = (
     Column("threads", "Int64", "", "threads of the timing", _latency(lambda latency: latency.threads)),
     Column("precision", "string", "", "precision of the timing", _latency(lambda latency: latency.precision)),
     Column("engine", "string", "", "engine of the timing", _latency(lambda latency: latency.engine)),
+    Column(
+        "realised_best",
+        "Float64",
+        "",
+        "as realised, against the dense backbone on best_engine",
+        _single(lambda t: t.realised_best),
+    ),
+    Column(
+        "best_engine",
+        "string",
+        "",
+        "the engine on which the dense backbone was fastest, one image, eager PyTorch included",
+        _single(lambda t: t.best_engine),
+    ),
 )
 """Order, names and dtypes are pinned by a test."""
 

@@ -74,6 +74,8 @@ def long_form(key: str | int, value: Any) -> Any:
     """`{name: sgd}` for the short form `sgd`; anything else as it is."""
     if not isinstance(value, str):
         return value
+    if key == "latency" and value == "none":
+        return {}
     return {"backend" if key == "tracking" else "name": value}
 
 

@@ -124,6 +124,37 @@ class Evaluation(Model):
     """Epochs between two looks at the validation split (the last epoch always has one)."""
 
 
+EngineName = Literal["torch.compile", "onnxruntime"]
+
+
+class LatencyProtocol(Model):
+    """How executors are timed: `rounds` passes over the first `images` of the validation split at each batch size.
+    The defaults are the short protocol that ends every run."""
+
+    images: PositiveInt = 64
+    rounds: PositiveInt = 5
+    batches: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 32)
+    threads: PositiveInt | None = None
+    """Of PyTorch and the engines. None: PyTorch's own choice."""
+    engines: tuple[EngineName, ...] = ()
+    """What the dense backbone is timed on besides eager PyTorch, at the smallest and the largest batch size."""
+
+    def ends(self, images: int) -> tuple[int, ...]:
+        """The smallest and the largest batch size that `images` images fill: engines compile for each, which takes
+        long."""
+        filled = [size for size in self.batches if size <= min(images, self.images)]
+        return tuple(sorted({min(filled), max(filled)})) if filled else ()
+
+
+def _or_none(value: Any) -> Any:
+    """`latency: none`."""
+    if value == "none":
+        return None
+    if isinstance(value, str):
+        raise ValueError(f'expected none or a mapping, as {{rounds: 5}}, got "{value}"')  # noqa: TRY004  (pydantic's)
+    return value
+
+
 class Tracking(Model):
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
@@ -141,5 +172,7 @@ class SuiteFile(Model):
     methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(_named)], ...], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = Tracking()
+    latency: Annotated[LatencyProtocol | None, BeforeValidator(_or_none)] = LatencyProtocol()
+    """How finished runs are timed; `none`: they are not. It does not affect the run id."""
     device: str = Field("auto", pattern=DEVICE)
     """auto: the first CUDA device, else the CPU. It does not affect the run id."""

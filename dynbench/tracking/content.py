@@ -60,6 +60,13 @@ def _point_results(point: PointRecord) -> Iterator[tuple[str, float]]:
     yield "val_top1", point.val_top1
     for key, value in point.macs:
         yield f"macs_{key}", value
+    single = point.latency.single if point.latency else None
+    if single is not None:
+        yield "latency_ms_p50", single.p50_ms
+        yield "dense_latency_ms_p50", single.dense_p50_ms
+        yield "realised", single.realised
+        if single.realised_best is not None:
+            yield "realised_best", single.realised_best
 
 
 def parameters(run: Run) -> Iterator[Text]:

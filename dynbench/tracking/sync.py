@@ -13,6 +13,7 @@ from dynbench.errors import UserError
 from dynbench.record import Record, find_record, read_records, write_record
 from dynbench.tracking.place import Place, find_place
 from dynbench.tracking.plots import plots_are_there, send_plots
+from dynbench.tracking.state import read_state
 from dynbench.tracking.store import Store, TrackingFailed
 
 Outcome = Literal["sent", "there", "busy"]
@@ -53,13 +54,19 @@ def _sync_record(results: Path, record: Record, uri: str | None, store: GetStore
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock", timeout=0):  # a failed run may be done again just now
-            record = find_record(results, record.run_id) or record
+            record = _as_last_known(results, find_record(results, record.run_id) or record)
             _send(results, record, store(_place(results, record, uri)))
     except Timeout:
         return "busy"
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     return "sent"
+
+
+def _as_last_known(results: Path, record: Record) -> Record:
+    """A run that was killed while it was timed has sent its epochs, and its record does not say so."""
+    known = record.tracked or read_state(results, record.run_id)
+    return record.model_copy(update={"tracked": known})
 
 
 def _place(results: Path, record: Record, uri: str | None) -> Place:

@@ -1,0 +1,30 @@
+"""What a static engine is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Call = Callable[[Tensor], Tensor]
+"""Images (batch, channels, height, width) -> logits (batch, classes)."""
+
+
+class Engine(ABC):
+    """Prepares a whole network for one batch size."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def version(self) -> str:
+        """Of the installed package; empty when there is none."""
+
+    def unsupported(self, device: torch.device) -> str | None:  # noqa: ARG002
+        """Why this engine cannot be timed here; None when it can."""
+        return None
+
+    @abstractmethod
+    def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:
+        """What runs `net` on batches of the shape of `example`, on its device, with `threads` CPU threads. May raise
+        anything: the engine is then recorded as absent, with the reason."""
