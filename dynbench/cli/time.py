@@ -69,6 +69,7 @@ def command(
     from dynbench.cli.table import latency_table  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.latency.measure import Timer, time_record  # noqa: PLC0415
+    from dynbench.native.build import why_not  # noqa: PLC0415
     from dynbench.record import read_records  # noqa: PLC0415
     from dynbench.suite.schema import LatencyProtocol  # noqa: PLC0415
 
@@ -86,3 +87,5 @@ def command(
         console.print(f"timing {record.run_id}", markup=False)
         timed.append(time_record(record, results, timer))
     console.print(latency_table(timed))
+    if chosen == "cpu" and (reason := why_not()):
+        console.print(f"executors ran on plain PyTorch, which is slow: {reason}", markup=False)

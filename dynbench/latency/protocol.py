@@ -1,11 +1,15 @@
-"""The timing loops: whole permutations of one fixed subset, in turns of a call or of a pass."""
+"""The timing loop: whole permutations of one fixed subset, the dense backbone's and the method's passes in turn.
+
+In turn by the pass, and not by the call: a server runs one net, whose active weights stay in its caches. Between two
+calls of a net that reads more weights than the caches hold, they never would.
+"""
 
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dynbench.latency.samples import Samples
 
@@ -36,26 +40,9 @@ def batches_of(images: Tensor, size: int) -> list[Tensor]:
     return [images[start : start + size].contiguous() for start in range(0, len(images) - size + 1, size)]
 
 
-def interleaved(modules: Sequence[nn.Module], batches: Sequence[Tensor], rounds: int, seed: int) -> list[Samples]:
-    """Time every module on every batch, `rounds` times. Each round takes the batches in a new order and, at each
-    batch, the modules in a new order, so that none profits from what ran before it. One round of warm-up."""
-    order = np.random.default_rng(seed)
-    taken = np.empty((len(modules), rounds, len(batches)))
-    with torch.inference_mode():
-        for module in modules:
-            for batch in batches:
-                module(batch)
-        for turn in range(rounds):
-            for index in order.permutation(len(batches)):
-                for which in order.permutation(len(modules)):
-                    taken[which, turn, index] = once(modules[which], batches[index])
-    return [Samples(times) for times in taken]
-
-
 def by_pass(calls: Sequence[Call], batches: Sequence[Tensor], rounds: int, seed: int) -> list[Samples]:
     """Time every call on every batch, `rounds` times, one whole pass over the batches after another: each round takes
-    the calls in a new order, and each pass the batches, after a warm-up. For engines with threads of their own, which
-    spin after a call and would slow down the next one's. The caller sets the mode (inference)."""
+    the calls in a new order, and each pass the batches, after a warm-up. The caller sets the mode (inference)."""
     order = np.random.default_rng(seed)
     taken = np.empty((len(calls), rounds, len(batches)))
     for turn in range(rounds):

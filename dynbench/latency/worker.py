@@ -17,8 +17,8 @@ from dynbench.backbones.weights import load_weights
 from dynbench.context import weights_path
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data, load_data
-from dynbench.executors import FoldedBackbone
-from dynbench.latency.protocol import batches_of, interleaved
+from dynbench.executors import FoldedBackbone, engine_of
+from dynbench.latency.protocol import batches_of, by_pass
 from dynbench.latency.request import Answer, Request, write_answer
 from dynbench.latency.samples import Samples, realised
 from dynbench.machine import describe_machine
@@ -47,7 +47,8 @@ def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     method = run.make_method()
     model = _trained(run, method, data, weights_path(request.results, run.run_id), device)
     images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
-    dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes)).to(device).eval()
+    dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
+    dense.to(device).eval()
     raw: dict[str, np.ndarray] = {}
     points = {}
     for point in method.points(model):
@@ -67,7 +68,7 @@ def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
                 )
             )
             points[point.name] = Latency(
-                engine="pytorch eager",
+                engine=engine_of(executor),
                 precision="fp32",
                 threads=torch.get_num_threads(),
                 macs_dense=record.macs_dense,
@@ -108,8 +109,8 @@ def _timings(
         batches = batches_of(images, size)
         if not batches:
             continue
-        with evaluating(executor):
-            reference, own = interleaved((dense, executor), batches, protocol.rounds, SEED)
+        with torch.inference_mode():
+            reference, own = by_pass((dense, executor), batches, protocol.rounds, SEED)
         raw[f"{point}/{size}/ms"], raw[f"{point}/{size}/dense_ms"] = own.ms, reference.ms
         yield _timing(size, own, reference, float(macs[: size * len(batches)].mean()), macs_dense)
 
