@@ -80,11 +80,12 @@ class FoldedConv(nn.Module):
     ) -> Tensor:
         weight = self.packed if outputs is None else self.weight
         assert weight is not None
-        options = (self.stride[0], self.padding[0], self.dilation[0])
-        x = native.with_planes(x)
         scale = None if scale is None else scale.contiguous()
         residual = None if residual is None else native.with_planes(residual)
-        return native.convolution(x, weight, self.bias, outputs, inputs, scale, residual, relu, *options)
+        options = (self.stride[0], self.padding[0], self.dilation[0])
+        return native.convolution(
+            native.with_planes(x), weight, self.bias, outputs, inputs, scale, residual, relu, *options
+        )
 
     def _by_pytorch(self, x: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> Tensor:
         weight = self.weight if outputs is None else self.weight[outputs]

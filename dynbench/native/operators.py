@@ -67,7 +67,7 @@ def convolution(
     `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises RuntimeError for shapes and types
     that do not fit.
     """
-    result: Tensor = torch.ops.dynbench.convolution(
+    result: Tensor = torch.ops.dynbench.convolution.default(
         x, weight, bias, outputs, inputs, scale, residual, relu, stride, padding, dilation
     )
     return result
@@ -75,14 +75,14 @@ def convolution(
 
 def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`linear(mean of x over pixels)` of one image: x (1, C, h, w), weight (K, C), bias (K,) -> (1, K)."""
-    result: Tensor = torch.ops.dynbench.pooled_linear(x, weight, bias)
+    result: Tensor = torch.ops.dynbench.pooled_linear.default(x, weight, bias)
     return result
 
 
 def active(scores: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
     """Of one image's scores (1, K), those from `start` on: the indices (from `start`) of those above zero, int64, and
     their values (1, active), limited to 1."""
-    channels, values = torch.ops.dynbench.active(scores, start)
+    channels, values = torch.ops.dynbench.active.default(scores, start)
     return channels, values
 
 

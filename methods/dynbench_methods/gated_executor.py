@@ -64,15 +64,13 @@ class GatedExecutor(nn.Module):
 
     def _batch(self, block: FoldedBlock, gate: GateExecutor, x: Tensor) -> Tensor:
         hidden, salience = self._beside(block, x), gate.salience(x)
-        out = block.skip(x)
-        out = out.clone() if out is x else out
-        for images in _groups(salience, len(x), x.device):
-            layer, channels = salience.of(images).layer, salience.of(images).channel
-            active = None if channels is None else channels[0].nonzero()[:, 0]
-            channels = None if channels is None else channels[:, active]
-            layer = None if layer is None else layer[:, None]
+        groups = _groups(salience, len(x), x.device)
+        if groups and len(groups[0]) == len(x):
+            return self._branch(block, x, hidden, *_parts(salience))
+        out = block.skip(x)  # of an identity it is x itself, which is ours and needed no more
+        for images in groups:
             done = None if hidden is None else hidden[images]
-            out.index_copy_(0, images, self._branch(block, x[images], done, active, channels, layer))
+            out[images] = self._branch(block, x[images], done, *_parts(salience.of(images)))
         return out
 
     def _branch(
@@ -92,6 +90,15 @@ class GatedExecutor(nn.Module):
             hidden = block.first(x, relu=True) if hidden is None else hidden
             hidden = hidden if channels is None else hidden[:, active] * channels[:, :, None, None]
         return block.join(hidden, x, active, layer)
+
+
+def _parts(salience: Salience) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Of images that run the same channels: which they are, their scores (batch, active) and the layer's (batch, 1)."""
+    layer = None if salience.layer is None else salience.layer[:, None]
+    if salience.channel is None:
+        return None, None, layer
+    active = salience.channel[0].nonzero()[:, 0]
+    return active, salience.channel[:, active], layer
 
 
 def _groups(salience: Salience, batch: int, device: torch.device) -> list[Tensor]:

@@ -196,11 +196,30 @@ inline void run_in_place(const Convolution& c, const Part& part, const Masks& ma
   });
 }
 
-// Floats of copied input that a thread works on at a time: about what a second-level cache holds.
-constexpr int64_t SCRATCH = 1 << 18;
+// Floats of copied input that a thread works on at a time: what stays in a second-level cache beside the weights.
+constexpr int64_t SCRATCH = 1 << 16;
+
+// Rows that make up whole vectors of pixels.
+inline int64_t row_unit(const Geometry& g) {
+  int64_t unit = 1;
+  while (unit * g.OW % V) unit++;
+  return unit;
+}
+
+// Rows of an image whose copies fit into the scratch, in whole vectors.
+inline int64_t rows_at_once(const Convolution& c) {
+  const int64_t one = c.g.KW * c.g.stride * c.g.OW * std::max<int64_t>(c.active_inputs, 1), unit = row_unit(c.g);
+  return std::max<int64_t>(1, SCRATCH / one / unit) * unit;
+}
 
 inline void run_copied(const Convolution& c, const Part& part) {
   const Geometry& g = c.g;
+  const int64_t rows = rows_at_once(c);
+  if (part.y1 - part.y0 > rows) {
+    for (int64_t y = part.y0; y < part.y1; y += rows)
+      run_copied(c, {part.n0, part.n1, y, std::min(y + rows, part.y1), part.k0, part.k1});
+    return;
+  }
   const Copy& copy = copy_of(g, part.y0, part.y1);
   const int64_t begin = part.y0 * g.OW, one = copy.size() * c.active_inputs;
   const int64_t together = std::clamp<int64_t>(SCRATCH / std::max<int64_t>(one, 1), 1, part.n1 - part.n0);
@@ -216,18 +235,11 @@ inline void run_copied(const Convolution& c, const Part& part) {
         const auto channel = [&, copies = scratch.data() + (n - n0) * one](int64_t i) { return copies + i * copy.size(); };
         each_pixels(begin, part.y1 * g.OW, [&](int64_t pixel, auto vectors) {
           const Copied pixels{copy.offsets(), pixel - begin};
-          block<vectors.value>(c, outputs, pixels, channel, Place{n, pixel, part.y1 * g.OW, pixel == begin});
+          block<vectors.value>(c, outputs, pixels, channel, Place{n, pixel, part.y1 * g.OW, pixel == begin && n == n0});
         });
       }
     });
   }
-}
-
-// Rows that make up whole vectors of pixels.
-inline int64_t row_unit(const Geometry& g) {
-  int64_t unit = 1;
-  while (unit * g.OW % V) unit++;
-  return unit;
 }
 
 // How the work is shared out: images first; then an image's rows, while a part has enough pixels; then output channels.
