@@ -120,9 +120,10 @@ def test_the_planted_gates_open_and_close() -> None:
 
 
 @pytest.mark.parametrize("point", COST_MODES, ids=lambda point: point.name)
-def test_skipped_weights_are_not_read(point: Point, engine: str) -> None:
+@pytest.mark.parametrize("kind", [LNet, CNet, LCNet])
+def test_skipped_weights_are_not_read(kind: type[LCNet], point: Point, engine: str) -> None:
     """Overwritten with NaN, they change nothing: not channels, and of skipped blocks not even the whole branch."""
-    method = make(LCNet)
+    method = make(kind)
     model = trained(method, "resnet8")
     assert isinstance(model, GatedBackbone)
     poisoned = 0
@@ -141,20 +142,36 @@ def test_skipped_weights_are_not_read(point: Point, engine: str) -> None:
 def poison(first: FoldedConv, second: FoldedConv, salience: object, mode: str) -> int:
     """Overwrite what a mode may not read with NaN; how many weights that is."""
     layer, channel = salience.layer, salience.channel  # type: ignore[attr-defined]
-    skipped = channel[0] <= 0
-    if float(layer) <= 0:
-        skipped = torch.ones_like(skipped)
+    runs = layer is None or float(layer) > 0
+    skipped = torch.full((len(first.weight),), not runs)
+    if channel is not None:
+        skipped |= channel[0] <= 0
     second.weight[:, skipped] = float("nan")
     if second.packed is not None:
         second.packed[:, skipped] = float("nan")
     count = second.weight[:, skipped].numel()
-    if mode == "sequential" or (mode == "parallel_cancel" and float(layer) <= 0):
+    if mode == "sequential" or (mode == "parallel_cancel" and not runs):
         first.weight[skipped] = float("nan")
         first.bias[skipped] = float("nan")
-        if first.packed is not None:
+        if first.packed is not None and (channel is not None or not runs):  # listed outputs go by `weight`
             first.packed.fill_(float("nan"))
         count += first.weight[skipped].numel()
     return count
+
+
+def test_channels_in_groups_are_skipped_together(engine: str) -> None:
+    method = LCNet(LCNet.Config(channel_group=4))
+    model = trained(method, "resnet8")
+    x = images(8)
+    results = audit(method, model, x, method.points(model), costs_of(model))
+    assert all(result.difference < 1e-5 for result in results)
+    with evaluating(model):
+        _, saliences = model.run(x)
+        for salience in saliences:
+            groups = salience.channel.unflatten(1, (-1, 4))
+            assert bool((groups == groups[:, :, :1]).all())
+        executor = method.executor(model, Point("sequential"))
+        torch.testing.assert_close(executor(x), model(x), rtol=1e-4, atol=1e-4)
 
 
 class Whole(nn.Module):

@@ -334,11 +334,19 @@ def test_only_the_gates_that_a_method_has() -> None:
         (LCNet, {"init": "dense", "init_epochs": 3}),
         (LCNet, {"l1_layer": -1}),
         (LCNet, {"leak": 1.0}),
+        (LCNet, {"channel_group": 0}),
+        (LNet, {"channel_group": 8}),
     ],
 )
 def test_parameters_that_make_no_sense(method: type[LCNet], params: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         method.Config.model_validate(params)
+
+
+def test_channels_must_divide_into_groups() -> None:
+    assert LCNet(LCNet.Config(channel_group=2)).unsupported(small_backbone()) is None
+    reason = LCNet(LCNet.Config(channel_group=7)).unsupported(small_backbone())
+    assert reason == "layer1.0 has channels that do not divide into groups of 7"
 
 
 def test_where_weights_come_from() -> None:

@@ -79,10 +79,10 @@ def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return result
 
 
-def active(scores: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
-    """Of one image's scores (1, K), those from `start` on: the indices (from `start`) of those above zero, int64, and
-    their values (1, active), limited to 1."""
-    channels, values = torch.ops.dynbench.active.default(scores, start)
+def active(scores: Tensor, start: int = 0, group: int = 1) -> tuple[Tensor, Tensor]:
+    """Of one image's scores (1, K), those from `start` on, each of which is `group` channels': the channels whose score
+    is above zero, int64, and their scores (1, active), limited to 1."""
+    channels, values = torch.ops.dynbench.active.default(scores, start, group)
     return channels, values
 
 

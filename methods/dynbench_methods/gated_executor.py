@@ -18,12 +18,14 @@ class GateExecutor(PooledLinear):
         present = {kind: source for kind, source in kinds.items() if source is not None}
         super().__init__(tuple(present.values()), tuple(f"{name}.{kind}" for kind in present))
         self.layer_gates, self.has_channels = int("layer" in present), "channel" in present
+        self.group = gate.group
 
     def salience(self, x: Tensor) -> Salience:
         """Of features (batch, in_channels, h, w)."""
         scores = relu1(self(x))
         layer = scores[:, 0] if self.layer_gates else None
-        return Salience(layer, scores[:, self.layer_gates :] if self.has_channels else None)
+        channels = scores[:, self.layer_gates :].repeat_interleave(self.group, 1) if self.has_channels else None
+        return Salience(layer, channels)
 
 
 class GatedExecutor(nn.Module):
@@ -59,7 +61,9 @@ class GatedExecutor(nn.Module):
             if not score > 0:
                 return block.skip(x)
             layer = scores[:, :1] if score < 1 else None
-        active, channels = active_channels(scores, gate.layer_gates) if gate.has_channels else (None, None)
+        active, channels = None, None
+        if gate.has_channels:
+            active, channels = active_channels(scores, gate.layer_gates, gate.group)
         return self._branch(block, x, hidden, active, channels, layer)
 
     def _batch(self, block: FoldedBlock, gate: GateExecutor, x: Tensor) -> Tensor:

@@ -36,21 +36,22 @@ class Salience:
 class Gate(nn.Module):
     """The control net of one block, equations 3 and 4; both gates share one global average pooling (section 3.3).
 
-    The paper leaves the initialisation open: gates start open (bias 1, small weights).
+    `group` neighbouring channels share one score (the paper: 1). It leaves the initialisation open: gates start open
+    (bias 1, small weights).
     """
 
-    def __init__(self, block: ResidualBlock, layer: bool, channel: bool, leak: float) -> None:
+    def __init__(self, block: ResidualBlock, layer: bool, channel: bool, leak: float, group: int = 1) -> None:
         super().__init__()
-        self.leak = leak
+        self.leak, self.group = leak, group
         self.layer = _fully_connected(block.in_channels, 1) if layer else None
-        self.channel = _fully_connected(block.in_channels, block.mid_channels) if channel else None
+        self.channel = _fully_connected(block.in_channels, block.mid_channels // group) if channel else None
 
     def forward(self, x: Tensor) -> Salience:
         """Salience of the block's input (batch, in_channels, h, w)."""
         pooled = x.mean((2, 3))
         layer = self._activate(self.layer(pooled)[:, 0]) if self.layer is not None else None
         channel = self._activate(self.channel(pooled)) if self.channel is not None else None
-        return Salience(layer, channel)
+        return Salience(layer, channel if channel is None else channel.repeat_interleave(self.group, 1))
 
     def _activate(self, score: Tensor) -> Tensor:
         return leaky_relu1(score, self.leak) if self.training else relu1(score)
@@ -67,10 +68,10 @@ class GatedBackbone(nn.Module):
     """A backbone with a gate at every block: `relu(F(x) * S_L + shortcut(x))` (equation 2), where S_C scales the
     output of F's first convolution after its BN and ReLU, so that a channel at zero can be removed."""
 
-    def __init__(self, backbone: Backbone, layer: bool, channel: bool, leak: float) -> None:
+    def __init__(self, backbone: Backbone, layer: bool, channel: bool, leak: float, group: int = 1) -> None:
         super().__init__()
         self.backbone = backbone
-        self.gates = nn.ModuleList(Gate(block, layer, channel, leak) for _, block in backbone.named_blocks())
+        self.gates = nn.ModuleList(Gate(block, layer, channel, leak, group) for _, block in backbone.named_blocks())
 
     def run(self, x: Tensor) -> tuple[Tensor, list[Salience]]:
         """Images (batch, channels, height, width) -> logits (batch, classes) and every block's salience."""

@@ -8,7 +8,7 @@ from dynbench_methods.lc_net import GateConfig, LCNet
 class LNetConfig(GateConfig):
     @model_validator(mode="after")
     def _layer_gates_only(self) -> "LNetConfig":
-        if self.l1_channel:
+        if self.l1_channel or self.channel_group > 1:
             raise ValueError("l_net has no channel gates; use l1_layer")
         return self
 

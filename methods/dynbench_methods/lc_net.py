@@ -25,6 +25,8 @@ class GateConfig(MethodConfig):
     """Weight of the mean |S_C| over blocks in the loss."""
     gate_lr: PositiveFloat | None = None
     """Learning rate of the gates; None: the recipe's."""
+    channel_group: int = Field(1, ge=1)
+    """So many neighbouring channels share one score: smaller gates, and weights that are read in longer runs."""
     leak: float = Field(0.01, ge=0, lt=1)
     """Slope of the training activation outside [0, 1]; the paper does not give it."""
     init: str = "scratch"
@@ -48,13 +50,19 @@ class LCNet(Method):
     layer_gates: ClassVar[bool] = True
     channel_gates: ClassVar[bool] = True
 
+    def unsupported(self, backbone: Backbone) -> str | None:
+        group = self.config.channel_group
+        uneven = [name for name, block in backbone.named_blocks() if block.mid_channels % group]
+        return f"{uneven[0]} has channels that do not divide into groups of {group}" if uneven else None
+
     def start(self) -> FromDense | FromFile | None:
         if self.config.init_epochs is not None:
             return FromFile(self.config.init, self.config.init_epochs)
         return FromDense() if self.config.init == "dense" else None
 
     def build(self, backbone: Backbone) -> nn.Module:
-        return GatedBackbone(backbone, self.layer_gates, self.channel_gates, self.config.leak)
+        config = self.config
+        return GatedBackbone(backbone, self.layer_gates, self.channel_gates, config.leak, config.channel_group)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:  # noqa: ARG002
         """Cross-entropy + l1_layer * mean |S_L| + l1_channel * mean |S_C| (section 4.3)."""

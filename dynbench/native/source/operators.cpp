@@ -98,17 +98,17 @@ Tensor pooled_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) 
   return result;
 }
 
-std::tuple<Tensor, Tensor> active(const Tensor& scores, int64_t start) {
+std::tuple<Tensor, Tensor> active(const Tensor& scores, int64_t start, int64_t group) {
   const int64_t K = scores.numel() - start;
-  TORCH_CHECK(K >= 0 && start >= 0, "scores must be as many as are left out, or more");
+  TORCH_CHECK(K >= 0 && start >= 0 && group > 0, "scores must be as many as are left out, or more");
   const float* score = floats(scores, "scores") + start;
-  const int64_t count = std::count_if(score, score + K, [](float s) { return s > 0; });
+  const int64_t count = group * std::count_if(score, score + K, [](float s) { return s > 0; });
   Tensor channels = at::empty({count}, scores.options().dtype(at::kLong)), values = at::empty({1, count}, scores.options());
   int64_t* channel = channels.mutable_data_ptr<int64_t>();
   float* value = values.mutable_data_ptr<float>();
   for (int64_t k = 0; k < K; k++)
-    if (score[k] > 0) {
-      *channel++ = k;
+    for (int64_t i = 0; score[k] > 0 && i < group; i++) {
+      *channel++ = k * group + i;
       *value++ = std::min(score[k], 1.f);
     }
   return {channels, values};
@@ -135,7 +135,7 @@ TORCH_LIBRARY(dynbench, m) {
       "convolution(Tensor x, Tensor weight, Tensor bias, Tensor? outputs, Tensor? inputs, Tensor? scale, "
       "Tensor? residual, bool relu, int stride, int padding, int dilation) -> Tensor");
   m.def("pooled_linear(Tensor x, Tensor weight, Tensor bias) -> Tensor");
-  m.def("active(Tensor scores, int start) -> (Tensor, Tensor)");
+  m.def("active(Tensor scores, int start, int group) -> (Tensor, Tensor)");
   m.def("block_size() -> int", &block_size);
   m.def("instruction_set() -> str", &instruction_set);
 }
