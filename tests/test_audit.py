@@ -149,6 +149,8 @@ def poison(first: FoldedConv, second: FoldedConv, salience: object, mode: str) -
     second.weight[:, skipped] = float("nan")
     if second.packed is not None:
         second.packed[:, skipped] = float("nan")
+    if second.by_input is not None:
+        second.by_input[skipped] = float("nan")
     count = second.weight[:, skipped].numel()
     if mode == "sequential" or (mode == "parallel_cancel" and not runs):
         first.weight[skipped] = float("nan")

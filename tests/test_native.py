@@ -66,6 +66,11 @@ def check(geometry: tuple[int, ...]) -> None:
     for held, layout in product((x, x[:, into]), (weight, packed)):
         actual = operators.convolution(held, layout, bias, None, into, gain, residual, False, *options)
         close(actual, part)
+    if padding == 1 and operators.small(x, (kernel, kernel), stride):
+        transposed = weight.transpose(0, 1).contiguous()
+        for held in (x, x[:, into]):
+            actual = operators.convolution(held, transposed, bias, None, into, gain, residual, False, *options, True)
+            close(actual, part)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
@@ -94,6 +99,10 @@ def test_weights_and_features_that_are_left_out_are_not_read(size: int) -> None:
     packed[:, others_in] = float("nan")
     x[:, others_in] = float("nan")
     assert operators.convolution(x, packed, bias, None, into, None, None, True, 1, 1, 1).isfinite().all()
+    if operators.small(x, (3, 3), 1):
+        transposed = weight.transpose(0, 1).contiguous()
+        transposed[others_in] = float("nan")
+        assert operators.convolution(x, transposed, bias, None, into, None, None, True, 1, 1, 1, True).isfinite().all()
 
 
 def test_no_active_input_leaves_the_bias() -> None:
@@ -120,6 +129,11 @@ def test_flops_follow_from_the_shapes_that_an_operator_is_called_with() -> None:
     with FlopCounterMode(display=False) as counter:
         operators.convolution(x, operators.pack(weight), bias, None, into, None, None, True, 1, 1, 1)
     assert counter.get_total_flops() == 2 * 2 * 20 * 2 * 9 * 8 * 8
+    transposed = weight.transpose(0, 1).contiguous()
+    with FlopCounterMode(display=False) as counter:
+        few = x[:1, :, :2, :2].contiguous()
+        operators.convolution(few, transposed, bias, None, into, None, None, True, 1, 1, 1, True)
+    assert counter.get_total_flops() == 2 * 20 * 2 * 9 * 2 * 2
     with FlopCounterMode(display=False) as counter:
         operators.pooled_linear(x[:1], torch.randn(6, 12), torch.randn(6))
     assert counter.get_total_flops() == 2 * 6 * 12
@@ -147,6 +161,7 @@ def test_active_channels_are_those_above_zero() -> None:
         ({"scale": torch.rand(1, 3)}, "scale must be"),
         ({"residual": torch.randn(1, 8, 7, 7)}, "the output's shape"),
         ({"weight": torch.randn(9, 4, 3, 3)}, "weight and bias differ"),
+        ({"weight": torch.randn(4, 8, 3, 3), "by_input": True}, "no larger than a vector"),
         ({"x": torch.randn(1, 4, 1, 1), "padding": 0}, "smaller than the kernel"),
     ],
     ids=str,

@@ -19,6 +19,8 @@ class FoldedConv(nn.Module):
     bias: Tensor
     packed: Tensor | None
     """The weights as the kernels want them where all outputs run."""
+    by_input: Tensor | None
+    """And where some inputs run on a small image: (C, K, KH, KW). Made when first needed."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, layer: str, kernels: bool = True) -> None:
         super().__init__()
@@ -32,6 +34,7 @@ class FoldedConv(nn.Module):
         self.register_buffer("weight", weight.to(conv.weight.dtype).contiguous())
         self.register_buffer("bias", bias.to(conv.weight.dtype))
         self.register_buffer("packed", native.pack(self.weight) if kernels and self._fits_kernels() else None)
+        self.register_buffer("by_input", None)
 
     @property
     def native(self) -> bool:
@@ -78,14 +81,24 @@ class FoldedConv(nn.Module):
         residual: Tensor | None,
         relu: bool,
     ) -> Tensor:
-        weight = self.packed if outputs is None else self.weight
-        assert weight is not None
+        weight, by_input = self._layout(x, outputs, inputs)
         scale = None if scale is None else scale.contiguous()
         residual = None if residual is None else native.with_planes(residual)
         options = (self.stride[0], self.padding[0], self.dilation[0])
         return native.convolution(
-            native.with_planes(x), weight, self.bias, outputs, inputs, scale, residual, relu, *options
+            native.with_planes(x), weight, self.bias, outputs, inputs, scale, residual, relu, *options, by_input
         )
+
+    def _layout(self, x: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> tuple[Tensor, bool]:
+        """The weights in the layout that suits the call, and whether that is by input."""
+        if outputs is not None:
+            return self.weight, False
+        if inputs is not None and native.small(x, self.weight.shape[2:], self.stride[0]):
+            if self.by_input is None:
+                self.by_input = self.weight.transpose(0, 1).contiguous()
+            return self.by_input, True
+        assert self.packed is not None
+        return self.packed, False
 
     def _by_pytorch(self, x: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> Tensor:
         weight = self.weight if outputs is None else self.weight[outputs]

@@ -46,6 +46,17 @@ def with_planes(x: Tensor) -> Tensor:
     return x if x.stride(3) == 1 and x.stride(2) == x.shape[3] else x.contiguous()
 
 
+def small(x: Tensor, kernel: Sequence[int], stride: int) -> bool:
+    """Whether a convolution of x (batch, channels, h, w) can go by input: one image, no larger than a vector."""
+    batch, _, height, width = x.shape
+    return batch == 1 and tuple(kernel) == (3, 3) and stride == 1 and height * width <= _vector_size()
+
+
+@cache
+def _vector_size() -> int:
+    return int(torch.ops.dynbench.vector_size())
+
+
 def convolution(
     x: Tensor,
     weight: Tensor,
@@ -58,17 +69,18 @@ def convolution(
     stride: int,
     padding: int,
     dilation: int,
+    by_input: bool = False,
 ) -> Tensor:
     """`(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
 
-    `weight` is (K, C, KH, KW), or packed, and then all outputs run. `outputs` and `inputs` are the int64 indices of
-    active channels, None for all; weights of others are not read. `x` (batch, channels, h, w) holds the active input
-    channels, or all of them; planes must be contiguous, and so are the result's, which need not lie side by side.
-    `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises RuntimeError for shapes and types
-    that do not fit.
+    `weight` is (K, C, KH, KW); or packed, and then all outputs run; or `by_input`, (C, K, KH, KW), and then `x` is one
+    image for which `small` holds, and all outputs run. `outputs` and `inputs` are the int64 indices of active channels,
+    None for all; weights of others are not read. `x` (batch, channels, h, w) holds the active input channels, or all
+    of them, in contiguous planes. `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises
+    RuntimeError for shapes and types that do not fit.
     """
     result: Tensor = torch.ops.dynbench.convolution.default(
-        x, weight, bias, outputs, inputs, scale, residual, relu, stride, padding, dilation
+        x, weight, bias, outputs, inputs, scale, residual, relu, stride, padding, dilation, by_input
     )
     return result
 
@@ -92,13 +104,14 @@ def _convolution_flops(
     bias: Shape,  # noqa: ARG001
     outputs: Shape | None,  # noqa: ARG001
     inputs: Shape | None,
-    *rest: object,  # noqa: ARG001
+    *rest: object,
     out_shape: Shape,
     **options: object,  # noqa: ARG001
 ) -> int:
     """2 for every output element, active input channel and tap."""
     batch, channels, height, width = out_shape
-    active_inputs = weight[1] if inputs is None else inputs[0]
+    by_input = rest[-1] is True
+    active_inputs = weight[0 if by_input else 1] if inputs is None else inputs[0]
     return 2 * batch * channels * height * width * active_inputs * weight[2] * weight[3]
 
 

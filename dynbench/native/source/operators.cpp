@@ -2,9 +2,9 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_strided.h>
 #include <torch/library.h>
 
+#include "by_input.h"
 #include "convolution.h"
 #include "pooled_linear.h"
 
@@ -30,14 +30,6 @@ dynbench::Planes<const float> planes(const Tensor& t, const char* name) {
   return {t.const_data_ptr<float>(), t.stride(0), t.stride(1)};
 }
 
-// Features for which, where a plane is a multiple of a page's quarter, channels do not lie at the same place of their
-// pages: the caches could keep few of them at once.
-Tensor features(int64_t N, int64_t C, int64_t H, int64_t W, const Tensor& like) {
-  constexpr int64_t QUARTER = 256, LINE = 16;  // floats
-  const int64_t plane = H * W % QUARTER == 0 ? H * W + LINE : H * W;
-  return at::empty_strided({N, C, H, W}, {C * plane, plane, W, 1}, like.options());
-}
-
 const int64_t* channels(const OptionalTensor& t, int64_t limit, const char* name) {
   if (!t) return nullptr;
   TORCH_CHECK(t->device().is_cpu() && t->scalar_type() == at::kLong && t->is_contiguous() && t->dim() == 1, name,
@@ -50,13 +42,13 @@ const int64_t* channels(const OptionalTensor& t, int64_t limit, const char* name
 
 Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const OptionalTensor& outputs,
                    const OptionalTensor& inputs, const OptionalTensor& scale, const OptionalTensor& residual, bool relu,
-                   int64_t stride, int64_t padding, int64_t dilation) {
+                   int64_t stride, int64_t padding, int64_t dilation, bool by_input) {
   const bool packed = weight.dim() == 5;
   TORCH_CHECK(x.dim() == 4 && (packed || weight.dim() == 4), "x must be (N, C, H, W), weight in rows or packed");
   TORCH_CHECK(stride > 0 && padding >= 0 && dilation > 0, "stride, padding or dilation");
   TORCH_CHECK(!packed || (weight.size(4) == dynbench::KB && !outputs), "packed weights: this machine's, all outputs");
-  const int64_t K = bias.numel(), C = weight.size(1);
-  TORCH_CHECK(weight.size(0) == (packed ? (K + dynbench::KB - 1) / dynbench::KB : K), "weight and bias differ");
+  const int64_t K = bias.numel(), C = weight.size(by_input ? 0 : 1);
+  TORCH_CHECK(by_input ? weight.dim() == 4 && weight.size(1) == K : weight.size(0) == (packed ? (K + dynbench::KB - 1) / dynbench::KB : K), "weight and bias differ");
   const dynbench::Geometry g(x.size(2), x.size(3), weight.size(2), weight.size(3), stride, padding, dilation);
   TORCH_CHECK(g.OH > 0 && g.OW > 0, "the image is smaller than the kernel");
   const int64_t in = inputs ? inputs->numel() : C, out = outputs ? outputs->numel() : K;
@@ -65,9 +57,9 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   TORCH_CHECK(!scale || (scale->dim() == 2 && (scale->size(0) == 1 || scale->size(0) == N) &&
                          (scale->size(1) == 1 || scale->size(1) == out)),
               "scale must be (N or 1, active outputs or 1)");
-  Tensor result = features(N, out, g.OH, g.OW, x);
+  Tensor result = at::empty({N, out, g.OH, g.OW}, x.options());
   TORCH_CHECK(!residual || residual->sizes() == result.sizes(), "residual must have the output's shape");
-  dynbench::run({.g = g,
+  const dynbench::Convolution c{.g = g,
                  .x = planes(x, "x"),
                  .images = N,
                  .x_channels = x.size(1),
@@ -84,7 +76,9 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
                  .scale_output = scale && scale->size(1) > 1 ? 1 : 0,
                  .residual = residual ? planes(*residual, "residual") : dynbench::Planes<const float>{},
                  .relu = relu,
-                 .out = {result.mutable_data_ptr<float>(), result.stride(0), result.stride(1)}});
+                 .out = {result.mutable_data_ptr<float>(), result.stride(0), result.stride(1)}};
+  TORCH_CHECK(!by_input || dynbench::fits_by_input(c), "by input: one image of 3x3 taps, no larger than a vector");
+  by_input ? dynbench::run_by_input(c) : dynbench::run(c);
   return result;
 }
 
@@ -116,6 +110,8 @@ std::tuple<Tensor, Tensor> active(const Tensor& scores, int64_t start, int64_t g
 
 int64_t block_size() { return dynbench::KB; }
 
+int64_t vector_size() { return dynbench::V; }
+
 std::string instruction_set() {
 #if defined(__AVX512F__)
   return "avx512";
@@ -133,10 +129,11 @@ std::string instruction_set() {
 TORCH_LIBRARY(dynbench, m) {
   m.def(
       "convolution(Tensor x, Tensor weight, Tensor bias, Tensor? outputs, Tensor? inputs, Tensor? scale, "
-      "Tensor? residual, bool relu, int stride, int padding, int dilation) -> Tensor");
+      "Tensor? residual, bool relu, int stride, int padding, int dilation, bool by_input) -> Tensor");
   m.def("pooled_linear(Tensor x, Tensor weight, Tensor bias) -> Tensor");
   m.def("active(Tensor scores, int start, int group) -> (Tensor, Tensor)");
   m.def("block_size() -> int", &block_size);
+  m.def("vector_size() -> int", &vector_size);
   m.def("instruction_set() -> str", &instruction_set);
 }
 
