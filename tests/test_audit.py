@@ -147,16 +147,16 @@ def poison(first: FoldedConv, second: FoldedConv, salience: object, mode: str) -
     if channel is not None:
         skipped |= channel[0] <= 0
     second.weight[:, skipped] = float("nan")
-    if second.packed is not None:
-        second.packed[:, skipped] = float("nan")
-    if second.by_input is not None:
-        second.by_input[skipped] = float("nan")
+    if second.kernel is not None:
+        second.kernel.packed[:, skipped] = float("nan")
+        if second.kernel.by_input is not None:
+            second.kernel.by_input[skipped] = float("nan")
     count = second.weight[:, skipped].numel()
     if mode == "sequential" or (mode == "parallel_cancel" and not runs):
         first.weight[skipped] = float("nan")
         first.bias[skipped] = float("nan")
-        if first.packed is not None and (channel is not None or not runs):  # listed outputs go by `weight`
-            first.packed.fill_(float("nan"))
+        if first.kernel is not None and (channel is not None or not runs):  # listed outputs go by `weight`
+            first.kernel.packed.fill_(float("nan"))
         count += first.weight[skipped].numel()
     return count
 

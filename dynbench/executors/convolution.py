@@ -1,10 +1,12 @@
 """A convolution with its batch normalisation folded in, of which any list of channels can be left out."""
 
-import torch
+from collections.abc import Callable
+from typing import Self
+
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from dynbench.native import operators as native
+from dynbench.executors.kernel import Kernel
 
 
 class FoldedConv(nn.Module):
@@ -17,10 +19,6 @@ class FoldedConv(nn.Module):
 
     weight: Tensor
     bias: Tensor
-    packed: Tensor | None
-    """The weights as the kernels want them where all outputs run."""
-    by_input: Tensor | None
-    """And where some inputs run on a small image: (C, K, KH, KW). Made when first needed."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, layer: str, kernels: bool = True) -> None:
         super().__init__()
@@ -33,17 +31,24 @@ class FoldedConv(nn.Module):
         bias = shift if conv.bias is None else shift + conv.bias.detach().double() * scale
         self.register_buffer("weight", weight.to(conv.weight.dtype).contiguous())
         self.register_buffer("bias", bias.to(conv.weight.dtype))
-        self.register_buffer("packed", native.pack(self.weight) if kernels and self._fits_kernels() else None)
-        self.register_buffer("by_input", None)
+        self._wants_kernel = kernels
+        self.kernel = self._make_kernel()
 
     @property
     def native(self) -> bool:
-        return self.packed is not None and self.weight.is_cpu
+        return self.kernel is not None
 
-    def _fits_kernels(self) -> bool:
-        symmetric = all(len(set(pair)) == 1 for pair in (self.stride, self.padding, self.dilation))
-        on_cpu = self.weight.is_cpu and self.weight.dtype == torch.float32
-        return on_cpu and self.groups == 1 and symmetric and native.available()
+    def _make_kernel(self) -> Kernel | None:
+        pairs = (self.stride, self.padding, self.dilation)
+        if not (self._wants_kernel and Kernel.fits(self.weight, self.groups, *pairs)):
+            return None
+        return Kernel(self.weight, self.bias, *(pair[0] for pair in pairs))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Called when the module moves to another device or type."""
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.kernel = self._make_kernel()
+        return moved
 
     def forward(
         self,
@@ -63,42 +68,14 @@ class FoldedConv(nn.Module):
         """
         if self.groups > 1 and (outputs is not None or inputs is not None):
             raise ValueError(f"{self.layers[0]}: channels of a grouped convolution cannot be left out one by one")
-        if self.native:
-            return self._by_kernel(x, outputs, inputs, scale, residual, relu)
+        if self.kernel is not None:
+            return self.kernel(x, outputs, inputs, scale, residual, relu)
         y = self._by_pytorch(x, outputs, inputs)
         if scale is not None:
             y = y * scale[:, :, None, None]
         if residual is not None:
             y = y + residual
         return y.relu_() if relu else y
-
-    def _by_kernel(
-        self,
-        x: Tensor,
-        outputs: Tensor | None,
-        inputs: Tensor | None,
-        scale: Tensor | None,
-        residual: Tensor | None,
-        relu: bool,
-    ) -> Tensor:
-        weight, by_input = self._layout(x, outputs, inputs)
-        scale = None if scale is None else scale.contiguous()
-        residual = None if residual is None else native.with_planes(residual)
-        options = (self.stride[0], self.padding[0], self.dilation[0])
-        return native.convolution(
-            native.with_planes(x), weight, self.bias, outputs, inputs, scale, residual, relu, *options, by_input
-        )
-
-    def _layout(self, x: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> tuple[Tensor, bool]:
-        """The weights in the layout that suits the call, and whether that is by input."""
-        if outputs is not None:
-            return self.weight, False
-        if inputs is not None and native.small(x, self.weight.shape[2:], self.stride[0]):
-            if self.by_input is None:
-                self.by_input = self.weight.transpose(0, 1).contiguous()
-            return self.by_input, True
-        assert self.packed is not None
-        return self.packed, False
 
     def _by_pytorch(self, x: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> Tensor:
         weight = self.weight if outputs is None else self.weight[outputs]

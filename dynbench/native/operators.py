@@ -41,15 +41,10 @@ def pack(weight: Tensor) -> Tensor:
     return padded.view(blocks, size, *weight.shape[1:]).permute(0, 2, 3, 4, 1).contiguous()
 
 
-def with_planes(x: Tensor) -> Tensor:
-    """Features (batch, channels, h, w) whose planes are contiguous, as the kernels take and give them."""
-    return x if x.stride(3) == 1 and x.stride(2) == x.shape[3] else x.contiguous()
-
-
-def small(x: Tensor, kernel: Sequence[int], stride: int) -> bool:
+def small(x: Tensor, kernel: tuple[int, ...], stride: int) -> bool:
     """Whether a convolution of x (batch, channels, h, w) can go by input: one image, no larger than a vector."""
     batch, _, height, width = x.shape
-    return batch == 1 and tuple(kernel) == (3, 3) and stride == 1 and height * width <= _vector_size()
+    return batch == 1 and height * width <= _vector_size() and stride == 1 and kernel == (3, 3)
 
 
 @cache
@@ -76,7 +71,7 @@ def convolution(
     `weight` is (K, C, KH, KW); or packed, and then all outputs run; or `by_input`, (C, K, KH, KW), and then `x` is one
     image for which `small` holds, and all outputs run. `outputs` and `inputs` are the int64 indices of active channels,
     None for all; weights of others are not read. `x` (batch, channels, h, w) holds the active input channels, or all
-    of them, in contiguous planes. `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises
+    of them. `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises
     RuntimeError for shapes and types that do not fit.
     """
     result: Tensor = torch.ops.dynbench.convolution.default(

@@ -21,14 +21,14 @@ const float* floats(const Tensor& t, const char* name) {
 
 const float* floats(const OptionalTensor& t, const char* name) { return t ? floats(*t, name) : nullptr; }
 
-// Features (N, C, H, W) whose planes are contiguous.
-dynbench::Planes<const float> planes(const Tensor& t, const char* name) {
+// Features (N, C, H, W), copied where their planes are not contiguous.
+Tensor with_planes(const Tensor& t, const char* name) {
   TORCH_CHECK(t.device().is_cpu() && t.scalar_type() == at::kFloat && t.dim() == 4, name,
               " must be float32 (N, C, H, W) on the CPU");
-  TORCH_CHECK((t.size(3) == 1 || t.stride(3) == 1) && (t.size(2) == 1 || t.stride(2) == t.size(3)), name,
-              " must have contiguous planes");
-  return {t.const_data_ptr<float>(), t.stride(0), t.stride(1)};
+  return (t.size(3) == 1 || t.stride(3) == 1) && (t.size(2) == 1 || t.stride(2) == t.size(3)) ? t : t.contiguous();
 }
+
+dynbench::Planes<const float> planes(const Tensor& t) { return {t.const_data_ptr<float>(), t.stride(0), t.stride(1)}; }
 
 const int64_t* channels(const OptionalTensor& t, int64_t limit, const char* name) {
   if (!t) return nullptr;
@@ -40,11 +40,14 @@ const int64_t* channels(const OptionalTensor& t, int64_t limit, const char* name
   return channel;
 }
 
-Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, const OptionalTensor& outputs,
-                   const OptionalTensor& inputs, const OptionalTensor& scale, const OptionalTensor& residual, bool relu,
+Tensor convolution(const Tensor& features, const Tensor& weight, const Tensor& bias, const OptionalTensor& outputs,
+                   const OptionalTensor& inputs, const OptionalTensor& scales, const OptionalTensor& addend, bool relu,
                    int64_t stride, int64_t padding, int64_t dilation, bool by_input) {
   const bool packed = weight.dim() == 5;
-  TORCH_CHECK(x.dim() == 4 && (packed || weight.dim() == 4), "x must be (N, C, H, W), weight in rows or packed");
+  const Tensor x = with_planes(features, "x");
+  const OptionalTensor scale = scales ? OptionalTensor(scales->contiguous()) : std::nullopt;
+  const OptionalTensor residual = addend ? OptionalTensor(with_planes(*addend, "residual")) : std::nullopt;
+  TORCH_CHECK((packed || weight.dim() == 4), "x must be (N, C, H, W), weight in rows or packed");
   TORCH_CHECK(stride > 0 && padding >= 0 && dilation > 0, "stride, padding or dilation");
   TORCH_CHECK(!packed || (weight.size(4) == dynbench::KB && !outputs), "packed weights: this machine's, all outputs");
   const int64_t K = bias.numel(), C = weight.size(by_input ? 0 : 1);
@@ -60,7 +63,7 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   Tensor result = at::empty({N, out, g.OH, g.OW}, x.options());
   TORCH_CHECK(!residual || residual->sizes() == result.sizes(), "residual must have the output's shape");
   const dynbench::Convolution c{.g = g,
-                 .x = planes(x, "x"),
+                 .x = planes(x),
                  .images = N,
                  .x_channels = x.size(1),
                  .weight = floats(weight, "weight"),
@@ -74,7 +77,7 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
                  .scale = floats(scale, "scale"),
                  .scale_image = scale && scale->size(0) > 1 ? scale->size(1) : 0,
                  .scale_output = scale && scale->size(1) > 1 ? 1 : 0,
-                 .residual = residual ? planes(*residual, "residual") : dynbench::Planes<const float>{},
+                 .residual = residual ? planes(*residual) : dynbench::Planes<const float>{},
                  .relu = relu,
                  .out = {result.mutable_data_ptr<float>(), result.stride(0), result.stride(1)}};
   TORCH_CHECK(!by_input || dynbench::fits_by_input(c), "by input: one image of 3x3 taps, no larger than a vector");
@@ -82,12 +85,13 @@ Tensor convolution(const Tensor& x, const Tensor& weight, const Tensor& bias, co
   return result;
 }
 
-Tensor pooled_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  TORCH_CHECK(x.dim() == 4 && x.size(0) == 1 && weight.dim() == 2 && weight.size(1) == x.size(1) &&
+Tensor pooled_linear(const Tensor& features, const Tensor& weight, const Tensor& bias) {
+  const Tensor x = with_planes(features, "x");
+  TORCH_CHECK(x.size(0) == 1 && weight.dim() == 2 && weight.size(1) == x.size(1) &&
                   bias.numel() == weight.size(0),
               "x must be (1, C, H, W), weight (K, C), bias (K,)");
   Tensor result = at::empty({1, weight.size(0)}, x.options());
-  dynbench::pooled_linear(planes(x, "x").data, x.size(1), x.size(2) * x.size(3), x.stride(1), floats(weight, "weight"),
+  dynbench::pooled_linear(x.const_data_ptr<float>(), x.size(1), x.size(2) * x.size(3), x.stride(1), floats(weight, "weight"),
                           floats(bias, "bias"), weight.size(0), result.mutable_data_ptr<float>());
   return result;
 }
