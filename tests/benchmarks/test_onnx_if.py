@@ -11,14 +11,16 @@ import torch
 from dynbench_methods.gated_executor import GatedExecutor
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
-from turns import DENSITIES, check, describe, in_turns, planted, ratio, say, static_engines
+from turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
 
 from dynbench.executors import FoldedBlock, FoldedConv, PooledLinear
+from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.engines.timing import TOLERANCE
 from dynbench.latency.protocol import Call
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
 helper: Any = onnx.helper
 FLOAT: int = onnx.TensorProto.FLOAT
 
@@ -106,7 +108,8 @@ def test_if(benchmark: BenchmarkFixture, density: float) -> None:
     executor = subject.executor()
     with_if = session_of(build(cast("GatedExecutor", executor)))
     difference = check(with_if, subject, 1, TOLERANCE)
-    calls = {"dense": static_engines()["onnxruntime"], "if": with_if, "own": executor}
+    static = OnnxRuntime().prepare(dense(), subject.images[:1].clone(), torch.get_num_threads())
+    calls = {"dense": static, "if": with_if, "own": executor}
     taken = benchmark.pedantic(in_turns, args=(calls, subject.images), rounds=1, iterations=1)
     say(
         describe("l_net", subject),

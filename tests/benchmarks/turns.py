@@ -36,9 +36,9 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Subject:
-    """A planted model: images (64, 3, 32, 32), its logits of them (64, 10) in float64, because in fp32 random nets lose
-    as many digits in `infer` as in an executor; the share of gates that are open and the
-    mean accounted MACs of an image, whole and of the dense backbone."""
+    """A planted model, its images (64, 3, 32, 32) and their logits (64, 10), in float64: in fp32, `infer` loses as many
+    digits as an executor does, and both losses would be put down to the executor. The share of gates that are open,
+    and an image's MACs: accounted, on average, and of the dense backbone."""
 
     model: GatedBackbone
     method: LCNet
@@ -121,7 +121,8 @@ def in_turns(calls: dict[str, Call], images: Tensor, batch: int = 1) -> dict[str
 
 
 def ratio(reference: Samples, own: Samples, of: float = 1.0) -> str:
-    """Reference's time over own time over `of`, with the least and the largest that one round alone would give."""
+    """Reference's time over own time over `of`, with the least and the largest that one round alone would give. The
+    first goes by each image's median over rounds; a hiccup in a round moves that round's only."""
     rounds = reference.ms.mean(axis=1) / own.ms.mean(axis=1) / of
     return f"{reference.mean / own.mean / of:.2f} ({np.min(rounds):.2f} to {np.max(rounds):.2f})"
 
