@@ -30,16 +30,16 @@ def estimate_statistics(model: nn.Module, x: Tensor) -> None:
 @torch.no_grad()
 def plant(model: GatedBackbone, x: Tensor, density: float) -> None:
     """Random gates, each open for a share `density` of the images `x` (batch, channels, h, w) and each for others;
-    scores have a standard deviation of 1. A gate opens for whole images only: which numbers are rounded up and which
-    down keeps the mean over gates at `density`."""
+    scores have a standard deviation of at most 1. A gate opens for whole images only: which numbers are rounded up and
+    which down keeps the mean over gates at `density`."""
     planted = 0
     x = model.backbone.stem(x)
     for (_, block), gate in zip(model.backbone.named_blocks(), model.gates, strict=True):
         for linear in gate.children():
-            nn.init.normal_(linear.weight)
+            nn.init.normal_(linear.weight, std=0.5)
             linear.bias.zero_()
             # Steeper gates than trained ones would blow up the rounding of whatever comes before them.
-            linear.weight /= linear(x.mean((2, 3))).std(0)[:, None]
+            linear.weight /= linear(x.mean((2, 3))).std(0).clamp(min=1)[:, None]
             edges = torch.arange(planted, planted + linear.out_features + 1) * (density * len(x))
             linear.bias.copy_(-_thresholds(linear(x.mean((2, 3))), edges.round().long().diff()))
             planted += linear.out_features
