@@ -6,9 +6,10 @@ import pytest
 import torch
 from dynbench_methods.c_net import CNet
 from dynbench_methods.dense import Dense
-from dynbench_methods.gates import GatedBackbone, gated_block
+from dynbench_methods.gates import GatedBackbone
 from dynbench_methods.l_net import LNet
 from dynbench_methods.lc_net import COST_MODES, LCNet
+from planted import plant
 from torch import Tensor, nn
 
 from dynbench.audit import audit
@@ -50,20 +51,8 @@ def trained(method: Method, backbone: str, seed: int = 0) -> nn.Module:
         for _ in range(5):
             model.train()(images(32, seed))
     if isinstance(model, GatedBackbone):
-        plant_gates(model.eval(), images(32, seed))
+        plant(model.eval(), images(32, seed), 0.5)
     return model.eval()
-
-
-@torch.no_grad()
-def plant_gates(model: GatedBackbone, x: Tensor) -> None:
-    """Gates that are open for one half of the images and closed for the other, each for another half."""
-    x = model.backbone.stem(x)
-    for (_, block), gate in zip(model.backbone.named_blocks(), model.gates, strict=True):
-        for linear in gate.children():
-            nn.init.normal_(linear.weight, std=0.5)
-            linear.bias.zero_()
-            linear.bias.copy_(-linear(x.mean((2, 3))).median(0).values)
-        x = gated_block(block, x, gate(x))
 
 
 def images(count: int, seed: int = 1) -> Tensor:

@@ -1,0 +1,165 @@
+"""What executors gain on the clock: ResNet-18 with planted gates against dense, and convolution by convolution.
+
+Printed as ratios (`-s`), with the least and the largest of single rounds; no time is asserted. OMP_NUM_THREADS decides
+about threads.
+"""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+from torch.nn.functional import conv2d
+from turns import DENSITIES, METHODS, Subject, check, dense, describe, in_turns, planted, ratio, say, static_engines
+
+from dynbench.executors import engine_of
+from dynbench.latency.protocol import Call
+from dynbench.latency.samples import Samples
+from dynbench.native import operators as native
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of compilers and exporters
+    pytest.mark.skipif(not native.available(), reason="the kernels are not available"),
+]
+
+EAGER = "pytorch eager"
+SHAPES = ((64, 32), (128, 16), (256, 8), (512, 4))
+"""Channels and height of ResNet-18's 3x3 convolutions with stride 1."""
+SHARES = (0.5, 0.25, 0.1)
+REPEATS = 20
+
+
+def timed(benchmark: BenchmarkFixture, calls: dict[str, Call], images: Tensor, batch: int = 1) -> dict[str, Samples]:
+    taken: dict[str, Samples] = benchmark.pedantic(in_turns, args=(calls, images, batch), rounds=1, iterations=1)
+    benchmark.extra_info.update({name: round(samples.mean, 4) for name, samples in taken.items()})
+    return taken
+
+
+def realised(taken: dict[str, Samples], subject: Subject, own: str) -> list[str]:
+    """Against eager PyTorch, and against each static engine that was timed beside it, the fastest first."""
+    engines = sorted((name for name in taken if name not in {own, EAGER}), key=lambda name: taken[name].mean)
+    best = [f"realised_best {ratio(taken[name], taken[own], subject.predicted)} against {name}" for name in engines]
+    return [f"realised {ratio(taken[EAGER], taken[own], subject.predicted)}", *best]
+
+
+@pytest.mark.parametrize("density", DENSITIES)
+@pytest.mark.parametrize("name", METHODS)
+def test_planted(benchmark: BenchmarkFixture, name: str, density: float) -> None:
+    """Single images, against dense in eager PyTorch and in the static engines."""
+    subject = planted(name, density)
+    executor = subject.executor()
+    own = engine_of(executor)
+    taken = timed(benchmark, {EAGER: dense(), **static_engines(), own: executor}, subject.images)
+    say(describe(name, subject), [*realised(taken, subject, own), own])
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_plain_pytorch(benchmark: BenchmarkFixture, name: str) -> None:
+    """The same executor without our kernels: what they are worth."""
+    subject = planted(name, 0.5)
+    kernels = subject.executor()
+
+    def unavailable() -> AbstractContextManager[None]:
+        return patch.object(native, "available", lambda: False)
+
+    with unavailable():
+        plain = subject.executor()
+
+    def without(x: Tensor) -> Tensor:
+        with unavailable():  # gates ask at every call
+            y: Tensor = plain(x)
+        return y
+
+    taken = timed(benchmark, {EAGER: dense(), "without": without, "with": kernels}, subject.images)
+    say(
+        describe(name, subject),
+        [
+            f"realised {ratio(taken[EAGER], taken['with'], subject.predicted)}",
+            f"realised {ratio(taken[EAGER], taken['without'], subject.predicted)} without kernels, which make it "
+            f"{ratio(taken['without'], taken['with'])} times as fast",
+        ],
+    )
+
+
+def test_offline_throughput(benchmark: BenchmarkFixture) -> None:
+    """Batches of 32, which layer skipping divides block by block."""
+    subject = planted("l_net", 0.5)
+    executor = subject.executor()
+    check(executor, subject, 32)
+    taken = timed(benchmark, {EAGER: dense(), "own": executor}, subject.images, batch=32)
+    say(f"{describe('l_net', subject)}, batch 32", realised(taken, subject, "own"))
+
+
+def repeated(call: Call) -> Call:
+    """One convolution is over too soon for the clock."""
+
+    def run(x: Tensor) -> Tensor:
+        for _ in range(REPEATS):
+            y = call(x)
+        return y
+
+    return run
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution with as many outputs as inputs, `x` (1, channels, h, w)."""
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def dense(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight, self.bias, padding=1)
+
+    def of_outputs(self, some: Tensor) -> tuple[Call, Call]:
+        """Ours and torch's."""
+        return (
+            lambda x: native.convolution(x, self.weight, self.bias, some, None, None, None, False, 1, 1, 1),
+            lambda x: conv2d(x, self.weight[some], self.bias[some], padding=1),
+        )
+
+    def of_inputs(self, some: Tensor | None) -> tuple[Call, Call]:
+        packed = native.pack(self.weight)
+        return (
+            lambda x: native.convolution(x, packed, self.bias, None, some, None, None, False, 1, 1, 1),
+            lambda x: conv2d(x[:, some], self.weight[:, some], self.bias, padding=1),
+        )
+
+
+def layer(channels: int, height: int) -> Layer:
+    torch.manual_seed(0)
+    weight = torch.randn(channels, channels, 3, 3)
+    return Layer(torch.randn(1, channels, height, height), weight, torch.randn(channels))
+
+
+def compared(layer: Layer, own: Call, gathered: Call, share: float) -> str:
+    """1 of dense's MACs/s: every MAC left out is time left out."""
+    torch.testing.assert_close(own(layer.x), gathered(layer.x), rtol=1e-4, atol=1e-3)
+    calls = {"dense": layer.dense, "own": own, "gathered": gathered}
+    taken = in_turns({name: repeated(call) for name, call in calls.items()}, layer.x)
+    of_dense = ratio(taken["dense"], taken["own"], 1 / share)
+    return f"{of_dense} of torch dense's MACs/s, {ratio(taken['gathered'], taken['own'])} times gather + conv2d"
+
+
+def compared_at_all_shares(layer: Layer) -> list[str]:
+    channels = len(layer.weight)
+    own, _ = layer.of_inputs(None)
+    lines = [f"all: {compared(layer, own, layer.dense, 1.0).partition(',')[0]}"]
+    for kind, calls_of in (("outputs", layer.of_outputs), ("inputs", layer.of_inputs)):
+        for share in SHARES:
+            some = torch.randperm(channels)[: round(share * channels)].sort().values
+            lines.append(f"{share:.0%} of {kind}: {compared(layer, *calls_of(some), len(some) / channels)}")
+    return lines
+
+
+@pytest.mark.parametrize(("channels", "height"), SHAPES)
+def test_convolution(benchmark: BenchmarkFixture, channels: int, height: int) -> None:
+    """Our kernel beside torch's dense convolution, and beside gathering the active weights for it. One layer alone,
+    called again and again: its weights are in the caches, which those of a whole net may not be."""
+    with torch.inference_mode():
+        lines = benchmark.pedantic(compared_at_all_shares, args=(layer(channels, height),), rounds=1, iterations=1)
+    say(f"\n{channels} channels of {height}x{height}, threads {torch.get_num_threads()}", lines)
