@@ -16,6 +16,7 @@ from torch.nn.functional import conv2d
 from turns import DENSITIES, METHODS, Subject, check, dense, describe, in_turns, planted, ratio, say, static_engines
 
 from dynbench.executors import engine_of
+from dynbench.executors.kernel import Kernel
 from dynbench.latency.protocol import Call
 from dynbench.latency.samples import Samples
 from dynbench.native import operators as native
@@ -117,15 +118,16 @@ class Layer:
 
     def of_outputs(self, some: Tensor) -> tuple[Call, Call]:
         """Ours and torch's."""
+        kernel = Kernel(self.weight, self.bias, 1, 1, 1)
         return (
-            lambda x: native.convolution(x, self.weight, self.bias, some, None, None, None, False, 1, 1, 1),
+            lambda x: kernel(x, some, None, None, None, False),
             lambda x: conv2d(x, self.weight[some], self.bias[some], padding=1),
         )
 
     def of_inputs(self, some: Tensor | None) -> tuple[Call, Call]:
-        packed = native.pack(self.weight)
+        kernel = Kernel(self.weight, self.bias, 1, 1, 1)
         return (
-            lambda x: native.convolution(x, packed, self.bias, None, some, None, None, False, 1, 1, 1),
+            lambda x: kernel(x, None, some, None, None, False),
             lambda x: conv2d(x[:, some], self.weight[:, some], self.bias, padding=1),
         )
 
