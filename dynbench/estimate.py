@@ -43,5 +43,5 @@ def estimate(run: Run) -> Estimate:
             stage.edit(model)
         epochs += stage.epochs
         train_macs += stage.epochs * images * training_macs(stage, model, info.shape, info.num_classes)
-    pretrained = run.recipe.epochs if run.needs() else run.start.epochs if run.start else 0
+    pretrained = run.start.epochs if run.start else 0
     return Estimate(run, reference, whole, epochs, pretrained, train_macs)

@@ -78,6 +78,9 @@ class Stage:
 class FromDense:
     """Start from the suite's trained dense backbone; its epochs and MACs count in this method's budget."""
 
+    epochs: int | None = None
+    """From one that was trained for so many epochs. None: the recipe's."""
+
 
 @dataclass(frozen=True)
 class FromFile:
@@ -114,6 +117,11 @@ class Method(ABC):
     def build(self, backbone: "Backbone") -> nn.Module:
         """The model, holding `backbone`. Layers outside `backbone` are counted as control nets. `model(x)` runs
         every layer once, so that the static cost of each can be read from it."""
+
+    def restore(self, backbone: "Backbone", weights: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG002
+        """A model that the trained `weights` (its state, by name) fit into; they are loaded afterwards. Default: as
+        built. Override it where stages change shapes (pruning): they are not run again to time or evaluate."""
+        return self.build(backbone)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:  # noqa: ARG002
         """Training loss (scalar) of images `x` (batch, channels, height, width), labels `y` (batch,)."""

@@ -86,6 +86,11 @@ class Run(BaseModel):
         loaded = load(self.method)
         return loaded(loaded.Config.model_validate(self.params))
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of its own stages, without those of what it starts from."""
+        return sum(stage.epochs for stage in self.make_method().stages(self.recipe))
+
     def needs(self) -> str | None:
         """Id of the run whose weights this one starts from."""
         return self.start.run_id if self.start else None
@@ -200,13 +205,19 @@ def _with_dependency(
     method = load(name)(config)
     start = method.start()
     if isinstance(start, FromDense):
-        dense = _run(suite, backbone, seed, load("dense").Config(), "dense", None)
+        dense = _dense(suite, backbone, seed, start.epochs)
         yield dense
-        yield _run(suite, backbone, seed, config, name, Start(run_id=dense.run_id))
+        yield _run(suite, backbone, seed, config, name, Start(run_id=dense.run_id, epochs=dense.epochs))
     elif isinstance(start, FromFile):
         yield _run(suite, backbone, seed, config, name, _start_file(Path(start.path), start.epochs))
     else:
         yield _run(suite, backbone, seed, config, name, None)
+
+
+def _dense(suite: Suite, backbone: BackboneSpec, seed: int, epochs: int | None) -> Run:
+    """The run of the dense backbone for `epochs`; None, or as many as the recipe's: the one of the suite itself."""
+    own = None if epochs == suite.file.recipe.epochs else epochs
+    return _run(suite, backbone, seed, load("dense").Config.model_validate({"epochs": own}), "dense", None)
 
 
 def _start_file(path: Path, epochs: int) -> Start:

@@ -54,6 +54,21 @@ class BrokenStart(Exits):
         raise KeyError("no start")
 
 
+class EarlyConfig(MethodConfig):
+    epochs: int = 1
+
+
+class Early(Exits):
+    """Starts from a dense net that was trained for `epochs`."""
+
+    name = "early"
+    Config = EarlyConfig
+    config: EarlyConfig
+
+    def start(self) -> FromDense:
+        return FromDense(self.config.epochs)
+
+
 def runs_of(folder: Path, method: str = "dense", params: str = "", **options: Any) -> tuple[Run, ...]:
     path = folder / "s.yaml"
     path.write_text(SUITE.replace("METHOD", method).replace("PARAMS", params))
@@ -292,3 +307,12 @@ def test_a_plugin_that_cannot_be_built_does_not_stop_the_plan(
     assert result.exit_code == 0
     assert "fails" in result.stdout
     assert "100.0%" in result.stdout
+
+
+def test_a_dense_start_of_other_epochs_is_a_run_of_its_own(tmp_path: Path, register: Register) -> None:
+    register("early", Early)
+    dense, early = runs_of(tmp_path, "early", "epochs: 1")
+    assert (dense.given, dense.epochs) == ({"epochs": 1}, 1)
+    assert early.start is not None
+    assert (early.needs(), early.start.epochs) == (dense.run_id, 1)
+    assert runs_of(tmp_path, "early", "epochs: 2")[0].run_id == run_id(tmp_path)

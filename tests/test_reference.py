@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dynbench.backbones import build_backbone
-from dynbench.backbones.weights import load_weights
+from dynbench.backbones.weights import load_weights, read_weights
 from dynbench.cli.suite_options import read_suite
 from dynbench.context import weights_path
 from dynbench.data import dataset_info
@@ -43,6 +43,8 @@ def test_a_record_agrees_with_its_arrays(suite: str, record: Record) -> None:
 @pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
 def test_its_weights_fit_and_its_commit_was_clean(suite: str, record: Record) -> None:
     info = dataset_info(record.run.data.name)
-    model = record.run.make_method().build(build_backbone(record.run.built, info.shape, info.num_classes))
-    load_weights(model, weights_path(REFERENCE / suite, record.run_id))
+    weights = weights_path(REFERENCE / suite, record.run_id)
+    backbone = build_backbone(record.run.built, info.shape, info.num_classes)
+    model = record.run.make_method().restore(backbone, read_weights(weights))
+    load_weights(model, weights)
     assert not record.commit.endswith("-dirty")

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from dynbench.method import Progress
 from dynbench.suite.schema import Adam, Constant, Cosine, Recipe, Sgd, StepDecay
-from dynbench.train.stage import make_optimizer, make_schedule, parameter_groups, recipe_stage
+from dynbench.train.stage import lasting, make_optimizer, make_schedule, parameter_groups, recipe_stage
 
 STEP = StepDecay(name="step", milestones=(90, 180), gamma=0.1)
 
@@ -139,3 +139,11 @@ def test_a_method_may_hand_over_several_stages() -> None:
     method = Dense(Dense.Config())
     assert [stage.name for stage in method.stages(recipe)] == ["train"]
     assert recipe_stage(method, recipe, "tune").name == "tune"
+
+
+def test_a_recipe_over_other_epochs_keeps_its_shape() -> None:
+    recipe = Recipe(epochs=270, schedule=StepDecay(name="step", milestones=(90, 180)))
+    shorter = lasting(recipe, 27)
+    assert (shorter.epochs, shorter.schedule) == (27, StepDecay(name="step", milestones=(9, 18)))
+    assert lasting(recipe, None) is recipe
+    assert lasting(Recipe(epochs=20), 5) == Recipe(epochs=5)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
-from dynbench.backbones.weights import load_weights
+from dynbench.backbones.weights import load_weights, read_weights
 from dynbench.context import weights_path
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data, load_data
@@ -81,7 +81,8 @@ def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
 
 
 def _trained(run: Run, method: Method, data: Data, weights: Path, device: torch.device) -> nn.Module:
-    model = method.build(build_backbone(run.built, data.shape, data.num_classes))
+    backbone = build_backbone(run.built, data.shape, data.num_classes)
+    model = method.restore(backbone, read_weights(weights))
     load_weights(model, weights)
     return model.to(device).eval()
 

@@ -54,6 +54,17 @@ def make_schedule(recipe: Recipe, epochs: int) -> Callable[[float], float]:
     return lambda epoch: decay(epoch) * (min(1.0, epoch / warmup) if warmup else 1.0)
 
 
+def lasting(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe over another number of epochs, with milestones that move along; None: as it is."""
+    if epochs is None:
+        return recipe
+    schedule = recipe.schedule
+    if isinstance(schedule, StepDecay):
+        moved = (max(1, round(milestone * epochs / recipe.epochs)) for milestone in schedule.milestones)
+        schedule = schedule.model_copy(update={"milestones": tuple(moved)})
+    return recipe.model_copy(update={"epochs": epochs, "schedule": schedule})
+
+
 def recipe_stage(method: "Method", recipe: Recipe, name: str = "train") -> Stage:
     """One stage of the recipe's epochs that minimises the method's loss."""
 

@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from typing import cast
 
-from pydantic import PositiveFloat
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
 from dynbench.executors import FoldedBackbone
-from dynbench.method import Method, MethodConfig, Output, Point
-from dynbench.suite.schema import BackboneSpec
+from dynbench.method import Method, MethodConfig, Output, Point, Stage
+from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.train.stage import lasting
 
 
 class DenseConfig(MethodConfig):
     width: PositiveFloat = 1.0
     """Multiplies the width of the suite's backbone; MACs go with about its square."""
+    epochs: PositiveInt | None = None
+    """Train for so many epochs, by the recipe's schedule; None: the recipe's."""
 
 
 class Dense(Method):
@@ -26,6 +29,9 @@ class Dense(Method):
 
     def backbone(self, spec: BackboneSpec) -> BackboneSpec:
         return spec.model_copy(update={"width": spec.width * self.config.width})
+
+    def stages(self, recipe: Recipe) -> Sequence[Stage]:
+        return super().stages(lasting(recipe, self.config.epochs))
 
     def build(self, backbone: Backbone) -> nn.Module:
         return backbone
