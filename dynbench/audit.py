@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.cost import CostModel, evaluating
 from dynbench.errors import AuditFailed
+from dynbench.executors import module_by_module
 from dynbench.method import Method, Point
 
 TOLERANCE = 1e-4
@@ -89,7 +90,7 @@ def _audit_image(subject: _Subject, index: int, image: Tensor) -> float:
     executed, total = counter.get_total_flops() // 2, int(accounted.by_kind.sum())
     where = f'point "{subject.point.name}", image {index}'
     if executed != total:
-        layer = _first_difference(subject, counter, accounted.by_layer)
+        layer = _first_difference(subject, image, accounted.by_layer)
         raise AuditFailed(f"{where}: {executed} MACs were executed and {total} accounted{layer}")
     difference = float((logits - expected.logits).abs().max() / expected.logits.abs().max())
     if not difference <= TOLERANCE:
@@ -97,8 +98,10 @@ def _audit_image(subject: _Subject, index: int, image: Tensor) -> float:
     return difference
 
 
-def _first_difference(subject: _Subject, counter: FlopCounterMode, accounted: Tensor) -> str:
+def _first_difference(subject: _Subject, image: Tensor, accounted: Tensor) -> str:
     """The first part of the executor that ran something else than was accounted, where parts name their layers."""
+    with module_by_module(), FlopCounterMode(display=False) as counter:
+        subject.executor(image)
     macs = {layer.name: int(one) for layer, one in zip(subject.costs.layers, accounted.tolist(), strict=True)}
     root = type(subject.executor).__name__
     for name, module in subject.executor.named_modules():

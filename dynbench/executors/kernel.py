@@ -16,7 +16,7 @@ class Kernel:
         self.packed = native.pack(weight)
         self.by_input: Tensor | None = None
         """For some inputs of a small image: (C, K, KH, KW). Made when first needed."""
-        self._kernel, self._options = tuple(weight.shape[2:]), (stride, padding, dilation)
+        self._kernel, self.options = tuple(weight.shape[2:]), (stride, padding, dilation)
 
     @staticmethod
     def fits(weight: Tensor, groups: int, *pairs: Sequence[int]) -> bool:
@@ -34,11 +34,9 @@ class Kernel:
         relu: bool,
     ) -> Tensor:
         """As `FoldedConv.forward`."""
-        by_input = inputs is not None and outputs is None and native.small(x, self._kernel, self._options[0])
+        by_input = inputs is not None and outputs is None and native.small(x, self._kernel, self.options[0])
         if by_input and self.by_input is None:
             self.by_input = self.weight.transpose(0, 1).contiguous()
         weight = self.weight if outputs is not None else self.by_input if by_input else self.packed
         assert weight is not None
-        return native.convolution(
-            x, weight, self.bias, outputs, inputs, scale, residual, relu, *self._options, by_input
-        )
+        return native.convolution(x, weight, self.bias, outputs, inputs, scale, residual, relu, *self.options, by_input)

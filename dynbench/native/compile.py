@@ -18,7 +18,7 @@ def main(name: str, folder: str, *flags: str) -> None:
     threads = [flag for flag in flags if flag == "-fopenmp"]
     load(
         name=name,
-        sources=[str(SOURCE / "operators.cpp")],
+        sources=[str(SOURCE / name) for name in ("operators.cpp", "network.cpp")],
         extra_cflags=list(flags),
         extra_ldflags=threads,
         build_directory=folder,

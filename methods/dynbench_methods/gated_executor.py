@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from dynbench.executors import FoldedBackbone, FoldedBlock, PooledLinear, active_channels
+from dynbench.executors import FoldedBackbone, FoldedBlock, LinearGate, PooledLinear, active_channels
 from dynbench_methods.gates import Gate, GatedBackbone, Salience, relu1
 
 
@@ -19,6 +19,10 @@ class GateExecutor(PooledLinear):
         super().__init__(tuple(present.values()), tuple(f"{name}.{kind}" for kind in present))
         self.layer_gates, self.has_channels = int("layer" in present), "channel" in present
         self.group = gate.group
+
+    @property
+    def linear(self) -> LinearGate:
+        return LinearGate(self, bool(self.layer_gates), self.has_channels, self.group)
 
     def salience(self, x: Tensor) -> Salience:
         """Of features (batch, in_channels, h, w)."""
@@ -39,9 +43,13 @@ class GatedExecutor(nn.Module):
             GateExecutor(cast("Gate", gate), f"gates.{index}") for index, gate in enumerate(model.gates)
         )
         self.mode = mode
+        gates = [cast("GateExecutor", gate).linear for gate in self.gates]
+        self._whole = self.backbone.for_one_image(gates, mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, classes)."""
+        if self._whole.fits(x):
+            return self._whole(x)
         run = self._one_image if len(x) == 1 else self._batch
         x = self.backbone.stem(x)
         for block, gate in zip(self.backbone.blocks, self.gates, strict=True):

@@ -1,12 +1,11 @@
-"""Residual backbones for executors: BN folded into convolutions, in parts that methods can leave out."""
+"""Residual blocks for executors: BN folded into convolutions, in parts that methods can leave out."""
 
 from typing import cast
 
 from torch import Tensor, nn
 
-from dynbench.backbones.residual import Backbone, ResidualBlock
+from dynbench.backbones.residual import ResidualBlock
 from dynbench.executors.convolution import FoldedConv
-from dynbench.executors.pooled_linear import PooledLinear
 
 
 class FoldedBlock(nn.Module):
@@ -53,33 +52,3 @@ def _fold_shortcut(shortcut: nn.Sequential, name: str, kernels: bool) -> nn.Modu
     if len(parts) == 2 and isinstance(parts[0], nn.Conv2d) and isinstance(parts[1], nn.BatchNorm2d):  # noqa: PLR2004
         return FoldedConv(parts[0], parts[1], f"{name}.0", kernels)
     return shortcut
-
-
-class FoldedBackbone(nn.Module):
-    """A whole backbone, nothing left out; `prefix` is its name in the model. Methods go through its parts.
-
-    `kernels=False` keeps to plain PyTorch where our own kernels could be used: the reference of latencies.
-    """
-
-    def __init__(self, backbone: Backbone, prefix: str = "", kernels: bool = True) -> None:
-        super().__init__()
-        dot = f"{prefix}." if prefix else ""
-        self.stem_conv = FoldedConv(backbone.conv1, backbone.bn1, f"{dot}conv1", kernels)
-        self.blocks = nn.ModuleList(
-            FoldedBlock(block, f"{dot}{name}", kernels) for name, block in backbone.named_blocks()
-        )
-        self.classifier = PooledLinear([backbone.linear], (f"{dot}linear",), kernels)
-
-    def stem(self, x: Tensor) -> Tensor:
-        """Images (batch, channels, h, w) -> features of the first block."""
-        return cast("Tensor", self.stem_conv(x, relu=True))
-
-    def head(self, x: Tensor) -> Tensor:
-        """Features of the last block -> logits (batch, classes)."""
-        return cast("Tensor", self.classifier(x))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for block in self.blocks:
-            x = block(x)
-        return self.head(x)

@@ -1,0 +1,49 @@
+"""Residual backbones for executors, block by block or, of one image, in a single call."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor, nn
+
+from dynbench.backbones.residual import Backbone
+from dynbench.executors.convolution import FoldedConv
+from dynbench.executors.folded_block import FoldedBlock
+from dynbench.executors.one_image import LinearGate, OneImageNet
+from dynbench.executors.pooled_linear import PooledLinear
+
+
+class FoldedBackbone(nn.Module):
+    """A whole backbone, nothing left out; `prefix` is its name in the model. Methods go through its parts.
+
+    `kernels=False` keeps to plain PyTorch where our own kernels could be used: the reference of latencies.
+    """
+
+    def __init__(self, backbone: Backbone, prefix: str = "", kernels: bool = True) -> None:
+        super().__init__()
+        dot = f"{prefix}." if prefix else ""
+        self.stem_conv = FoldedConv(backbone.conv1, backbone.bn1, f"{dot}conv1", kernels)
+        self.blocks = nn.ModuleList(
+            FoldedBlock(block, f"{dot}{name}", kernels) for name, block in backbone.named_blocks()
+        )
+        self.classifier = PooledLinear([backbone.linear], (f"{dot}linear",), kernels)
+        self._one_image = self.for_one_image()
+
+    def for_one_image(self, gates: Sequence[LinearGate] = (), mode: str = "sequential") -> OneImageNet:
+        """The same in a single call of single images, with gates or without."""
+        return OneImageNet(self.stem_conv, cast("Sequence[FoldedBlock]", self.blocks), self.classifier, gates, mode)
+
+    def stem(self, x: Tensor) -> Tensor:
+        """Images (batch, channels, h, w) -> features of the first block."""
+        return cast("Tensor", self.stem_conv(x, relu=True))
+
+    def head(self, x: Tensor) -> Tensor:
+        """Features of the last block -> logits (batch, classes)."""
+        return cast("Tensor", self.classifier(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._one_image.fits(x):
+            return self._one_image(x)
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)

@@ -1,0 +1,181 @@
+// A residual net on one image, block by block: the operators of `dynbench` without Python in between. Everything that
+// costs multiply-accumulates goes through the dispatcher, so that a FLOP counter sees each operator and its shapes.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/constant_pad_nd.h>
+#include <torch/custom_class.h>
+
+#include "vectors.h"
+
+namespace {
+
+using at::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+using Ints = std::vector<int64_t>;
+
+template <class Signature>
+auto registered(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+const auto& convolution() {
+  static const auto op = registered<Tensor(const Tensor&, const Tensor&, const Tensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, bool, int64_t, int64_t, int64_t, bool)>("dynbench::convolution");
+  return op;
+}
+
+const auto& pooled_linear() {
+  static const auto op = registered<Tensor(const Tensor&, const Tensor&, const Tensor&)>("dynbench::pooled_linear");
+  return op;
+}
+
+const auto& active() {
+  static const auto op = registered<std::tuple<Tensor, Tensor>(const Tensor&, int64_t, int64_t)>("dynbench::active");
+  return op;
+}
+
+// A convolution with its weights (K, C, KH, KW) in rows and packed; by input, they are made when first needed.
+struct Layer {
+  Tensor rows, packed, by_input, bias;
+  int64_t stride, padding, dilation;
+
+  bool small(const Tensor& x) const {
+    return x.size(2) * x.size(3) <= dynbench::V && stride == 1 && rows.size(2) == 3 && rows.size(3) == 3;
+  }
+
+  Tensor operator()(const Tensor& x, const OptionalTensor& outputs, const OptionalTensor& inputs,
+                    const OptionalTensor& scale, const OptionalTensor& residual, bool relu) {
+    const bool transposed = inputs && !outputs && small(x);
+    if (transposed && !by_input.defined()) by_input = rows.transpose(0, 1).contiguous();
+    const Tensor& weight = outputs ? rows : transposed ? by_input : packed;
+    return convolution().call(x, weight, bias, outputs, inputs, scale, residual, relu, stride, padding, dilation, transposed);
+  }
+};
+
+// `layer`: the first score switches the whole branch. `channels`: the others switch `group` channels each.
+struct Gate {
+  Tensor weight, bias;
+  bool layer, channels;
+  int64_t group;
+};
+
+enum class Shortcut { identity, convolution, subsample };
+
+// What runs before the gates are known, and which of the first convolution's outputs are computed.
+enum class Mode { sequential, parallel_cancel, parallel };
+
+struct Block {
+  size_t first;
+  Ints rest;
+  Shortcut shortcut;
+  Ints options;  // of `convolution`: which; of `subsample`: stride, channels before, channels after
+  std::optional<Gate> gate;
+};
+
+struct Decision {
+  bool skipped = false;
+  OptionalTensor layer, channels, scale;  // none: all, or one
+};
+
+class Network : public torch::CustomClassHolder {
+ public:
+  explicit Network(const std::string& mode)
+      : mode_(mode == "parallel" ? Mode::parallel : mode == "parallel_cancel" ? Mode::parallel_cancel : Mode::sequential) {
+    TORCH_CHECK(mode_ != Mode::sequential || mode == "sequential", "unknown mode ", mode);
+  }
+
+  int64_t add_layer(Tensor rows, Tensor packed, Tensor bias, int64_t stride, int64_t padding, int64_t dilation) {
+    layers_.push_back({rows, packed, {}, bias, stride, padding, dilation});
+    return static_cast<int64_t>(layers_.size()) - 1;
+  }
+
+  void add_block(int64_t first, Ints rest, const std::string& shortcut, Ints options) {
+    const auto kind = shortcut == "identity" ? Shortcut::identity : shortcut == "subsample" ? Shortcut::subsample : Shortcut::convolution;
+    TORCH_CHECK(!rest.empty(), "a block has two convolutions at least");
+    blocks_.push_back({static_cast<size_t>(first), rest, kind, options, std::nullopt});
+  }
+
+  void add_gate(Tensor weight, Tensor bias, bool layer, bool channels, int64_t group) {
+    blocks_.back().gate = Gate{weight, bias, layer, channels, group};
+  }
+
+  void set_ends(int64_t stem, Tensor weight, Tensor bias) {
+    stem_ = static_cast<size_t>(stem);
+    weight_ = weight;
+    bias_ = bias;
+  }
+
+  // Image (1, C, H, W) -> logits (1, classes). `kept`: which blocks run, decided beforehand; none: all that gates let.
+  Tensor run(const Tensor& image, const std::optional<Ints>& kept) {
+    TORCH_CHECK(!kept || kept->size() == blocks_.size(), "one decision for each block");
+    Tensor x = layers_[stem_](image, {}, {}, {}, {}, true);
+    for (size_t i = 0; i < blocks_.size(); i++) x = kept && !(*kept)[i] ? skip(blocks_[i], x) : block(blocks_[i], x);
+    return pooled_linear().call(x, weight_, bias_);
+  }
+
+ private:
+  Tensor block(const Block& b, const Tensor& x) {
+    Layer& first = layers_[b.first];
+    Tensor hidden;
+    if (mode_ == Mode::parallel) hidden = first(x, {}, {}, {}, {}, true);
+    const Decision d = decide(b, x);
+    if (d.skipped) return skip(b, x);
+    if (mode_ == Mode::sequential) {
+      hidden = first(x, d.channels, {}, d.scale, {}, true);
+    } else {
+      if (!hidden.defined()) hidden = first(x, {}, {}, {}, {}, true);
+      if (d.channels) hidden = hidden.index_select(1, *d.channels).mul_(d.scale->unsqueeze(2).unsqueeze(3));
+    }
+    return join(b, hidden, x, d);
+  }
+
+  Decision decide(const Block& b, const Tensor& x) const {
+    Decision d;
+    if (!b.gate) return d;
+    const Tensor scores = pooled_linear().call(x, b.gate->weight, b.gate->bias);
+    if (b.gate->layer) {
+      const float score = scores.const_data_ptr<float>()[0];
+      d.skipped = !(score > 0);
+      if (score < 1) d.layer = scores.narrow(1, 0, 1);
+    }
+    if (b.gate->channels && !d.skipped) std::tie(d.channels, d.scale) = active().call(scores, b.gate->layer, b.gate->group);
+    return d;
+  }
+
+  Tensor join(const Block& b, Tensor hidden, const Tensor& x, const Decision& d) {
+    OptionalTensor inputs = d.channels;
+    for (size_t i = 0; i + 1 < b.rest.size(); i++) {
+      hidden = layers_[b.rest[i]](hidden, {}, inputs, {}, {}, true);
+      inputs = std::nullopt;
+    }
+    return layers_[b.rest.back()](hidden, {}, inputs, d.layer, shortcut(b, x, false), true);
+  }
+
+  // Features are not negative, every block ends in a ReLU: only a convolution can make them so.
+  Tensor skip(const Block& b, const Tensor& x) { return shortcut(b, x, true); }
+
+  Tensor shortcut(const Block& b, const Tensor& x, bool relu) {
+    if (b.shortcut == Shortcut::identity) return x;
+    if (b.shortcut == Shortcut::convolution) return layers_[b.options[0]](x, {}, {}, {}, {}, relu);
+    const Tensor some = x.slice(2, 0, x.size(2), b.options[0]).slice(3, 0, x.size(3), b.options[0]);
+    return at::constant_pad_nd(some, {0, 0, 0, 0, b.options[1], b.options[2]});
+  }
+
+  Mode mode_;
+  std::vector<Layer> layers_;
+  std::vector<Block> blocks_;
+  size_t stem_ = 0;
+  Tensor weight_, bias_;
+};
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(dynbench, m) {
+  m.class_<Network>("Network")
+      .def(torch::init<const std::string&>())
+      .def("add_layer", &Network::add_layer)
+      .def("add_block", &Network::add_block)
+      .def("add_gate", &Network::add_gate)
+      .def("set_ends", &Network::set_ends)
+      .def("run", &Network::run);
+}
