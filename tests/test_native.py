@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import Cli
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 from torch.utils.flop_counter import FlopCounterMode
@@ -221,3 +222,14 @@ def test_the_choice_of_plain_pytorch_is_kept() -> None:
     code = "from dynbench.native.build import why_not; print(why_not())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "DYNBENCH_KERNELS=pytorch"
+
+
+def test_a_run_says_that_it_compiles_and_why_it_is_slow(cli: Cli, tiny_suite: Path, tmp_path: Path) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "CXX": "no-such-compiler"}
+    done = cli("run", tiny_suite, "--results", tmp_path / "r", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "compiling the kernels" in done.stdout
+    assert "plain PyTorch, which is slow: the kernels could not be compiled: " in done.stdout
+    again = cli("time", tmp_path / "r", "--images", 2, "--engines", "none", env={build.CHOICE: "pytorch"})
+    assert "compiling" not in again.stdout
+    assert "plain PyTorch, which is slow: DYNBENCH_KERNELS=pytorch" in again.stdout

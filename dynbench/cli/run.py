@@ -88,6 +88,7 @@ def _check_writable(folder: Path) -> None:
 
 def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console") -> list[str]:
     """Train, evaluate and time; returns a line for each run that was left out because of another's failure."""
+    from dynbench.cli.kernels import prepare_kernels  # noqa: PLC0415
     from dynbench.cli.progress import progress_for  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.context import Context  # noqa: PLC0415
@@ -109,6 +110,7 @@ def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, co
         f"training on {device}; results in {folder}",
         soft_wrap=True,
     )
+    prepare_kernels(console, str(device))
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
     progress = progress_for(console)
     observers = Observers(progress, *([tracker] if tracker else []))

@@ -66,10 +66,10 @@ def command(
     Trains nothing. Whatever else the machine does meanwhile is in the figures."""
     from rich.console import Console  # noqa: PLC0415
 
+    from dynbench.cli.kernels import prepare_kernels  # noqa: PLC0415
     from dynbench.cli.table import latency_table  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.latency.measure import Timer, time_record  # noqa: PLC0415
-    from dynbench.native.build import why_not  # noqa: PLC0415
     from dynbench.record import read_records  # noqa: PLC0415
     from dynbench.suite.schema import LatencyProtocol  # noqa: PLC0415
 
@@ -82,10 +82,9 @@ def command(
     )
     timer = Timer(results, protocol, chosen, data, shlex.join(["dynbench", *sys.argv[1:]]))
     console = Console(highlight=False)
+    prepare_kernels(console, chosen)
     timed = []
     for record in records:
         console.print(f"timing {record.run_id}", markup=False)
         timed.append(time_record(record, results, timer))
     console.print(latency_table(timed))
-    if chosen == "cpu" and (reason := why_not()):
-        console.print(f"executors ran on plain PyTorch, which is slow: {reason}", markup=False)

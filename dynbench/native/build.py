@@ -33,6 +33,11 @@ def why_not() -> str | None:
     return None
 
 
+def is_compiled() -> bool:
+    """Whether nothing is left to compile: they are there, or not wanted."""
+    return os.environ.get(CHOICE, "native") == "pytorch" or _library().is_file()
+
+
 def _reason(error: OSError | subprocess.CalledProcessError) -> str:
     """What went wrong, in a line: the compiler's first error if it has one, else the last that was said."""
     said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
@@ -43,14 +48,17 @@ def _reason(error: OSError | subprocess.CalledProcessError) -> str:
 
 def _compiled() -> Path:
     """The library's file, compiled if it is not there. A killed compilation leaves nothing in its place."""
-    folder, name = user_cache_path("dynbench") / "native", _key()
-    library = folder / f"{name}.so"
+    library = _library()
     if not library.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{name}.lock"):
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(library.with_suffix(".lock")):
             if not library.is_file():
-                _compile(name, library)
+                _compile(library.stem, library)
     return library
+
+
+def _library() -> Path:
+    return user_cache_path("dynbench") / "native" / f"{_key()}.so"
 
 
 def _compile(name: str, library: Path) -> None:
@@ -74,6 +82,7 @@ def _key() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+@cache
 def _features() -> str:
     from cpuinfo import get_cpu_info  # noqa: PLC0415  (asks the operating system)
 

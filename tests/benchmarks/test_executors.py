@@ -31,6 +31,7 @@ SHAPES = ((64, 32), (128, 16), (256, 8), (512, 4))
 """Channels and height of ResNet-18's 3x3 convolutions with stride 1."""
 SHARES = (0.5, 0.25, 0.1)
 REPEATS = 20
+GROUPS = (1, 8, 16)
 
 
 def timed(benchmark: BenchmarkFixture, calls: dict[str, Call], images: Tensor, batch: int = 1) -> dict[str, Samples]:
@@ -55,6 +56,17 @@ def test_planted(benchmark: BenchmarkFixture, name: str, density: float) -> None
     own = engine_of(executor)
     taken = timed(benchmark, {EAGER: dense(), **static_engines(), own: executor}, subject.images)
     say(describe(name, subject), [*realised(taken, subject, own), own])
+
+
+@pytest.mark.parametrize("density", (0.5, 0.25, 0.1))
+def test_channel_groups(benchmark: BenchmarkFixture, density: float) -> None:
+    """What it gains on the clock that neighbouring channels share a gate: `realised`, since MACs differ a little."""
+    subjects = {group: planted("c_net", density, group) for group in GROUPS}
+    calls: dict[str, Call] = {f"groups of {group}": subject.executor() for group, subject in subjects.items()}
+    taken = timed(benchmark, {EAGER: dense(), **calls}, subjects[1].images)
+    for group, subject in subjects.items():
+        own = f"groups of {group}"
+        say(f"{describe('c_net', subject)}, {own}", [f"realised {ratio(taken[EAGER], taken[own], subject.predicted)}"])
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -60,10 +60,11 @@ class Subject:
 
 
 @cache
-def planted(name: str, density: float) -> Subject:
-    """ResNet-18 with random weights and the gates of a method, open as often as `density` says."""
+def planted(name: str, density: float, group: int = 1) -> Subject:
+    """ResNet-18 with random weights and the gates of a method, open as often as `density` says; `group` channels
+    share a gate."""
     torch.manual_seed(0)
-    method = METHODS[name](METHODS[name].Config())
+    method = METHODS[name](METHODS[name].Config(channel_group=group))
     backbone = build_backbone(BackboneSpec(name="resnet18"), SHAPE, 10)
     whole = dense_macs(backbone)
     model = cast("GatedBackbone", method.build(backbone))
