@@ -97,6 +97,9 @@ class Method(ABC):
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes results: finished runs are then run again."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
+    static: ClassVar[bool] = False
+    """Whether it spends the same on every image by its design: such nets are the controls that dynamic methods are
+    compared with, and get none of their own."""
 
     def __init__(self, config: MethodConfig) -> None:
         self.config = config

@@ -203,12 +203,18 @@ class Record(_Part):
     points: tuple[PointRecord, ...] = ()
     plugin: str
     """Package and version that the method came from."""
+    static: bool | None = None
+    """Whether the method spends the same on every image by its design. None in older records: dense does."""
     machine: Machine
     commit: str
     command: str
     started: float
     finished: float
     tracked: Tracked | None = None
+
+    @property
+    def is_static(self) -> bool:
+        return self.run.method == "dense" if self.static is None else self.static
 
 
 def record_path(results: Path, run_id: str) -> Path:

@@ -1,6 +1,7 @@
 """Figures and titles as people read them, the same in the terminal, in Markdown and in plots. Always MACs."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from dynbench.plan import Run
 from dynbench.report.control import Comparison
@@ -32,6 +33,33 @@ def accuracy(estimate: Estimate) -> str:
 
 def epochs(configuration: Configuration) -> str:
     return "" if configuration.epochs is None else str(configuration.epochs)
+
+
+class Spent(Protocol):
+    """A stage of training, planned or done."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+
+class Training(Protocol):
+    """What was spent, or will be: on the weights that a run starts from, and by the run."""
+
+    @property
+    def pretrained(self) -> Sequence[Spent]: ...
+
+    @property
+    def stages(self) -> Sequence[Spent]: ...
+
+
+def stage_epochs(training: Training) -> str:
+    """`22`; with pretraining `22 + 12`; stages that are not the usual one by name: `22 + 12 curriculum + 8 joint`."""
+    before = [str(sum(stage.epochs for stage in training.pretrained))] if training.pretrained else []
+    own = [f"{stage.epochs}{'' if stage.name == 'train' else f' {stage.name}'}" for stage in training.stages]
+    return " + ".join([*before, *own])
 
 
 def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
