@@ -62,6 +62,14 @@ class Budget(_Part):
         return sum(stage.train_macs for stage in (*self.pretrained, *self.stages))
 
     @property
+    def pretrained_epochs(self) -> int:
+        return sum(stage.epochs for stage in self.pretrained)
+
+    @property
+    def pretrained_train_macs(self) -> int:
+        return sum(stage.train_macs for stage in self.pretrained)
+
+    @property
     def seconds(self) -> float:
         return sum(stage.seconds for stage in (*self.pretrained, *self.stages))
 
