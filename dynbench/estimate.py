@@ -13,8 +13,8 @@ from dynbench.train.budget import training_macs
 @dataclass(frozen=True)
 class Estimate:
     """`macs_dense`: one image through the suite's dense backbone. `macs`: one image through this run's model with
-    everything on. `train_macs`: all of the training that this run does itself, measured on one step's shapes;
-    what it starts from is its own run, or in `pretrained_epochs`."""
+    everything on, after every stage's edit. `train_macs`: all of the training that this run does itself, measured on
+    one step's shapes; what it starts from is its own run, or in `pretrained_epochs`."""
 
     run: Run
     macs_dense: int
@@ -34,7 +34,6 @@ def estimate(run: Run) -> Estimate:
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
     reference = dense_macs(build_backbone(run.backbone, info.shape, info.num_classes))
     model = method.build(backbone)
-    whole = sum(layer.macs for layer in static_costs(model, info.shape))
     images = info.training_images - (run.data.validation or info.validation)
     images -= images % min(run.recipe.batch_size, images)  # the last, smaller batch is left out
     epochs = train_macs = 0
@@ -43,5 +42,6 @@ def estimate(run: Run) -> Estimate:
             stage.edit(model)
         epochs += stage.epochs
         train_macs += stage.epochs * images * training_macs(stage, model, info.shape, info.num_classes)
+    whole = sum(layer.macs for layer in static_costs(model, info.shape))
     pretrained = run.start.epochs if run.start else 0
     return Estimate(run, reference, whole, epochs, pretrained, train_macs)
