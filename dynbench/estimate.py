@@ -26,7 +26,8 @@ class StageEstimate:
 @dataclass(frozen=True)
 class Estimate:
     """`macs_dense`: one image through the suite's dense backbone. `macs`: one image through this run's model with
-    everything on. `stages`: the training that this run does itself; `pretrained`: that of what it starts from."""
+    everything on, after every stage's edit. `stages`: the training that this run does itself; `pretrained`: that of
+    what it starts from."""
 
     run: Run
     macs_dense: int
@@ -63,11 +64,13 @@ def estimate(run: Run) -> Estimate:
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
     reference = dense_macs(build_backbone(run.backbone, info.shape, info.num_classes))
     model = method.build(backbone)
+    stages = _stages(run, method, model, info)
     whole = sum(layer.macs for layer in static_costs(model, info.shape))
-    return Estimate(run, reference, whole, _stages(run, method, model, info), _pretrained(run, info))
+    return Estimate(run, reference, whole, stages, _pretrained(run, info))
 
 
 def _stages(run: Run, method: Method, model: nn.Module, info: DatasetInfo) -> tuple[StageEstimate, ...]:
+    """Of the training of `model`, which every stage's edit changes on the way."""
     images = _training_images(run, info)
     images -= images % min(run.recipe.batch_size, images)  # the last, smaller batch is left out
     found = []
