@@ -22,7 +22,8 @@ def check_budget(suite: Suite, runs: Sequence[Run]) -> None:
         seeds = ", ".join(str(run.seed) for run in found)
         where = suite.locator.at(asked[found[0].run_id])
         lines.append(f"{where}: {label} ({backbone}, seed {seeds}) {excess}")
-    raise UserError(f"{'; '.join(lines)}; train for less, or raise the budget at {suite.locator.at(('budget',))}")
+    caps = dict.fromkeys(suite.locator.at(("budget", key)) for key, value in suite.file.budget if value)
+    raise UserError(f"{'; '.join(lines)}; train for less, or raise the budget at {' and '.join(caps)}")
 
 
 def exceeds(run: Run, cap: BudgetCap) -> str | None:

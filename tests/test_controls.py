@@ -1,6 +1,7 @@
 """Static controls of dynamic runs, planned from finished records: of the same MACs, budget and seeds."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from dynbench.backbones.weights import save_weights
 from dynbench.cli.suite_options import read_suite
 from dynbench.controls import Controls, plan_controls
 from dynbench.cost import dense_macs
-from dynbench.method import FromDense, FromFile, LayerUsage, MethodConfig, Output, Point
+from dynbench.estimate import estimate
+from dynbench.method import LayerUsage, Output, Point
 from dynbench.plan import Run, Suite, plan
 from dynbench.record import Record, read_records
 from dynbench.suite.schema import BackboneSpec
@@ -49,38 +51,6 @@ class Skips(Dense):
 
     def executor(self, model: nn.Module, point: Point) -> None:  # type: ignore[override]
         return None
-
-
-class PrunedConfig(MethodConfig):
-    macs: float | None = None
-    epochs: int = 40
-    lr: float | None = 1e-3
-    init: str = "dense"
-    init_epochs: int | None = None
-    dense_epochs: int | None = None
-
-
-class Pruned(Dense):
-    """Takes the parameters of filter pruning and prunes nothing."""
-
-    Config = PrunedConfig  # type: ignore[assignment]
-    config: PrunedConfig  # type: ignore[assignment]
-
-    def backbone(self, spec: BackboneSpec) -> BackboneSpec:
-        return spec
-
-    def stages(self, recipe: Any) -> Any:
-        return super(Dense, self).stages(recipe.model_copy(update={"epochs": self.config.epochs}))
-
-    def start(self) -> FromDense | FromFile:
-        if self.config.init != "dense":
-            return FromFile(self.config.init, self.config.init_epochs or 0)
-        return FromDense(self.config.dense_epochs)
-
-
-@pytest.fixture(autouse=True)
-def pruning(register: Register) -> None:
-    register("filter_pruning", Pruned)
 
 
 def suite_of(folder: Path, text: str = SUITE, **options: Any) -> Suite:
@@ -126,6 +96,7 @@ def test_controls_have_the_mean_validation_macs_the_epochs_and_the_seeds(tmp_pat
     assert [run.epochs for run in narrow] == [22, 22]
     assert {run.params["macs"] for run in pruned} == {round(15.5e6 / 40551040, 4)}
     assert [(run.start.epochs if run.start else None, run.epochs) for run in pruned] == [(11, 11)] * 2
+    assert estimate(pruned[0]).macs == pytest.approx(15.5e6, rel=0.005)
     assert [run.needs() for run in pruned] == [run.run_id for run in start]
     assert (controls.waiting, controls.left_out) == ((), ())
     assert controls.runs.index(start[0]) < controls.runs.index(pruned[0])
@@ -195,20 +166,20 @@ def test_a_control_that_cannot_be_is_left_out_with_its_reason(tmp_path: Path) ->
     assert controls_of(capped).runs == ()
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.floats(0.05, 1.2), st.sampled_from([1.0, 0.5]))
-def test_no_other_width_is_nearer(share: float, suite_width: float) -> None:
-    """Against every width in steps of a fiftieth."""
-    spec = BackboneSpec(name="resnet8", width=suite_width)
+@cache
+def small_macs(width: float) -> int:
+    return dense_macs(build_backbone(BackboneSpec(name="resnet8", width=width), (1, 8, 8), 10))
 
-    def macs(width: float) -> int:
-        scaled = spec.model_copy(update={"width": spec.width * width})
-        return dense_macs(build_backbone(scaled, (1, 8, 8), 10))
 
-    target = share * macs(1.0)
+@settings(max_examples=5, deadline=None)
+@given(st.floats(0.05, 1.2))
+def test_no_other_width_is_nearer(share: float) -> None:
+    """Against widths in steps of a twentieth of the suite's, which is a half."""
+    spec = BackboneSpec(name="resnet8", width=0.5)
+    target = share * small_macs(0.5)
     width = width_near(spec, target, (1, 8, 8), 10)
-    nearest = min((macs(step / 200) for step in range(20, 241, 4)), key=lambda cost: abs(cost - target))
-    assert abs(macs(width) - target) <= abs(nearest - target)
+    nearest = min((small_macs(0.5 * (step / 20)) for step in range(2, 25)), key=lambda cost: abs(cost - target))
+    assert abs(small_macs(0.5 * width) - target) <= abs(nearest - target)
     assert width == round(width, 3)
 
 

@@ -186,7 +186,7 @@ def test_a_run_is_audited_costs_what_was_estimated_and_is_timed_as_it_was_traine
     (point,) = record.points
     assert point.audited
     assert point.macs.max == point.macs.mean == estimate(run).macs < record.macs_dense
-    assert record.budget.stages[0].train_macs == estimate(run).train_macs
+    assert record.budget.stages[0].train_macs == estimate(run).own_train_macs
     assert point.latency is not None
     assert point.latency.timings[0].macs_mean == point.macs.mean
 

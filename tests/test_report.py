@@ -141,9 +141,8 @@ def test_each_static_method_has_its_nearest_control(tmp_path: Path) -> None:
     text = printed(control_table(comparisons))
     assert text.count("  sequential ") == 1
     assert max(map(len, text.splitlines())) <= 80
-    assert "lc_net, sequential: beats neither control: no difference shown from width 0.7,\nno" in re.sub(
-        " +\n", "\n", text
-    )
+    words = " ".join(text.split())
+    assert "lc_net, sequential: beats neither control: no difference shown from width 0.7, no difference" in words
 
 
 def test_a_control_that_was_trained_for_less_does_not_count(tmp_path: Path) -> None:
@@ -178,11 +177,11 @@ def test_verdicts_go_by_the_interval(differences: list[tuple[float, float]], exp
         Fake("filter_pruning", static=True, mmacs=(20.0,)),
         Fake("l_net"),
     ]
-    narrow, pruned, dynamic = (configurations([make_record(fake)[0]])[0].points[0] for fake in fakes)
+    narrow, small, dynamic = (configurations([make_record(fake)[0]])[0].points[0] for fake in fakes)
     dynamic = replace(dynamic, macs=narrow.macs)
     made = [
         Comparison(dynamic, control, 0.0, low, high, Estimate(0.0, None, 1), (0.5,))
-        for control, (low, high) in zip((narrow, pruned), differences, strict=False)
+        for control, (low, high) in zip((narrow, small), differences, strict=False)
     ]
     assert list(verdicts(made)) == [f"l_net: {expected}"]
 
