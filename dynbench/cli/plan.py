@@ -100,5 +100,5 @@ def _costs(cost: "Estimate | None") -> tuple[str, str, str, str]:
         return ("fails", "", "", "")
     training = macs(cost.own_train_macs)
     if cost.pretrained:
-        training = f"{macs(cost.pretrained_train_macs)}+ {training}"
+        training = f"{macs(cost.pretrained_train_macs)} + {training}"
     return macs(cost.macs), f"{cost.macs / cost.macs_dense:.1%}", stage_epochs(cost), training

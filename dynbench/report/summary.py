@@ -120,8 +120,8 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def configurations(records: Iterable[Record]) -> tuple[Configuration, ...]:
-    """Records that differ only in their seed, together: by setting, dense first, widest first, then the other
-    controls."""
+    """Records that differ only in their seed, together: by setting, dense first, widest and longest first,
+    then the other controls."""
     groups: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[_key(record.run)].append(record)
@@ -151,6 +151,7 @@ def _order(configuration: Configuration) -> tuple[object, ...]:
         not configuration.static,
         run.method,
         -run.built.width,
+        -(configuration.epochs or 0),
         configuration.key,
     )
 
