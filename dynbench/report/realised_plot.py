@@ -157,8 +157,8 @@ def _differing(run: Run, others: Sequence[Run]) -> str:
         return ""
     words = [word for word in parameters(run) if not all(word in parameters(other) for other in same)]
     if run.method == CONTROL:
-        others = (word for word in words if not word.startswith("width="))
-        words = [f"width {run.built.width:.3g}", *others]
+        rest = (word for word in words if not word.startswith("width="))
+        words = [f"width {run.built.width:.3g}", *rest]
     return "\n".join(words) or "defaults"
 
 
