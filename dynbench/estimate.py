@@ -1,13 +1,20 @@
 """What a run will cost, told before it starts. Builds each model, trains nothing."""
 
 from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
 
 from dynbench.backbones import build_backbone
 from dynbench.cost import dense_macs, static_costs
-from dynbench.data import dataset_info
+from dynbench.data import Shape, dataset_info
 from dynbench.errors import UserError
 from dynbench.plan import Run
 from dynbench.train.budget import training_macs
+from dynbench.train.edit import apply_edits
+
+IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,11 @@ class Estimate:
     train_macs: int
 
 
+def _noise(shape: Shape, count: int) -> Tensor:
+    """In place of training images, which may not be there; a few will do."""
+    return torch.randn(min(count, IMAGES), *shape, generator=torch.Generator().manual_seed(0))
+
+
 def estimate(run: Run) -> Estimate:
     """Raises UserError when the method does not support the backbone or either is misnamed."""
     info = dataset_info(run.data.name)
@@ -38,8 +50,7 @@ def estimate(run: Run) -> Estimate:
     images -= images % min(run.recipe.batch_size, images)  # the last, smaller batch is left out
     epochs = train_macs = 0
     for stage in method.stages(run.recipe):
-        if stage.edit is not None:
-            stage.edit(model)
+        apply_edits(stage, model, partial(_noise, info.shape))
         epochs += stage.epochs
         train_macs += stage.epochs * images * training_macs(stage, model, info.shape, info.num_classes)
     whole = sum(layer.macs for layer in static_costs(model, info.shape))
