@@ -1,17 +1,22 @@
 """What a run will cost, told before it starts. Builds each model, trains nothing."""
 
 from dataclasses import dataclass
+from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
 from dynbench.cost import dense_macs, static_costs
-from dynbench.data import DatasetInfo, dataset_info
+from dynbench.data import DatasetInfo, Shape, dataset_info
 from dynbench.errors import UserError
 from dynbench.method import Method
 from dynbench.plan import Run
 from dynbench.registry import load
 from dynbench.train.budget import assumed_training_macs, training_macs
+from dynbench.train.edit import apply_edits
+
+IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,15 @@ def _stages(run: Run, method: Method, model: nn.Module, info: DatasetInfo) -> tu
     images -= images % min(run.recipe.batch_size, images)  # the last, smaller batch is left out
     found = []
     for stage in method.stages(run.recipe):
-        if stage.edit is not None:
-            stage.edit(model)
+        apply_edits(stage, model, partial(_noise, info.shape))
         macs = training_macs(stage, model, info.shape, info.num_classes)
         found.append(StageEstimate(stage.name, stage.epochs, stage.epochs * images * macs))
     return tuple(found)
+
+
+def _noise(shape: Shape, count: int) -> Tensor:
+    """In place of training images, which may not be there; a few will do."""
+    return torch.randn(min(count, IMAGES), *shape, generator=torch.Generator().manual_seed(0))
 
 
 def _pretrained(run: Run, info: DatasetInfo) -> tuple[StageEstimate, ...]:

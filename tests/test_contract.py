@@ -16,6 +16,7 @@ from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.method import Method, Output, Progress
 from dynbench.registry import discover, load
 from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.train.edit import apply_edits
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
@@ -65,9 +66,7 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     torch.manual_seed(0)
     spec = method.backbone(BackboneSpec(name=backbone, width=BACKBONES[backbone]))
     model = method.build(build_backbone(spec, SHAPE, CLASSES))
-    edit = method.stages(RECIPE)[0].edit
-    if edit is not None:
-        edit(model)
+    apply_edits(method.stages(RECIPE)[0], model, lambda count: images(min(count, 16))[0])
     for seed in range(4):
         step(method, model, *images(16, seed))
     yield Subject(method, spec, model.eval())

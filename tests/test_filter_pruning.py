@@ -5,7 +5,8 @@ from typing import cast
 
 import pytest
 import torch
-from dynbench_methods.filter_pruning import FilterPruning, l1_norms, largest
+from dynbench_methods.filter_pruning import FilterPruning, l1_norms
+from dynbench_methods.pruned import largest
 from pydantic import ValidationError
 from small import make_context, make_run, small_backbone
 from test_resume import Interrupter, assert_same_results

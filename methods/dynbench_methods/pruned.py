@@ -1,48 +1,24 @@
 """Static pruning: what L1 filter pruning and NISP share. Filters are removed once, then the small net is retrained."""
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, cast
+from fractions import Fraction
+from math import ceil
+from typing import cast
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
 from dynbench.backbones.removal import InnerConv, fit_filters, inner_convs
 from dynbench.executors import FoldedBackbone
-from dynbench.method import FromDense, FromFile, Method, MethodConfig, Output, Point, Stage
-from dynbench.suite.schema import Constant, Recipe
-from dynbench.train.stage import lasting, recipe_stage
-from dynbench_methods.mac_target import PrunedMacs
+from dynbench.method import FromDense, FromFile, Method, Output, Point, Stage
+from dynbench.suite.schema import Recipe
+from dynbench.train.stage import recipe_stage
+from dynbench_methods.mac_target import PrunedMacs, nearest_removal, uniform_order
+from dynbench_methods.pruning_config import PruningConfig, retraining_recipe
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-"""Of a layer's filters, to be removed."""
-
-
-class PruningConfig(MethodConfig):
-    macs: float | None = Field(None, gt=0, le=1)
-    """Prune to this share of the dense backbone's MACs, in place of a given share of the filters."""
-    skip: tuple[int, ...] = ()
-    """Layers that are left whole, by Li et al.'s numbers: the stem is 1, then the branches' convolutions in order."""
-    epochs: PositiveInt = 40
-    """Of retraining."""
-    lr: PositiveFloat | None = 1e-3
-    """Constant learning rate of retraining, without warm-up; the optimizer is the recipe's otherwise. None: the
-    recipe's learning rate and schedule over `epochs` (learning-rate rewinding, Renda et al., arXiv 2003.02389)."""
-    init: str = "dense"
-    """dense (the suite's trained dense backbone), or a file of backbone weights."""
-    init_epochs: int | None = Field(None, ge=0)
-    """Epochs that a file's weights were trained for; they count in the budget."""
-    dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
-
-    @model_validator(mode="after")
-    def _one_start(self) -> "PruningConfig":
-        if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
-        if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs goes with init: dense")
-        return self
+HALF = 0.5
 
 
 class StaticPruning(Method):
@@ -57,6 +33,9 @@ class StaticPruning(Method):
         unknown = [number for number in self.config.skip if number not in known]
         if unknown:
             return f"skip: layer {unknown[0]} is none of which filters are removed ({', '.join(map(str, known))})"
+        stages, ratios = _stages(backbone), self.config.ratios
+        if isinstance(ratios, tuple) and len(ratios) != len(stages):
+            return f"ratios: {len(ratios)} were given for {len(stages)} stages"
         if any(layer.conv.groups > 1 or layer.reader.groups > 1 for layer in layers):
             return "filters of grouped convolutions cannot be removed one by one"
         return None if self.config.macs is None else self._out_of_reach(backbone, self.config.macs)
@@ -84,12 +63,30 @@ class StaticPruning(Method):
         fit_filters(backbone, weights)
         return backbone
 
-    @abstractmethod
-    def retraining(self, stage: Stage) -> Stage:
-        """The stage with the pruning before it."""
-
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
-        return [self.retraining(recipe_stage(self, retraining_recipe(recipe, self.config), "retrain"))]
+        return [self.after_pruning(recipe_stage(self, retraining_recipe(recipe, self.config), "retrain"))]
+
+    @abstractmethod
+    def after_pruning(self, stage: Stage) -> Stage:
+        """The stage of retraining, with an edit before it that calls `remove`."""
+
+    def remove(self, backbone: Backbone, scores: Mapping[str, Tensor]) -> None:
+        """Remove the filters with the lowest `scores`, (filters,) by the layer's name, in place."""
+        removed = self.removed(backbone, scores)
+        for layer in self.prunable(backbone):
+            layer.keep(largest(scores[layer.name], layer.filters - removed[layer.name]))
+
+    def removed(self, backbone: Backbone, scores: Mapping[str, Tensor]) -> Counter[str]:  # noqa: ARG002
+        """How many filters of which layer. Default: shares, whatever the scores."""
+        layers = self.prunable(backbone)
+        if self.config.macs is not None:
+            macs = PrunedMacs(backbone)
+            order = uniform_order({layer.name: layer.filters for layer in layers})
+            return nearest_removal(order, macs, self.config.macs * macs.dense)
+        stages, ratios = _stages(backbone), HALF if self.config.ratios is None else self.config.ratios
+        each = ratios if isinstance(ratios, tuple) else [ratios] * len(stages)
+        by_stage = dict(zip(stages, each, strict=True))
+        return Counter({layer.name: rounded_up(by_stage[layer.stage], layer.filters) for layer in layers})
 
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
         logits = model(x)
@@ -99,10 +96,16 @@ class StaticPruning(Method):
         return FoldedBackbone(cast("Backbone", model))
 
 
-def retraining_recipe(recipe: Recipe, config: PruningConfig) -> Recipe:
-    """The suite's recipe over the epochs of retraining: rewound, or at a constant learning rate."""
-    if config.lr is None:
-        return lasting(recipe, config.epochs)
-    optimizer = recipe.optimizer.model_copy(update={"lr": config.lr})
-    constant = {"schedule": Constant(name="constant"), "warmup_epochs": 0.0}
-    return recipe.model_copy(update={"epochs": config.epochs, "optimizer": optimizer, **constant})
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` largest of `scores` (n,), ascending; of equals, the first."""
+    return scores.sort(descending=True, stable=True).indices[:count].sort().values
+
+
+def rounded_up(ratio: float, filters: int) -> int:
+    """Filters to remove of `filters`, so that one is left."""
+    # As it was written: 0.1 of 30 is 3, and a float's 0.1 is a little more.
+    return min(ceil(Fraction(str(ratio)) * filters), filters - 1)
+
+
+def _stages(backbone: Backbone) -> list[str]:
+    return list(dict.fromkeys(layer.stage for layer in inner_convs(backbone)))
