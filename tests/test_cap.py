@@ -58,7 +58,7 @@ def test_pretraining_counts_and_every_run_is_named_with_its_line(tmp_path: Path)
 def test_training_macs_are_capped_as_they_are_estimated(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path, ""))
     runs = plan(suite)
-    costs = sorted(estimate(run).own_train_macs for run in runs)
+    costs = sorted(estimate(run).train_macs for run in runs)
     assert costs[-1] > 1.9 * costs[0]
     between = refusal(tmp_path, f"train_macs: {1.5 * costs[0]:.6e}")
     assert " dense (resnet8" not in between
