@@ -1,27 +1,62 @@
 """What a run will cost, told before it starts. Builds each model, trains nothing."""
 
 from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
 from dynbench.cost import dense_macs, static_costs
-from dynbench.data import dataset_info
+from dynbench.data import DatasetInfo, Shape, dataset_info
 from dynbench.errors import UserError
+from dynbench.method import Method
 from dynbench.plan import Run
-from dynbench.train.budget import training_macs
+from dynbench.registry import load
+from dynbench.train.budget import assumed_training_macs, training_macs
+from dynbench.train.edit import apply_edits
+
+IMAGES = 16
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """A part of the training; its MACs are measured on one step's shapes."""
+
+    name: str
+    epochs: int
+    train_macs: int
 
 
 @dataclass(frozen=True)
 class Estimate:
     """`macs_dense`: one image through the suite's dense backbone. `macs`: one image through this run's model with
-    everything on. `train_macs`: all of the training that this run does itself, measured on one step's shapes;
-    what it starts from is its own run, or in `pretrained_epochs`."""
+    everything on, after every stage's edit. `stages`: the training that this run does itself; `pretrained`: that of
+    what it starts from."""
 
     run: Run
     macs_dense: int
     macs: int
-    epochs: int
-    pretrained_epochs: int
-    train_macs: int
+    stages: tuple[StageEstimate, ...]
+    pretrained: tuple[StageEstimate, ...]
+
+    @property
+    def own_train_macs(self) -> int:
+        return sum(stage.train_macs for stage in self.stages)
+
+    @property
+    def pretrained_train_macs(self) -> int:
+        return sum(stage.train_macs for stage in self.pretrained)
+
+    @property
+    def train_macs(self) -> int:
+        """Everything pre-trained included."""
+        return self.own_train_macs + self.pretrained_train_macs
+
+    @property
+    def epochs(self) -> int:
+        """Everything pre-trained included."""
+        return sum(stage.epochs for stage in (*self.pretrained, *self.stages))
 
 
 def estimate(run: Run) -> Estimate:
@@ -34,14 +69,39 @@ def estimate(run: Run) -> Estimate:
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
     reference = dense_macs(build_backbone(run.backbone, info.shape, info.num_classes))
     model = method.build(backbone)
+    stages = _stages(run, method, model, info)
     whole = sum(layer.macs for layer in static_costs(model, info.shape))
-    images = info.training_images - (run.data.validation or info.validation)
+    return Estimate(run, reference, whole, stages, _pretrained(run, info))
+
+
+def _stages(run: Run, method: Method, model: nn.Module, info: DatasetInfo) -> tuple[StageEstimate, ...]:
+    """Of the training of `model`, which every stage's edit changes on the way."""
+    images = _training_images(run, info)
     images -= images % min(run.recipe.batch_size, images)  # the last, smaller batch is left out
-    epochs = train_macs = 0
+    found = []
     for stage in method.stages(run.recipe):
-        if stage.edit is not None:
-            stage.edit(model)
-        epochs += stage.epochs
-        train_macs += stage.epochs * images * training_macs(stage, model, info.shape, info.num_classes)
-    pretrained = run.start.epochs if run.start else 0
-    return Estimate(run, reference, whole, epochs, pretrained, train_macs)
+        apply_edits(stage, model, partial(_noise, info.shape))
+        macs = training_macs(stage, model, info.shape, info.num_classes)
+        found.append(StageEstimate(stage.name, stage.epochs, stage.epochs * images * macs))
+    return tuple(found)
+
+
+def _noise(shape: Shape, count: int) -> Tensor:
+    """In place of training images, which may not be there; a few will do."""
+    return torch.randn(min(count, IMAGES), *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _pretrained(run: Run, info: DatasetInfo) -> tuple[StageEstimate, ...]:
+    """The training of the weights that the run starts from: the suite's dense backbone, or a file."""
+    if run.start is None:
+        return ()
+    if run.start.run_id is None:
+        macs = dense_macs(build_backbone(run.built, info.shape, info.num_classes))
+        macs = assumed_training_macs(run.start.epochs * _training_images(run, info), macs)
+        return (StageEstimate("file", run.start.epochs, macs),)
+    dense = load("dense")(load("dense").Config.model_validate({"epochs": run.start.epochs}))
+    return _stages(run, dense, build_backbone(run.backbone, info.shape, info.num_classes), info)
+
+
+def _training_images(run: Run, info: DatasetInfo) -> int:
+    return info.training_images - (run.data.validation or info.validation)

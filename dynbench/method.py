@@ -64,7 +64,8 @@ class Progress:
 class Stage:
     """A part of the training: `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`,
     whose learning rates are multiplied by `schedule(epoch)` (a real number of epochs). `edit` changes the
-    model before the stage starts: prune, freeze, lower a density."""
+    model before the stage starts: prune, freeze, lower a density. `edit_on_images` does so after it and is also given
+    `images` training images (images, channels, height, width), drawn at random, normalised, not augmented."""
 
     name: str
     epochs: int
@@ -72,6 +73,8 @@ class Stage:
     optimizer: Callable[[nn.Module], Optimizer]
     schedule: Callable[[float], float]
     edit: Callable[[nn.Module], None] | None = None
+    edit_on_images: Callable[[nn.Module, Tensor], None] | None = None
+    images: int = 1000
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ class Method(ABC):
     version: ClassVar[int] = 1
     """Raise it when a change of the code changes results: finished runs are then run again."""
     Config: ClassVar[type[MethodConfig]] = MethodConfig
+    static: ClassVar[bool] = False
+    """Whether it spends the same on every image by its design: such nets are the controls that dynamic methods are
+    compared with, and get none of their own."""
 
     def __init__(self, config: MethodConfig) -> None:
         self.config = config

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,15 +111,34 @@ def plan(suite: Suite) -> tuple[Run, ...]:
     """
     _check_data(suite)
     _check_backbones(suite)
+    return in_order(run for _, run in _asked(suite))
+
+
+def in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Each run once, those that need another's weights last."""
+    once: dict[str, Run] = {}
+    for run in runs:
+        once.setdefault(run.run_id, run)
+    return tuple(sorted(once.values(), key=lambda run: run.needs() is not None))
+
+
+def places(suite: Suite) -> dict[str, Place]:
+    """Where in the suite each run, by its id, is first asked for."""
+    found: dict[str, Place] = {}
+    for place, run in _asked(suite):
+        found.setdefault(run.run_id, place)
+    return found
+
+
+def _asked(suite: Suite) -> Iterator[tuple[Place, Run]]:
+    """Every entry's runs, with the entry's place; one that several ask for comes more than once."""
     configs = [_configs(entry, suite.locator, index) for index, entry in enumerate(suite.file.methods)]
-    runs: dict[str, Run] = {}
     for backbone, seed in itertools.product(suite.file.backbones, suite.file.seeds):
         for index, entry in enumerate(suite.file.methods):
-            with _located(suite.locator, ("methods", index, "params"), entry.name):
+            place: Place = ("methods", index, "params")
+            with _located(suite.locator, place, entry.name):
                 for config in configs[index]:
-                    for run in _with_dependency(suite, backbone, seed, config, entry.name):
-                        runs.setdefault(run.run_id, run)
-    return tuple(sorted(runs.values(), key=lambda run: run.needs() is not None))
+                    yield from ((place, run) for run in with_start(suite, backbone, seed, config, entry.name))
 
 
 @contextmanager
@@ -196,10 +215,8 @@ def _takes_lists(adapter: "TypeAdapter[Any]", value: list[Any]) -> bool:
     return True
 
 
-def _with_dependency(
-    suite: Suite, backbone: BackboneSpec, seed: int, config: "MethodConfig", name: str
-) -> Iterator[Run]:
-    """The run, after the dense run that it starts from, if any."""
+def with_start(suite: Suite, backbone: BackboneSpec, seed: int, config: "MethodConfig", name: str) -> Iterator[Run]:
+    """The run of the method called `name`, after the dense run that it starts from, if any."""
     from dynbench.method import FromDense, FromFile  # noqa: PLC0415  (imports torch)
 
     method = load(name)(config)

@@ -62,6 +62,14 @@ class Budget(_Part):
         return sum(stage.train_macs for stage in (*self.pretrained, *self.stages))
 
     @property
+    def pretrained_epochs(self) -> int:
+        return sum(stage.epochs for stage in self.pretrained)
+
+    @property
+    def pretrained_train_macs(self) -> int:
+        return sum(stage.train_macs for stage in self.pretrained)
+
+    @property
     def seconds(self) -> float:
         return sum(stage.seconds for stage in (*self.pretrained, *self.stages))
 
@@ -203,12 +211,18 @@ class Record(_Part):
     points: tuple[PointRecord, ...] = ()
     plugin: str
     """Package and version that the method came from."""
+    static: bool | None = None
+    """Whether the method spends the same on every image by its design. None in older records: dense does."""
     machine: Machine
     commit: str
     command: str
     started: float
     finished: float
     tracked: Tracked | None = None
+
+    @property
+    def is_static(self) -> bool:
+        return self.run.method == "dense" if self.static is None else self.static
 
 
 def record_path(results: Path, run_id: str) -> Path:

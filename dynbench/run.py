@@ -25,7 +25,8 @@ from dynbench.record import (
     find_record,
     write_record,
 )
-from dynbench.registry import find
+from dynbench.registry import find, load
+from dynbench.train.budget import assumed_training_macs
 from dynbench.train.engine import derived_seed
 from dynbench.train.precision import usable_precision
 from dynbench.train.session import Session
@@ -116,9 +117,9 @@ def _pretrained(run: Run, data: Data, context: Context) -> tuple[StageBudget, ..
     if run.start.run_id is not None:
         dense = find_record(context.results, run.start.run_id)
         return dense.budget.stages if dense else ()
-    # A file's recipe is unknown: whole epochs of this training split, three dense passes an image.
+    # A file's recipe is unknown: whole epochs of this training split.
     images = run.start.epochs * len(data.train)
-    macs = 3 * images * dense_macs(build_backbone(run.built, data.shape, data.num_classes))
+    macs = assumed_training_macs(images, dense_macs(build_backbone(run.built, data.shape, data.num_classes)))
     name = f"file:{Path(run.start.file or '').name}"
     return (StageBudget(name=name, epochs=run.start.epochs, images=images, train_macs=macs, seconds=0.0),)
 
@@ -133,6 +134,7 @@ def _record(run: Run, context: Context, started: float) -> Record:
         macs_dense=dense_macs(build_backbone(run.backbone, info.shape, info.num_classes)),
         budget=Budget(stages=()),
         plugin=find(run.method).distribution,
+        static=load(run.method).static,
         machine=describe_machine(str(context.device), usable_precision(run.recipe.precision, context.device)),
         commit=context.commit,
         command=context.command,

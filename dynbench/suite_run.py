@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 from dynbench.context import Context, weights_path, work_folder
 from dynbench.errors import UserError
 from dynbench.latency.measure import Timer
-from dynbench.plan import Run
+from dynbench.plan import Run, in_order
 from dynbench.record import Record, find_record
 
 WAIT_SECONDS = 0.5
@@ -39,6 +39,10 @@ class SuiteRunner:
         self._problems: list[UserError] = []
         self.left_out: list[str] = []
         """One line for each run that could not start because the one that it needs failed."""
+
+    def add(self, runs: Sequence[Run]) -> None:
+        """More runs, to be done by the next `run()`; what was tried is not tried again."""
+        self._runs = in_order((*self._runs, *runs))
 
     def run(self) -> tuple[Record, ...]:
         """Do everything, then return the records of all runs. When a run meets something that the user has to

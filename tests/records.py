@@ -63,6 +63,8 @@ class Fake:
     """Times as fast as dense, one for each point, at every batch size; empty: not timed."""
     engines: tuple[EngineRecord, ...] = ()
     threads: int = 2
+    epochs: int = 16
+    static: bool | None = None
 
 
 def make_run(fake: Fake) -> Run:
@@ -102,11 +104,12 @@ def make_record(fake: Fake) -> tuple[Record, dict[str, np.ndarray]]:
         error=fake.error,
         macs_dense=int(1e6 * fake.dense_mmacs),
         budget=Budget(
-            stages=() if failed else (_stage(16),),
+            stages=() if failed else (_stage(fake.epochs),),
             pretrained=(_stage(10),) if fake.given.get("init") == "dense" and not failed else (),
         ),
         points=() if failed else tuple(points),
         plugin="dynbench 0.1.0",
+        static=fake.static,
         machine=MACHINE,
         commit="0" * 40,
         command="dynbench run made-up.yaml",

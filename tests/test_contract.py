@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
-from dynbench.backbones.weights import load_weights, save_weights
+from dynbench.backbones.weights import load_weights, read_weights, save_weights
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.method import Method, Output, Progress
 from dynbench.registry import discover, load
 from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.train.edit import apply_edits
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
@@ -35,6 +36,7 @@ def images(count: int, seed: int = 1) -> tuple[Tensor, Tensor]:
 @dataclass(frozen=True)
 class Subject:
     method: Method
+    backbone: BackboneSpec
     model: nn.Module
 
     def infer(self, x: Tensor) -> list[Output]:
@@ -64,9 +66,10 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     torch.manual_seed(0)
     spec = method.backbone(BackboneSpec(name=backbone, width=BACKBONES[backbone]))
     model = method.build(build_backbone(spec, SHAPE, CLASSES))
+    apply_edits(method.stages(RECIPE)[0], model, lambda count: images(min(count, 16))[0])
     for seed in range(4):
         step(method, model, *images(16, seed))
-    yield Subject(method, model.eval())
+    yield Subject(method, spec, model.eval())
 
 
 def same(one: list[Output], other: list[Output]) -> None:
@@ -115,12 +118,22 @@ def test_saved_and_loaded_it_is_the_same_and_trains_on(subject: Subject, tmp_pat
         nn.init.zeros_(parameter)
     load_weights(other, tmp_path / "model.safetensors")
     x, y = images(8)
-    same(subject.infer(x), Subject(subject.method, other).infer(x))
+    same(subject.infer(x), replace(subject, model=other).infer(x))
     original = deepcopy(subject.model)
     for model in (original, other):
         step(subject.method, model, x, y)
     for name, value in original.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_it_is_rebuilt_from_its_weights_alone(subject: Subject, tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_weights(subject.model, weights)
+    torch.manual_seed(1)
+    rebuilt = subject.method.restore(build_backbone(subject.backbone, SHAPE, CLASSES), read_weights(weights))
+    load_weights(rebuilt, weights)
+    x, _ = images(8)
+    same(subject.infer(x), replace(subject, model=rebuilt).infer(x))
 
 
 def test_gradients_reach_every_trainable_parameter(subject: Subject) -> None:

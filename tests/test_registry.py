@@ -63,7 +63,7 @@ def problem(name: str) -> str:
 
 
 def test_builtin_methods_come_through_the_entry_points() -> None:
-    assert {"dense", "l_net", "c_net", "lc_net"} <= set(discover())
+    assert {"dense", "l_net", "c_net", "lc_net", "filter_pruning", "nisp"} <= set(discover())
     assert find("lc_net").distribution.startswith("dynbench ")
     assert load("lc_net").name == "lc_net"
 

@@ -1,6 +1,8 @@
 """Statistics, tables and figures made from records alone."""
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,13 @@ from dynbench.cli.table import control_table, final_table, wrap_label
 from dynbench.errors import UserError
 from dynbench.record import read_arrays, write_record
 from dynbench.report.accuracy_panel import make_panel
-from dynbench.report.control import bootstrap_interval, compare_with_controls, mcnemar
+from dynbench.report.control import Comparison, bootstrap_interval, compare_with_controls, mcnemar
 from dynbench.report.literature import read_literature
 from dynbench.report.markdown import markdown_report
 from dynbench.report.pareto import pareto_front
 from dynbench.report.plots import draw_plots
 from dynbench.report.summary import Estimate, configurations, estimate
+from dynbench.report.verdict import verdicts
 from dynbench.report.words import short_macs
 
 PLOTS = ["accuracy-macs.png", "accuracy-macs.svg", "macs-histogram.png", "macs-histogram.svg"]
@@ -49,6 +52,7 @@ def test_front_is_what_nothing_dominates(items: list[tuple[int, int]]) -> None:
 
 def test_interval_is_students_t() -> None:
     assert estimate([91.0]) == Estimate(91.0, None, 1)
+    assert estimate([91.0, 91.0]) == Estimate(91.0, 0.0, 2)
     three = estimate([90.0, 91.0, 92.0])
     assert three.mean == 91.0
     assert three.half_width == pytest.approx(4.302653 / 3**0.5)  # t(0.975, 2) from a printed table
@@ -126,6 +130,92 @@ def test_comparison_pairs_the_images_of_the_same_seed(tmp_path: Path) -> None:
 def test_controls_of_another_recipe_or_seed_do_not_count(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(seed=1), Fake("l_net", {}, 0, mmacs=(38.0,))])
     assert compare_with_controls(tmp_path, records) == ()
+
+
+def test_each_static_method_has_its_nearest_control(tmp_path: Path) -> None:
+    pruned = [Fake("filter_pruning", {"macs": share}, static=True, mmacs=(40 * share,)) for share in (0.3, 0.5)]
+    dynamic = Fake("lc_net", {}, 0, ("sequential",), 91.0, (19.8,))
+    records = write_fakes(tmp_path, [Fake(), Fake(given={"width": 0.7}, mmacs=(20.4,)), *pruned, dynamic])
+    comparisons = compare_with_controls(tmp_path, records)
+    assert [c.control.configuration.run.label for c in comparisons] == ["dense width=0.7", "filter_pruning macs=0.5"]
+    text = printed(control_table(comparisons))
+    assert text.count("  sequential ") == 1
+    assert max(map(len, text.splitlines())) <= 80
+    words = " ".join(text.split())
+    assert "lc_net, sequential: beats neither control: no difference shown from width 0.7, no difference" in words
+
+
+def test_a_control_that_was_trained_for_less_does_not_count(tmp_path: Path) -> None:
+    """One of more epochs does, is said to, and stands behind one of as many."""
+    dynamic = Fake("l_net", {}, mmacs=(20.0,), epochs=16)
+    short, long, equal = (
+        Fake(given={"width": 0.7, "epochs": epochs}, mmacs=(mmacs,), epochs=epochs)
+        for epochs, mmacs in ((8, 20.0), (30, 20.1), (16, 20.5))
+    )
+    assert compare_with_controls(tmp_path, write_fakes(tmp_path, [dynamic, short])) == ()
+    (longer,) = compare_with_controls(tmp_path, write_fakes(tmp_path, [dynamic, short, long]))
+    assert longer.trained_longer
+    assert "which was trained longer" in " ".join(verdicts([longer]))
+    assert "+ the control was trained for more epochs" in printed(control_table([longer]))
+    (fair,) = compare_with_controls(tmp_path, write_fakes(tmp_path, [dynamic, short, long, equal]))
+    assert (fair.control.configuration.epochs, fair.trained_longer) == (16, False)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ([(1, 2), (0.5, 3)], "beats both controls: better than width 0.5, better than filter_pruning"),
+        ([(1, 2), (-1, 3)], "beats 1 of 2 controls: better than width 0.5, no difference shown from filter_pruning"),
+        ([(-2, -1), (-1, 3)], "beats neither control: worse than width 0.5, no difference shown from filter_pruning"),
+        ([(1, 2)], "beats its control: better than width 0.5"),
+        ([(-2, -1)], "does not beat its control: worse than width 0.5"),
+    ],
+)
+def test_verdicts_go_by_the_interval(differences: list[tuple[float, float]], expected: str) -> None:
+    fakes = [
+        Fake(given={"width": 0.5}, mmacs=(20.0,)),
+        Fake("filter_pruning", static=True, mmacs=(20.0,)),
+        Fake("l_net"),
+    ]
+    narrow, small, dynamic = (configurations([make_record(fake)[0]])[0].points[0] for fake in fakes)
+    dynamic = replace(dynamic, macs=narrow.macs)
+    made = [
+        Comparison(dynamic, control, 0.0, low, high, Estimate(0.0, None, 1), (0.5,))
+        for control, (low, high) in zip((narrow, small), differences, strict=False)
+    ]
+    assert list(verdicts(made)) == [f"l_net: {expected}"]
+
+
+def test_no_verdict_without_a_control_of_equal_cost(tmp_path: Path) -> None:
+    records = write_fakes(tmp_path, [Fake(), Fake("l_net", mmacs=(20.0,))])
+    assert list(verdicts(compare_with_controls(tmp_path, records))) == [
+        "l_net: no static control of its cost to be held against"
+    ]
+
+
+def test_the_difference_over_seeds_has_students_interval(tmp_path: Path) -> None:
+    """Beside the interval over images, which takes the trained nets as given."""
+    fakes = [Fake(seed=seed, top1=90.0) for seed in (0, 1, 2)]
+    fakes += [Fake("l_net", seed=seed, top1=90.0 + seed) for seed in (0, 1, 2)]
+    (comparison,) = compare_with_controls(tmp_path, write_fakes(tmp_path, fakes))
+    assert comparison.seeds.mean == pytest.approx(comparison.difference) == pytest.approx(1.0)
+    assert comparison.seeds.half_width == pytest.approx(4.302653 / 3**0.5)
+    assert "| +1.00 ±2.48 |" in markdown_report([], [comparison])
+
+
+def test_the_budget_is_shown_by_stage(tmp_path: Path) -> None:
+    plain, _ = make_record(Fake())
+    record, _ = make_record(Fake("lc_net", {"init": "dense"}))
+    first, second = (
+        record.budget.stages[0].model_copy(update={"name": name, "epochs": epochs, "train_macs": 2 * 10**15})
+        for name, epochs in (("curriculum", 12), ("joint", 8))
+    )
+    record = record.model_copy(update={"budget": record.budget.model_copy(update={"stages": (first, second)})})
+    text = printed(final_table([plain, record]))
+    assert ["dense", "16", "16", "10.0P"] in [line.split() for line in text.splitlines()]
+    assert re.search(r"lc_net init=dense +10 \+ 12 curriculum \+ 8 joint +30 +10\.0P +14\.0P", text)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "| lc_net init=dense | 10 + 12 curriculum + 8 joint | 30 | 10.0P | 14.0P |" in markdown_report([record], [])
 
 
 def test_final_table_fits_80_columns_in_plain_text(tmp_path: Path) -> None:

@@ -59,6 +59,9 @@ CONTRACT = {
     "engine": "string",
     "realised_best": "Float64",
     "best_engine": "string",
+    "epochs_pretrained": "Int64",
+    "train_macs_pretrained": "Int64",
+    "static": "boolean",
 }
 
 
@@ -97,7 +100,7 @@ def test_a_failed_run_has_no_results_and_says_why(results: Path) -> None:
     table = dynbench.load(results)
     failed = table[table.status == "failed"].iloc[0]
     empty = {name for name in table.columns if failed[name] is pd.NA}
-    described = {"suite", "run_id", "method", "params", "backbone", "width", "dataset", "seed", "status"}
+    described = {"suite", "run_id", "method", "params", "backbone", "width", "dataset", "seed", "status", "static"}
     made_on = {"macs_dense", "device", "torch_version", "commit", "train_precision", "error"}
     assert empty == set(CONTRACT) - described - made_on
     assert failed.error == "TrainingDiverged: the loss is nan in epoch 3"

@@ -5,7 +5,7 @@ from dynbench.errors import UserError
 from dynbench.registry import did_you_mean
 from dynbench.suite.schema import BackboneSpec
 
-__all__ = ["BACKBONES", "Backbone", "ResidualBlock", "build_backbone"]
+__all__ = ["BACKBONES", "Backbone", "ResidualBlock", "build_backbone", "stage_channels"]
 
 Stages = tuple[tuple[int, int], ...]
 
@@ -29,6 +29,11 @@ BACKBONES: dict[str, tuple[BlockType, Stages, str]] = {
 }
 
 
+def stage_channels(spec: BackboneSpec) -> tuple[int, ...]:
+    """Channels of each stage at the spec's width, rounded to whole ones; inside the blocks, for bottlenecks."""
+    return tuple(round(channels * spec.width) for channels, _ in BACKBONES[spec.name][1])
+
+
 def build_backbone(spec: BackboneSpec, input_shape: tuple[int, int, int], num_classes: int) -> Backbone:
     """A randomly initialised backbone for images of `input_shape` (channels, height, width).
 
@@ -37,7 +42,7 @@ def build_backbone(spec: BackboneSpec, input_shape: tuple[int, int, int], num_cl
     if spec.name not in BACKBONES:
         raise UserError(f'unknown backbone "{spec.name}"; {did_you_mean(spec.name, BACKBONES)}')
     block, stages, option = BACKBONES[spec.name]
-    scaled = tuple((round(channels * spec.width), depth) for channels, depth in stages)
+    scaled = tuple((channels, depth) for channels, (_, depth) in zip(stage_channels(spec), stages, strict=True))
     if scaled[0][0] < 1:
         raise UserError(f"width {spec.width} leaves {spec.name} without channels; 1/{stages[0][0]} is the least")
     return Backbone(block, scaled, input_shape, num_classes, spec.shortcut or option)

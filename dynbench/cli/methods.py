@@ -40,4 +40,8 @@ def _kind(annotation: Any) -> str:
         return " | ".join(map(_kind, get_args(annotation)))
     if get_origin(annotation) is list:
         return f"list[{_kind(*get_args(annotation))}]"
+    if get_origin(annotation) is tuple:
+        return f"tuple[{', '.join(map(_kind, get_args(annotation)))}]"
+    if annotation is Ellipsis:
+        return "..."
     return "None" if annotation is NoneType else inspect.formatannotation(annotation)

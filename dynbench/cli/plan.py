@@ -1,6 +1,7 @@
 """`dynbench plan`."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ import click
 
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
 from dynbench.errors import UserError
-from dynbench.plan import Run, plan
+from dynbench.plan import Run, in_order, plan
 
 if TYPE_CHECKING:
+    from dynbench.controls import Controls
     from dynbench.estimate import Estimate
 
 COLUMNS = {
@@ -32,12 +34,17 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
+    from dynbench.cap import check_budget  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
+    from dynbench.controls import known_controls  # noqa: PLC0415
     from dynbench.suite_run import unfinished  # noqa: PLC0415
 
     read = read_suite(suite, **options)
     folder = results_folder(read, results)
-    runs = plan(read)
+    asked = plan(read)
+    check_budget(read, asked)
+    controls = known_controls(read, asked, folder)
+    runs = in_order((*asked, *controls.runs))
     todo = {run.run_id for run in unfinished(runs, folder)}
     table = Table(title=f"{read.file.name}: {folder}", box=None, pad_edge=False, title_justify="left")
     for name, justify in COLUMNS.items():
@@ -45,12 +52,24 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
     total = 0
     for run in runs:
         cost = _estimate(run)
-        total += cost.train_macs if cost and run.run_id in todo else 0
+        total += cost.own_train_macs if cost and run.run_id in todo else 0
         state = _state(folder, run) if run.run_id in todo else "finished"
+        state += "" if run in asked else " *"
         table.add_row(run.label, f"{run.built.name} x{run.built.width:g}", str(run.seed), *_costs(cost), state)
     console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
     console.print(f"MACs: one image, everything on. training: estimated MACs. Still to train: {macs(total)}MACs.")
+    if controls.runs:
+        console.print("*: a static control of the suite's dynamic runs, or the dense net that it starts from.")
+    for line in unplanned_lines(controls):
+        console.print(line)
+
+
+def unplanned_lines(controls: "Controls") -> Iterator[str]:
+    """What of the suite's controls is not planned, and why."""
+    if controls.waiting:
+        yield f"controls are planned when these have finished: {', '.join(dict.fromkeys(controls.waiting))}"
+    yield from (f"left out: {line}" for line in controls.left_out)
 
 
 def _state(folder: Path, run: Run) -> str:
@@ -75,8 +94,11 @@ def _estimate(run: Run) -> "Estimate | None":
 
 def _costs(cost: "Estimate | None") -> tuple[str, str, str, str]:
     from dynbench.cli.units import macs  # noqa: PLC0415
+    from dynbench.report.words import stage_epochs  # noqa: PLC0415
 
     if cost is None:
         return ("fails", "", "", "")
-    epochs = f"{cost.pretrained_epochs} + {cost.epochs}" if cost.pretrained_epochs else str(cost.epochs)
-    return macs(cost.macs), f"{cost.macs / cost.macs_dense:.1%}", epochs, macs(cost.train_macs)
+    training = macs(cost.own_train_macs)
+    if cost.pretrained:
+        training = f"{macs(cost.pretrained_train_macs)} + {training}"
+    return macs(cost.macs), f"{cost.macs / cost.macs_dense:.1%}", stage_epochs(cost), training

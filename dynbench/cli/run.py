@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dynbench.cli.plan import unplanned_lines
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
 from dynbench.errors import UserError
-from dynbench.plan import Run, Suite, plan
+from dynbench.plan import Run, Suite, in_order, plan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,20 +61,26 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path) -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console  # noqa: PLC0415
 
-    from dynbench.record import read_records  # noqa: PLC0415
+    from dynbench.cap import check_budget  # noqa: PLC0415
+    from dynbench.controls import known_controls  # noqa: PLC0415
+    from dynbench.record import find_record  # noqa: PLC0415
     from dynbench.suite_run import unfinished  # noqa: PLC0415
 
     console = Console(markup=False, highlight=False)
-    todo = unfinished(runs, folder)
-    left_out = _do(suite, runs, todo, folder, console) if todo else []
+    check_budget(suite, runs)
+    known = in_order((*runs, *known_controls(suite, runs, folder).runs))
+    todo = unfinished(known, folder)
+    left_out = _do(suite, runs, known, todo, folder, console) if todo else []
     if not todo:
-        console.print(f"{suite.file.name}: all {len(runs)} runs are finished")
+        console.print(f"{suite.file.name}: all {len(known)} runs are finished")
     _show(suite, folder, drawn_again=bool(todo), console=console)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
-    asked = {run.run_id for run in runs}
-    failed = [record for record in read_records(folder) if record.run_id in asked and record.status == "failed"]
-    return bool(failed or left_out)
+    controls = known_controls(suite, runs, folder)
+    for line in unplanned_lines(controls):
+        click.echo(line, err=True)
+    records = (find_record(folder, run.run_id) for run in (*runs, *controls.runs))
+    return bool(left_out) or any(record is not None and record.status == "failed" for record in records)
 
 
 def _check_writable(folder: Path) -> None:
@@ -86,12 +93,16 @@ def _check_writable(folder: Path) -> None:
         raise UserError(f"cannot write to the results folder {folder}: {error.strerror or error}") from error
 
 
-def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console") -> list[str]:
-    """Train, evaluate and time; returns a line for each run that was left out because of another's failure."""
+def _do(
+    suite: Suite, runs: Sequence[Run], known: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console"
+) -> list[str]:
+    """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
+    run that was left out because of another's failure."""
     from dynbench.cli.kernels import prepare_kernels  # noqa: PLC0415
     from dynbench.cli.progress import progress_for  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.context import Context  # noqa: PLC0415
+    from dynbench.controls import known_controls  # noqa: PLC0415
     from dynbench.data import load_data  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.events import Observers  # noqa: PLC0415
@@ -106,7 +117,7 @@ def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, co
     load_data(suite.file.data)
     _check_writable(folder)
     console.print(
-        f"{suite.file.name}: {len(runs)} runs, {len(runs) - len(todo)} finished; about {macs(training)}MACs of "
+        f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about {macs(training)}MACs of "
         f"training on {device}; results in {folder}",
         soft_wrap=True,
     )
@@ -114,13 +125,18 @@ def _do(suite: Suite, runs: Sequence[Run], todo: Sequence[Run], folder: Path, co
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
     progress = progress_for(console)
     observers = Observers(progress, *([tracker] if tracker else []))
-    observers.suite_started(runs, [run for run in runs if run not in todo])
+    observers.suite_started(known, [run for run in known if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
     protocol = suite.file.latency
     timer = Timer(folder, protocol, str(device), suite.file.data.root, _command_line()) if protocol else None
-    runner = SuiteRunner(runs, context, timer)
+    runner = SuiteRunner(known, context, timer)
     try:
         runner.run()
+        more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
+        if more:
+            observers.suite_started((*known, *more), known)
+            runner.add(more)
+            runner.run()
     finally:
         progress.close()
         if tracker and tracker.problem:
@@ -133,7 +149,7 @@ def _training_macs(run: Run) -> int:
     from dynbench.estimate import estimate  # noqa: PLC0415
 
     try:
-        return estimate(run).train_macs
+        return estimate(run).own_train_macs
     except UserError:
         raise
     except Exception:

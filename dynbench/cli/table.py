@@ -7,17 +7,29 @@ from rich.table import Table
 from rich.text import Text
 
 from dynbench.record import EngineRecord, EngineTiming, Record, Timing
-from dynbench.report.control import MATCHED, Comparison
+from dynbench.report.control import Comparison
 from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
-from dynbench.report.words import accuracy, epochs, p_values, setting_title, short_macs
+from dynbench.report.verdict import verdicts
+from dynbench.report.words import (
+    accuracy,
+    control_name,
+    epochs,
+    mark_meanings,
+    marks,
+    p_values,
+    setting_title,
+    short_macs,
+    spent,
+)
 
 NAME_WIDTH = 20
 HEADERS = ("width", "epochs", "test\ntop-1 %", "mean\nMACs", "% of\ndense", "p95\nMACs", "gates\nMACs", "audited")
 LATENCY_HEADERS = ("batch", "p50\nms", "p99\nms", "dense\nms", "speed\n-up", "by\nMACs", "real-\nised")
 BEST_HEADER = "real.\nbest"
 ENGINE_HEADERS = ("batch", "p50\nms", "p99\nms", "images\n/s", "speed\n-up")
-CONTROL_HEADERS = ("top-1\n%", "control\n ", "differ-\nence", "95 %\ninterval", "McNemar\np", "MACs\nratio")
+BUDGET_HEADERS = ("epochs\nby stage", "all\nepochs", "pretraining\nMACs", "all training\nMACs")
+CONTROL_HEADERS = ("control\n ", "differ-\nence", "95 %\ninterval", "McNemar\np", "MACs\nratio")
 
 
 def final_table(records: Sequence[Record]) -> Table:
@@ -27,6 +39,8 @@ def final_table(records: Sequence[Record]) -> Table:
     for setting in dict.fromkeys(configuration.setting for configuration in known):
         chosen = [configuration for configuration in known if configuration.setting == setting]
         outer.add_row(_block(setting, chosen))
+        outer.add_row("")
+        outer.add_row(_budget_block(chosen))
         outer.add_row("")
     for configuration in known:
         for record in configuration.failed:
@@ -40,6 +54,17 @@ def _block(setting: Setting, chosen: Sequence[Configuration]) -> Table:
     for configuration in chosen:
         for row in _rows(configuration):
             table.add_row(*row)
+    return table
+
+
+def _budget_block(chosen: Sequence[Configuration]) -> Table:
+    table = _table("Budget of each run, pretraining + own stages", "method", BUDGET_HEADERS)
+    for configuration in chosen:
+        if configuration.budget:
+            first, *more = wrap_label(configuration.run.label)
+            table.add_row(first, *spent(configuration.budget))
+            for line in more:
+                table.add_row(line)
     return table
 
 
@@ -101,33 +126,33 @@ def wrap_label(label: str, width: int = NAME_WIDTH) -> list[str]:
 
 
 def control_table(comparisons: Sequence[Comparison]) -> Table:
-    """Every dynamic operating point against the nearest static control, and how near that is."""
-    table = _table("Against the nearest static control, on the same test images", "method", CONTROL_HEADERS)
+    """Every dynamic operating point against the nearest static controls, how near those are, and what it comes to."""
+    table = _table("Against the nearest static controls, on the same test images", "method", CONTROL_HEADERS)
     table.columns[-1].justify = "left"  # the marks after the ratios would put them out of line
     last = None
     for comparison in comparisons:
-        configuration = comparison.point.configuration
-        if configuration is not last:
-            for line in wrap_label(configuration.run.label):
+        point = comparison.point
+        if last is None or point.configuration is not last.configuration:
+            for line in wrap_label(point.configuration.run.label):
                 table.add_row(line)
-        last = configuration
-        table.add_row(*_comparison(comparison))
-    if not all(comparison.matched for comparison in comparisons):
-        table.caption = f"* not at equal cost: MACs differ by more than {100 * MATCHED:.0f} %"
-        table.caption_justify = "left"
-    return table
+        table.add_row(*_comparison(comparison, again=point is last))
+        last = point
+    outer = Table.grid()
+    outer.add_row(table)
+    for line in (*mark_meanings(comparisons), *verdicts(comparisons)):
+        outer.add_row(Text(line))
+    return outer
 
 
-def _comparison(comparison: Comparison) -> tuple[str, ...]:
-    mark = " " if comparison.matched else "*"
+def _comparison(comparison: Comparison, again: bool) -> tuple[str, ...]:
+    """`again`: the row above is of the same operating point."""
     return (
-        f"  {comparison.point.name}",
-        f"{comparison.point.test_top1.mean:.2f}",
-        f"width {comparison.control.configuration.run.built.width:.3g}",
+        "" if again else f"  {comparison.point.name}",
+        control_name(comparison.control.configuration),
         f"{comparison.difference:+.2f}",
         f"{comparison.low:+.2f} to {comparison.high:+.2f}",
         p_values(comparison),
-        f"{comparison.macs_ratio:.2f}{mark}",
+        f"{comparison.macs_ratio:.2f}{marks(comparison)}",
     )
 
 

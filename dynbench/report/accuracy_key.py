@@ -1,5 +1,6 @@
 """The key of the accuracy plot: methods and operating points above, quoted points below."""
 
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -7,8 +8,9 @@ from matplotlib.lines import Line2D
 
 from dynbench.report.accuracy_panel import Panel
 from dynbench.report.style import GREY, method_colour
-from dynbench.report.summary import CONTROL
 
+KEY_WIDTH = 34
+"""Letters of a line that fit beside the plot."""
 FRONT: dict[str, Any] = {"drawstyle": "steps-post", "color": "#E0B000", "linewidth": 2.2, "alpha": 0.6}
 HOLLOW: dict[str, Any] = {
     "linestyle": "none",
@@ -53,11 +55,15 @@ def _draw_quoted_key(axes: Axes, panel: Panel) -> None:
 def _method(panel: Panel, method: str) -> Line2D:
     """A method with the parameters that all its trainings share."""
     shared = panel.shared(method)
-    if method == CONTROL:
-        label = " ".join([f"{method} (static)", *shared])
+    if panel.configurations(method)[0].static:
+        label = _wrapped(f"{method} (static)", *shared)
         colour = method_colour(method)
         return Line2D([], [], color=colour, marker="o", markersize=5, linewidth=0.8, label=label)
-    return _mark(" ".join([method, *shared]), method_colour(method), "o")
+    return _mark(_wrapped(method, *shared), method_colour(method), "o")
+
+
+def _wrapped(*words: str) -> str:
+    return fill(" ".join(words), KEY_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _mark(label: str, colour: str, marker: str) -> Line2D:

@@ -46,8 +46,8 @@ class Panel:
 
     @property
     def control_curves(self) -> list[list[PointSummary]]:
-        """The static nets that differ in width only, each curve by rising cost."""
-        controls = sorted((p for p in self.points if p.configuration.run.method == CONTROL), key=_family)
+        """The static nets of one method and budget, each curve by rising cost."""
+        controls = sorted((p for p in self.points if p.configuration.static), key=_family)
         return [sorted(curve, key=lambda p: p.macs.mean) for _, curve in groupby(controls, key=_family)]
 
     @property
@@ -83,7 +83,8 @@ class Panel:
         shared = self.shared(method)
         words = [word for word in parameters(configuration.run) if word not in shared]
         if method == CONTROL:
-            words = [f"width {configuration.run.built.width:.3g}"]
+            others = [word for word in words if not word.startswith("width=")]
+            words = [f"width {configuration.run.built.width:.3g}", *others]
         return "\n".join(words) or "defaults"
 
 
@@ -97,6 +98,6 @@ def make_panel(dataset: str, points: Iterable[PointSummary], literature: Iterabl
 
 
 def _family(point: PointSummary) -> str:
-    """Nets that differ in width only."""
-    run = point.configuration.run
-    return f"{run.suite} {run.backbone.model_dump_json()} {run.recipe.model_dump_json()}"
+    """Static nets of one method that differ in their cost only: dense ones in width, pruned ones in what is left."""
+    run, epochs = point.configuration.run, point.configuration.epochs
+    return f"{run.method} {epochs} {run.suite} {run.backbone.model_dump_json()} {run.recipe.model_dump_json()}"

@@ -14,7 +14,7 @@ from dynbench.report.accuracy_panel import REACH, Panel, make_panel
 from dynbench.report.labels import Label, place_labels
 from dynbench.report.literature import SHOWN_AS, Quoted
 from dynbench.report.style import GREY, method_colour, new_figure
-from dynbench.report.summary import CONTROL, Configuration, PointSummary
+from dynbench.report.summary import Configuration, PointSummary
 
 WIDTH, HEIGHT = 8.0, 4.2
 MARGIN = 0.09
@@ -117,9 +117,10 @@ def _line(points: Iterable[PointSummary], scale: float) -> tuple[list[float], li
 
 
 def _draw_controls(axes: Axes, panel: Panel, scale: float) -> None:
-    """A thin line through the widths of each static net."""
+    """A thin line through the costs of each static net."""
     for curve in panel.control_curves:
-        axes.plot(*_line(curve, scale), color=method_colour(CONTROL), linewidth=0.8, zorder=3)
+        colour = method_colour(curve[0].configuration.run.method)
+        axes.plot(*_line(curve, scale), color=colour, linewidth=0.8, zorder=3)
 
 
 def _draw_front(axes: Axes, panel: Panel, scale: float) -> None:

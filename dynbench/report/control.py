@@ -1,17 +1,18 @@
-"""Every dynamic net against the static control of nearest cost, on the same test images.
+"""Every dynamic net against the static controls of nearest cost, on the same test images.
 
 Without this a dynamic method has been compared with nothing: a narrower static net saves MACs too.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dynbench.errors import UserError
 from dynbench.record import Record, read_arrays
-from dynbench.report.summary import CONTROL, Configuration, PointSummary, configurations
+from dynbench.report.summary import Configuration, Estimate, PointSummary, configurations, estimate
 
 RESAMPLES = 2000
 BATCH = 100
@@ -19,22 +20,38 @@ BATCH = 100
 MATCHED = 0.05
 """Cost of method and control may differ by this fraction and still be called matched."""
 
+Outcome = Literal["better", "worse", "not shown"]
+"""Whether the method is shown to be better or worse than its control; or neither."""
+
 Flags = np.ndarray
 """bool (images,): whether each test image was classified rightly."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A dynamic operating point and its nearest control. `difference` in points of top-1, method minus
-    control, with its 95 % paired bootstrap interval over test images (the difference of each image is averaged
-    over the common seeds); `mcnemar` the exact p-value of each common seed."""
+    """A dynamic operating point and its nearest control of one static method. `difference` in points of top-1, method
+    minus control, with its 95 % paired bootstrap interval over test images (the difference of each image is averaged
+    over the common seeds): how far other images would move it, trained nets given. `seeds` says how far other trainings
+    would: the differences of the common seeds and their Student t interval. `mcnemar`: the exact p-value of each
+    common seed."""
 
     point: PointSummary
     control: PointSummary
     difference: float
     low: float
     high: float
+    seeds: Estimate
     mcnemar: tuple[float, ...]
+
+    @property
+    def outcome(self) -> Outcome:
+        """By the interval over test images."""
+        return "better" if self.low > 0 else "worse" if self.high < 0 else "not shown"
+
+    @property
+    def trained_longer(self) -> bool:
+        """Whether the control had more epochs than the method."""
+        return _epochs(self.control.configuration) > _epochs(self.point.configuration)
 
     @property
     def macs_ratio(self) -> float:
@@ -48,37 +65,43 @@ class Comparison:
 
 
 def compare_with_controls(results: Path, records: Sequence[Record]) -> tuple[Comparison, ...]:
-    """Each finished operating point that is not a control, against the control of nearest mean MACs with the
-    same data, backbone and recipe and a common seed. Points without one are left out.
+    """Each finished operating point that is not a control, against the control of nearest mean MACs of each static
+    method: with the same data, backbone and recipe, a common seed, and no fewer epochs. Points without one are left
+    out. Among those that match in cost, one of as many epochs is preferred to a nearer one of more.
 
     Raises UserError when per-image arrays are missing or damaged.
     """
     known = configurations(records)
-    controls = [c for c in known if c.run.method == CONTROL]
-    found = (
+    return tuple(
         _compare(results, point, control)
         for configuration in known
-        if configuration.run.method != CONTROL
+        if not configuration.static
         for point in configuration.points
-        if (control := _nearest(point, controls))
+        for control in _nearest(point, [c for c in known if c.static and _comparable(configuration, c)])
     )
-    return tuple(found)
 
 
-def _nearest(point: PointSummary, controls: Iterable[Configuration]) -> PointSummary | None:
-    candidates = [
-        control
-        for configuration in controls
-        if _comparable(point.configuration, configuration)
-        for control in configuration.points
-    ]
-    return min(candidates, key=lambda c: abs(c.macs.mean - point.macs.mean), default=None)
+def _nearest(point: PointSummary, controls: Sequence[Configuration]) -> Iterator[PointSummary]:
+    """The control of each static method."""
+    for method in dict.fromkeys(control.run.method for control in controls):
+        candidates = [found for control in controls if control.run.method == method for found in control.points]
+        yield min(candidates, key=lambda candidate: _distance(point, candidate))
+
+
+def _distance(point: PointSummary, control: PointSummary) -> tuple[bool, bool, float]:
+    apart = abs(point.macs.mean / control.macs.mean - 1)
+    longer = _epochs(control.configuration) > _epochs(point.configuration)
+    return apart > MATCHED, longer, abs(control.macs.mean - point.macs.mean)
+
+
+def _epochs(configuration: Configuration) -> int:
+    return configuration.epochs or 0
 
 
 def _comparable(one: Configuration, other: Configuration) -> bool:
     a, b = one.run, other.run
     same = (a.data, a.backbone, a.recipe) == (b.data, b.backbone, b.recipe)
-    return same and bool(_common(one, other))
+    return same and bool(_common(one, other)) and _epochs(other) >= _epochs(one)
 
 
 def _common(one: Configuration, other: Configuration) -> list[tuple[Record, Record]]:
@@ -97,6 +120,7 @@ def _compare(results: Path, point: PointSummary, control: PointSummary) -> Compa
         difference=100 * float(differences.mean()),
         low=100 * low,
         high=100 * high,
+        seeds=estimate([100 * float(one.mean() - other.mean()) for one, other in pairs]),
         mcnemar=tuple(mcnemar(one, other) for one, other in pairs),
     )
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dynbench.errors import UserError
 from dynbench.record import read_arrays
 from dynbench.report.style import GREY, method_colour, new_figure
-from dynbench.report.summary import CONTROL, Configuration
+from dynbench.report.summary import Configuration
 
 WIDTH, PANEL_HEIGHT, REST = 7.2, 1.05, 0.9
 BINS = 80
@@ -50,7 +50,7 @@ def histogram_figure(results: Path, known: Sequence[Configuration]) -> Figure:
 
     Raises UserError when per-image arrays are missing or damaged.
     """
-    candidates = [c for c in known if c.finished and c.run.method != CONTROL]
+    candidates = [c for c in known if c.finished and not c.static]
     panels = [_Panel(c, _spreads(results, c)) for c in candidates]
     dynamic = [panel for panel in panels if panel.dynamic]
     figure = new_figure(WIDTH, REST + PANEL_HEIGHT * max(1, len(dynamic)))

@@ -3,10 +3,22 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from dynbench.record import EngineRecord, EngineTiming, Record, Timing
-from dynbench.report.control import MATCHED, Comparison
+from dynbench.report.control import Comparison
 from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
-from dynbench.report.words import accuracy, epochs, p_values, setting_title, short_macs
+from dynbench.report.verdict import verdicts
+from dynbench.report.words import (
+    accuracy,
+    control_name,
+    epochs,
+    mark_meanings,
+    marks,
+    over_seeds,
+    p_values,
+    setting_title,
+    short_macs,
+    spent,
+)
 
 HEADERS = (
     "method",
@@ -22,7 +34,18 @@ HEADERS = (
     "gates MACs",
     "audited",
 )
-CONTROL_HEADERS = ("method", "point", "top-1 %", "control", "difference", "95 % interval", "McNemar p", "MACs ratio")
+BUDGET_HEADERS = ("method", "epochs by stage", "epochs", "pretraining MACs", "training MACs")
+CONTROL_HEADERS = (
+    "method",
+    "point",
+    "top-1 %",
+    "control",
+    "difference",
+    "95 % interval",
+    "over seeds",
+    "McNemar p",
+    "MACs ratio",
+)
 LATENCY_HEADERS = (
     "method",
     "point",
@@ -42,14 +65,15 @@ TEXT_COLUMNS = {"method", "point", "control", "best engine", "engine", "version"
 
 
 def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]) -> str:
-    """The final table, the failures, the controls' table, and what was timed."""
+    """The final table, the budgets, the failures, the controls' table, and what was timed."""
     known = configurations(records)
-    parts = [_block(setting, known) for setting in dict.fromkeys(c.setting for c in known)]
+    settings = dict.fromkeys(c.setting for c in known)
+    parts = [part for setting in settings for part in (_block(setting, known), _budget(setting, known))]
     failed = [record for configuration in known for record in configuration.failed]
     if failed:
         parts.append("\n".join(map(_failure, failed)))
     if comparisons:
-        parts.append(_controls(comparisons))
+        parts += _controls(comparisons)
     parts += [part for block in blocks(records) for part in _latency(block)]
     return "\n\n".join(parts) + "\n"
 
@@ -84,11 +108,19 @@ def _results(point: PointSummary) -> tuple[str, ...]:
     )
 
 
-def _controls(comparisons: Sequence[Comparison]) -> str:
-    note = f"\n\n\\* not at equal cost: MACs differ by more than {100 * MATCHED:.0f} %"
-    title = "**Against the nearest static control, on the same test images**"
-    unmatched = any(not comparison.matched for comparison in comparisons)
-    return f"{title}\n\n{_table(CONTROL_HEADERS, map(_control_row, comparisons))}{note if unmatched else ''}"
+def _budget(setting: Setting, known: Sequence[Configuration]) -> str:
+    chosen = [configuration for configuration in known if configuration.setting == setting]
+    rows = [(c.run.label, *spent(c.budget)) for c in chosen if c.budget]
+    return f"**Budget of each run, pretraining + own stages**\n\n{_table(BUDGET_HEADERS, rows)}"
+
+
+def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    title = "**Against the nearest static controls, on the same test images**"
+    yield f"{title}\n\n{_table(CONTROL_HEADERS, map(_control_row, comparisons))}"
+    notes = mark_meanings(comparisons)
+    if notes:
+        yield "\\\n".join(f"\\{note}" for note in notes)
+    yield "\n".join(f"- {_one_line(line)}" for line in verdicts(comparisons))
 
 
 def _control_row(comparison: Comparison) -> tuple[str, ...]:
@@ -96,11 +128,12 @@ def _control_row(comparison: Comparison) -> tuple[str, ...]:
         comparison.point.configuration.run.label,
         comparison.point.name,
         f"{comparison.point.test_top1.mean:.2f}",
-        f"width {comparison.control.configuration.run.built.width:.3g}",
+        control_name(comparison.control.configuration),
         f"{comparison.difference:+.2f}",
         f"{comparison.low:+.2f} to {comparison.high:+.2f}",
+        over_seeds(comparison),
         p_values(comparison),
-        f"{comparison.macs_ratio:.2f}{'' if comparison.matched else '*'}",
+        f"{comparison.macs_ratio:.2f}{marks(comparison)}",
     )
 
 

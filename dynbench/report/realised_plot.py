@@ -151,13 +151,14 @@ def _rules(block: Block, batch: int) -> list[list[tuple[float, float]]]:
 
 
 def _differing(run: Run, others: Sequence[Run]) -> str:
-    """The parameters of a run that not every run of its method has, a line each; the width of a control."""
+    """The parameters of a run that not every run of its method has, a line each; the width of a dense net always."""
     same = [other for other in others if other.method == run.method]
     if all(other.given == run.given for other in same):
         return ""
-    if run.method == CONTROL:
-        return f"width {run.built.width:.3g}"
     words = [word for word in parameters(run) if not all(word in parameters(other) for other in same)]
+    if run.method == CONTROL:
+        rest = (word for word in words if not word.startswith("width="))
+        words = [f"width {run.built.width:.3g}", *rest]
     return "\n".join(words) or "defaults"
 
 

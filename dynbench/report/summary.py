@@ -5,15 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
 
 import numpy as np
 
 from dynbench.plan import Run
-from dynbench.record import Record
+from dynbench.record import Budget, Record
 
 CONTROL = "dense"
-"""The method whose nets spend the same on every image: the static control."""
+"""The static method that every suite has: nets of it differ in width."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,11 @@ class Configuration:
         return Setting(run.suite, run.data.name, run.backbone.name, run.backbone.width)
 
     @property
+    def static(self) -> bool:
+        """Whether it spends the same on every image by its design: a control."""
+        return self.records[0].is_static
+
+    @property
     def finished(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status == "finished")
 
@@ -63,6 +67,11 @@ class Configuration:
     def macs_dense(self) -> int:
         """MACs of one image through the suite's dense backbone."""
         return self.records[0].macs_dense
+
+    @property
+    def budget(self) -> Budget | None:
+        """What each run cost, pretraining included: of the dearest one; None when every run failed."""
+        return max((record.budget for record in self.finished), key=lambda budget: budget.train_macs, default=None)
 
     @property
     def epochs(self) -> int | None:
@@ -101,17 +110,18 @@ class PointSummary:
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean of `values` (one a seed) and its 95 % Student t interval."""
-    mean = float(np.mean(values))
-    if len(values) == 1:
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
         return Estimate(mean, None, 1)
-    from scipy.stats import t  # noqa: PLC0415  (slow to import)
+    from scipy.stats import sem, t  # noqa: PLC0415  (slow to import)
 
-    error = float(np.std(values, ddof=1)) / sqrt(len(values))
-    return Estimate(mean, float(t.ppf(0.975, len(values) - 1)) * error, len(values))
+    _, high = t.interval(0.95, count - 1)  # of the mean in standard errors, which may be 0
+    return Estimate(mean, float(high * sem(values)), count)
 
 
 def configurations(records: Iterable[Record]) -> tuple[Configuration, ...]:
-    """Records that differ only in their seed, together: by setting, the control first, widest first."""
+    """Records that differ only in their seed, together: by setting, dense first, widest and longest first,
+    then the other controls."""
     groups: defaultdict[str, list[Record]] = defaultdict(list)
     for record in records:
         groups[_key(record.run)].append(record)
@@ -138,8 +148,10 @@ def _order(configuration: Configuration) -> tuple[object, ...]:
         setting.backbone,
         -setting.width,
         run.method != CONTROL,
+        not configuration.static,
         run.method,
         -run.built.width,
+        -(configuration.epochs or 0),
         configuration.key,
     )
 

@@ -157,6 +157,27 @@ COLUMNS: tuple[Column, ...] = (
         "the engine on which the dense backbone was fastest, one image, eager PyTorch included",
         _single(lambda t: t.best_engine),
     ),
+    Column(
+        "epochs_pretrained",
+        "Int64",
+        "epochs",
+        "epochs of the weights that it started from",
+        _spent(lambda r: r.budget.pretrained_epochs),
+    ),
+    Column(
+        "train_macs_pretrained",
+        "Int64",
+        "MACs",
+        "training MACs of the weights that it started from",
+        _spent(lambda r: r.budget.pretrained_train_macs),
+    ),
+    Column(
+        "static",
+        "boolean",
+        "",
+        "whether the method spends the same on every image by its design",
+        lambda e: e.record.is_static,
+    ),
 )
 """Order, names and dtypes are pinned by a test."""
 

@@ -1,12 +1,14 @@
 """Figures and titles as people read them, the same in the terminal, in Markdown and in plots. Always MACs."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from dynbench.plan import Run
-from dynbench.report.control import Comparison
-from dynbench.report.summary import Configuration, Estimate, Setting
+from dynbench.record import Budget
+from dynbench.report.control import MATCHED, Comparison
+from dynbench.report.summary import CONTROL, Configuration, Estimate, Setting
 
-UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def short_macs(macs: float) -> str:
@@ -34,6 +36,39 @@ def epochs(configuration: Configuration) -> str:
     return "" if configuration.epochs is None else str(configuration.epochs)
 
 
+class Spent(Protocol):
+    """A stage of training, planned or done."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def epochs(self) -> int: ...
+
+
+class Training(Protocol):
+    """What was spent, or will be: on the weights that a run starts from, and by the run."""
+
+    @property
+    def pretrained(self) -> Sequence[Spent]: ...
+
+    @property
+    def stages(self) -> Sequence[Spent]: ...
+
+
+def stage_epochs(training: Training) -> str:
+    """`22`; with pretraining `22 + 12`; stages that are not the usual one by name: `22 + 12 curriculum + 8 joint`."""
+    before = [str(sum(stage.epochs for stage in training.pretrained))] if training.pretrained else []
+    own = [f"{stage.epochs}{'' if stage.name == 'train' else f' {stage.name}'}" for stage in training.stages]
+    return " + ".join([*before, *own])
+
+
+def spent(budget: Budget) -> tuple[str, str, str, str]:
+    """Epochs by stage, all epochs, training MACs before and altogether."""
+    before = short_macs(budget.pretrained_train_macs) if budget.pretrained else ""
+    return stage_epochs(budget), str(budget.epochs), before, short_macs(budget.train_macs)
+
+
 def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
     """`quickstart: resnet8 on digits, dense 0.75 MMACs; mean over 3 seeds ± 95 % interval`."""
     width = "" if setting.width == 1 else f" x{setting.width:g}"
@@ -49,6 +84,33 @@ def seeds(chosen: Sequence[Configuration]) -> str:
         return "1 seed"
     number = str(counts.pop()) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     return f"{number} seeds, ± 95 %"
+
+
+def control_name(configuration: Configuration) -> str:
+    """`width 0.43` for a dense net, else the method's name."""
+    run = configuration.run
+    return f"width {run.built.width:.3g}" if run.method == CONTROL else run.method
+
+
+def over_seeds(comparison: Comparison) -> str:
+    """`+0.20 ±0.31`, the mean difference of the common seeds and its interval; empty for one seed."""
+    width = comparison.seeds.half_width
+    return "" if width is None else f"{comparison.seeds.mean:+.2f} ±{width:.2f}"
+
+
+def marks(comparison: Comparison) -> str:
+    """What `mark_meanings` explains."""
+    return f"{'' if comparison.matched else '*'}{'+' if comparison.trained_longer else ''}"
+
+
+def mark_meanings(comparisons: Sequence[Comparison]) -> list[str]:
+    """A line for each mark that one of the comparisons has."""
+    lines = []
+    if not all(comparison.matched for comparison in comparisons):
+        lines.append(f"* not at equal cost: MACs differ by more than {100 * MATCHED:.0f} %")
+    if any(comparison.trained_longer for comparison in comparisons):
+        lines.append("+ the control was trained for more epochs than the method")
+    return lines
 
 
 def p_values(comparison: Comparison) -> str:

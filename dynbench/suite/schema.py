@@ -155,6 +155,14 @@ def _or_none(value: Any) -> Any:
     return value
 
 
+class BudgetCap(Model):
+    """What one run may spend on its training, everything pre-trained included. None: without limit."""
+
+    train_macs: PositiveFloat | None = None
+    """MACs, forward and backward, as estimated before it starts."""
+    epochs: PositiveInt | None = None
+
+
 class Tracking(Model):
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
@@ -174,5 +182,10 @@ class SuiteFile(Model):
     tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = Tracking()
     latency: Annotated[LatencyProtocol | None, BeforeValidator(_or_none)] = LatencyProtocol()
     """How finished runs are timed; `none`: they are not. It does not affect the run id."""
+    controls: bool = False
+    """Whether finished dynamic runs get static controls of their mean MACs and their budget. It does not affect the run
+    id."""
+    budget: BudgetCap = BudgetCap()
+    """What exceeds it is refused before anything is trained. It does not affect the run id."""
     device: str = Field("auto", pattern=DEVICE)
     """auto: the first CUDA device, else the CPU. It does not affect the run id."""

@@ -47,6 +47,8 @@ def result_values(record: Record) -> Iterator[Value]:
     time, step = milliseconds(record.finished), len(record.history)
     yield Value("macs_dense", record.macs_dense, time, step)
     yield Value("train_macs", record.budget.train_macs, time, step)
+    yield Value("epochs_pretrained", record.budget.pretrained_epochs, time, step)
+    yield Value("train_macs_pretrained", record.budget.pretrained_train_macs, time, step)
     yield Value("train_seconds", record.budget.seconds, time, step)
     for index, point in enumerate(record.points):
         prefix = f"{_allowed(point.name)}/" if index else ""

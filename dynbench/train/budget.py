@@ -1,4 +1,5 @@
-"""What training costs: MACs of one image's forward and backward pass, as they are dispatched."""
+"""What training costs: MACs of an image's forward and backward pass, as they are dispatched; assumed, for training that
+was done elsewhere."""
 
 from copy import deepcopy
 
@@ -22,3 +23,9 @@ def training_macs(stage: Stage, model: nn.Module, shape: tuple[int, int, int], c
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
         stage.loss(copy, x, y, Progress(0, stage.epochs, 0.0)).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops()) // (2 * IMAGES)
+
+
+def assumed_training_macs(images: int, macs: int) -> int:
+    """MACs of a training that was not seen, on `images` images of `macs` each: a forward pass, and a backward pass of
+    twice its cost."""
+    return 3 * images * macs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
+from torch import Tensor, nn
 
 from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
@@ -20,6 +20,7 @@ from dynbench.plan import Run
 from dynbench.record import EpochRecord, StageBudget
 from dynbench.train.budget import training_macs
 from dynbench.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from dynbench.train.edit import apply_edits
 from dynbench.train.engine import EpochResult, StageTrainer, derived_seed
 
 
@@ -56,10 +57,9 @@ class Session:
         journal = Journal.model_validate_json(checkpoint.done) if checkpoint else Journal(started=time.time())
         stages = self.method.stages(self.run.recipe)
         for index, stage in enumerate(stages):
-            if stage.edit is not None:
-                # Seeded for itself: a run that goes on has not drawn the numbers of the stages before.
-                torch.manual_seed(derived_seed(self.run.seed, stage.name, "edit"))
-                stage.edit(self.model)
+            # Seeded for itself: a run that goes on has not drawn the numbers of the stages before.
+            torch.manual_seed(derived_seed(self.run.seed, stage.name, "edit"))
+            apply_edits(stage, self.model, partial(self._training_images, stage))
             if checkpoint is not None and index < checkpoint.stage:
                 load_weights(self.model, self._end_of(index))  # the next edit may depend on them
                 continue
@@ -68,6 +68,13 @@ class Session:
             if index + 1 < len(stages):
                 save_weights(self.model, self._end_of(index))
         return journal
+
+    def _training_images(self, stage: Stage, count: int) -> Tensor:
+        """`count` of them, or all: the same ones whenever the run goes on."""
+        generator = torch.Generator().manual_seed(derived_seed(self.run.seed, stage.name, "images"))
+        drawn = torch.randperm(len(self._train), generator=generator)[:count].to(self.context.device)
+        normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
+        return normalise(self._train.images[drawn])
 
     def _end_of(self, index: int) -> Path:
         return self._folder / f"stage{index}.safetensors"

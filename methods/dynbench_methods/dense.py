@@ -25,6 +25,7 @@ class Dense(Method):
 
     name = "dense"
     Config = DenseConfig
+    static = True
     config: DenseConfig
 
     def backbone(self, spec: BackboneSpec) -> BackboneSpec:

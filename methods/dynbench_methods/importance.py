@@ -1,0 +1,66 @@
+"""Importance of features, propagated from a net's last layer back to every filter (NISP, arXiv 1711.05908)."""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from dynbench.backbones import Backbone, ResidualBlock
+from dynbench.backbones.residual import SubsampleAndPad
+
+
+def propagate(backbone: Backbone, final: Tensor) -> dict[str, Tensor]:
+    """From the importance `final` (channels,) of the last block's output to that of the features behind each branch
+    convolution but the last, (filters,) float64 by the layer's name.
+
+    `s_l = |W_{l+1}|^T s_{l+1}`, ReLU passes it on whole. The paper's neurons are taken together here as channels: a
+    kernel counts with the sum of its absolute weights, borders are left out of account. A block's output passes its
+    importance on to branch and shortcut alike; BN is a part of its convolution, whose weights it multiplies by
+    |gamma| / sqrt(variance + eps).
+    """
+    scores: dict[str, Tensor] = {}
+    importance = final.double()
+    for name, block in reversed(list(backbone.named_blocks())):
+        branch = importance
+        for conv in reversed(block.branch_convs()):
+            if branch is not importance:
+                scores[f"{name}.{conv}"] = branch
+            layer, norm = block.get_submodule(conv), block.get_submodule(conv.replace("conv", "bn"))
+            branch = _back(cast("nn.Conv2d", layer), cast("nn.BatchNorm2d", norm), branch)
+        importance = branch + _through_shortcut(block, importance)
+        importance = importance / importance.sum()  # only ratios matter, and dozens of products overflow
+    return scores
+
+
+def _back(conv: nn.Conv2d, norm: nn.BatchNorm2d, importance: Tensor) -> Tensor:
+    """Importance of the inputs of a convolution with BN, from that of its outputs."""
+    variance = norm.running_var
+    assert variance is not None
+    scale = norm.weight.detach().double().abs() / (variance.double() + norm.eps).sqrt()
+    return conv.weight.detach().double().abs().sum((2, 3)).T @ (scale * importance)
+
+
+def _through_shortcut(block: ResidualBlock, importance: Tensor) -> Tensor:
+    if len(block.shortcut) == 0:
+        return importance
+    first = block.shortcut[0]
+    if isinstance(first, SubsampleAndPad):
+        start = first.padding[4]
+        return importance[start : start + block.in_channels]
+    return _back(cast("nn.Conv2d", first), cast("nn.BatchNorm2d", block.shortcut[1]), importance)
+
+
+def final_responses(backbone: Backbone, images: Tensor, batch: int = 250) -> Tensor:
+    """What enters the classifier: images (n, channels, height, width) -> (n, features)."""
+    was_training = backbone.training
+    seen: list[Tensor] = []
+    hook = backbone.linear.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        with torch.no_grad():
+            backbone.eval()
+            for start in range(0, len(images), batch):
+                backbone(images[start : start + batch])
+    finally:
+        hook.remove()
+        backbone.train(was_training)
+    return torch.cat(seen)
