@@ -64,10 +64,10 @@ class BlockDrop(Method):
     Of the recipe it takes batch size, label smoothing (of the joint stage), gradient clipping and precision; epochs,
     optimizer and schedule are its own.
 
-    Left open by the paper and chosen here: the entropy is that of the bounded probabilities, over the decided blocks; a
-    frozen backbone is in evaluation mode; in the joint stage both of its passes use and update BN's batch statistics, to
-    which dropped branches contribute. Dropped branches of the frozen backbone are not computed: the training MACs of the
-    curriculum are those of its first epoch, the dearest.
+    Left open by the paper and chosen here: the entropy is that of the bounded probabilities, over the decided blocks.
+    The frozen backbone is in evaluation mode; its dropped branches are not computed, so the budget's training MACs of
+    the curriculum are those of its first epoch, the dearest. In the joint stage both of the backbone's passes use and
+    update BN's batch statistics, to which dropped branches contribute.
     """
 
     name = "blockdrop"
