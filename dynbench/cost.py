@@ -54,10 +54,13 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _backbone_prefix(model: nn.Module) -> str:
+    """Name of the backbone in the model. Control nets may be backbones too: of several, it is the one at `backbone`."""
     prefixes: list[str] = [name for name, module in model.named_modules() if isinstance(module, Backbone)]
     if not prefixes:
         raise ValueError("the method's model does not hold the backbone that it was built from")
-    return prefixes[0]
+    if len(prefixes) > 1 and "backbone" not in prefixes:
+        raise ValueError(f'the model holds several backbones ({", ".join(prefixes)}); call its own one "backbone"')
+    return "backbone" if len(prefixes) > 1 else prefixes[0]
 
 
 def _kind(layer: str, prefix: str) -> Kind:

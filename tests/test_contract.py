@@ -13,7 +13,7 @@ from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.weights import load_weights, read_weights, save_weights
 from dynbench.cost import CostModel, evaluating, static_costs
-from dynbench.method import Method, Output, Progress
+from dynbench.method import Method, Output, Progress, Stage
 from dynbench.registry import discover, load
 from dynbench.suite.schema import BackboneSpec, Recipe
 from dynbench.train.edit import apply_edits
@@ -44,9 +44,9 @@ class Subject:
             return list(self.method.infer(self.model, x, self.method.points(self.model)))
 
 
-def step(method: Method, model: nn.Module, x: Tensor, y: Tensor) -> None:
-    """One optimisation step of the method's first stage."""
-    stage = method.stages(RECIPE)[0]
+def step(stage: Stage, model: nn.Module, x: Tensor, y: Tensor) -> None:
+    """One optimisation step, seeded as the trainer does it."""
+    torch.manual_seed(0)
     optimizer = stage.optimizer(model)
     model.train()
     stage.loss(model, x, y, Progress(0, 1, 0.0)).backward()
@@ -66,9 +66,10 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     torch.manual_seed(0)
     spec = method.backbone(BackboneSpec(name=backbone, width=BACKBONES[backbone]))
     model = method.build(build_backbone(spec, SHAPE, CLASSES))
-    apply_edits(method.stages(RECIPE)[0], model, lambda count: images(min(count, 16))[0])
+    stage = method.stages(RECIPE)[0]
+    apply_edits(stage, model, lambda count: images(min(count, 16))[0])
     for seed in range(4):
-        step(method, model, *images(16, seed))
+        step(stage, model, *images(16, seed))
     yield Subject(method, spec, model.eval())
 
 
@@ -121,7 +122,7 @@ def test_saved_and_loaded_it_is_the_same_and_trains_on(subject: Subject, tmp_pat
     same(subject.infer(x), replace(subject, model=other).infer(x))
     original = deepcopy(subject.model)
     for model in (original, other):
-        step(subject.method, model, x, y)
+        step(subject.method.stages(RECIPE)[0], model, x, y)
     for name, value in original.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
 

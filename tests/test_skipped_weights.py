@@ -15,6 +15,7 @@ from dynbench.executors import module_by_module
 from dynbench.method import LayerUsage, Method, Point
 from dynbench.registry import discover, load
 from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.train.edit import apply_edits
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
@@ -65,8 +66,7 @@ def subjects(name: str, backbone: str) -> list[Subject]:
     spec = method.backbone(BackboneSpec(name=backbone, width=BACKBONES[backbone]))
     model = method.build(build_backbone(spec, SHAPE, CLASSES))
     for stage in method.stages(Recipe(epochs=1)):
-        if stage.edit is not None:
-            stage.edit(model)
+        apply_edits(stage, model, lambda count: torch.cat(images(min(count, 16))))
     undecided(model)
     return [Subject(method, model, point) for point in method.points(model) if method.executor(model, point)]
 

@@ -21,6 +21,7 @@ def training_macs(stage: Stage, model: nn.Module, shape: tuple[int, int, int], c
     x = torch.randn(IMAGES, *shape, generator=generator).to(device)
     y = torch.randint(classes, (IMAGES,), generator=generator).to(device)
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
+        torch.manual_seed(0)  # a loss may sample what it runs
         stage.loss(copy, x, y, Progress(0, stage.epochs, 0.0)).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops()) // (2 * IMAGES)
 

@@ -87,7 +87,7 @@ class Session:
             self.model.load_state_dict(checkpoint.model)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
         first = checkpoint.epoch if checkpoint is not None else 0
-        macs = training_macs(stage, self.model, self.data.shape, self.data.num_classes)
+        macs = self._macs_of(stage, journal if first else None)
         validate = self._validator()
         observer = self.context.observer
         observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
@@ -103,6 +103,13 @@ class Session:
             write_checkpoint(self._folder / "checkpoint.pt", state)
             observer.epoch_finished(self.run, journal.history)
         return journal
+
+    def _macs_of(self, stage: Stage, journal: Journal | None) -> int:
+        """Training MACs of an image, measured once a stage, at its start: what a policy skips changes while it trains.
+        A stage that goes on has them in its `journal`."""
+        if journal is not None:
+            return journal.stages[-1].train_macs // journal.stages[-1].images
+        return training_macs(stage, self.model, self.data.shape, self.data.num_classes)
 
     def _validator(self) -> Callable[[], PointEvaluation]:
         """Evaluates the model as it then is on the validation split, at its first operating point."""
