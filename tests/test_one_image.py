@@ -56,7 +56,7 @@ def test_blocks_that_are_not_kept_are_skipped() -> None:
     kept = [True, False, False, True]
     x = folded.stem(image)
     for block, runs in zip(folded.blocks, kept, strict=True):
-        x = block(x) if runs else block.skip(x)
+        x = block(x) if runs else block.shortcut(x)
     torch.testing.assert_close(whole(image, kept), folded.head(x))
     with pytest.raises(RuntimeError, match="one decision for each block"):
         whole(image, [True])

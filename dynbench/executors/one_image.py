@@ -67,7 +67,7 @@ class OneImageNet:
 
     def __call__(self, x: Tensor, kept: Sequence[bool] | None = None) -> Tensor:
         """Image (1, channels, h, w), for which `fits` was asked and said yes, -> logits (1, classes). `kept`: which
-        blocks' branches run, where that is known beforehand."""
+        blocks' branches run, where that is known beforehand; of the others the shortcut does, without a ReLU."""
         logits: Tensor = self._network.run(x, None if kept is None else [int(one) for one in kept])
         return logits
 

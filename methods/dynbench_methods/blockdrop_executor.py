@@ -1,6 +1,5 @@
 """The executor of BlockDrop: the policy network first, then the blocks that it keeps."""
 
-from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -17,20 +16,16 @@ class BlockDropExecutor(nn.Module):
         super().__init__()
         self.policy = PolicyExecutor(model.policy, "policy")
         self.backbone = FoldedBackbone(model.backbone, "backbone")
+        self._one_image = self.backbone.for_one_image()
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, classes)."""
         keep = greedy(self.policy(x)).cpu()
-        x = self.backbone.stem(x)
-        x = self._one_image(x, keep[0].tolist()) if len(x) == 1 else self._batch(x, keep)
-        return self.backbone.head(x)
+        if self._one_image.fits(x):
+            return self._one_image(x, keep[0].tolist())
+        return self.backbone.head(self._blocks(self.backbone.stem(x), keep))
 
-    def _one_image(self, x: Tensor, keep: Sequence[bool]) -> Tensor:
-        for block, kept in zip(self.backbone.blocks, keep, strict=True):
-            x = block(x) if kept else cast("FoldedBlock", block).shortcut(x)
-        return x
-
-    def _batch(self, x: Tensor, keep: Tensor) -> Tensor:
+    def _blocks(self, x: Tensor, keep: Tensor) -> Tensor:
         """`keep`, bool (batch, blocks), lies on the host: the size of each block's part is known without a wait."""
         for block, kept in zip(self.backbone.blocks, keep.unbind(1), strict=True):
             images = kept.nonzero()[:, 0]

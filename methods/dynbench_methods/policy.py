@@ -1,6 +1,7 @@
 """The policy network of BlockDrop (Wu et al., arXiv 1711.08393): one score a block of the backbone, from the image."""
 
 from collections.abc import Iterable
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
@@ -43,7 +44,7 @@ class PolicyExecutor(nn.Module):
         self.net = FoldedBackbone(policy.net, f"{name}.net")
 
     def forward(self, x: Tensor) -> Tensor:
-        return policy_scores(self.net, self.net.blocks, x, self.large)
+        return policy_scores(self.net, self.net.blocks, x, True) if self.large else cast("Tensor", self.net(x))
 
 
 def policy_scores(net: Backbone | FoldedBackbone, blocks: Iterable[nn.Module], x: Tensor, large: bool) -> Tensor:

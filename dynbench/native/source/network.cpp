@@ -105,11 +105,12 @@ class Network : public torch::CustomClassHolder {
     bias_ = bias;
   }
 
-  // Image (1, C, H, W) -> logits (1, classes). `kept`: which blocks run, decided beforehand; none: all that gates let.
+  // Image (1, C, H, W) -> logits (1, classes). `kept`: which blocks run, decided beforehand, the others being their
+  // shortcut alone, before any ReLU; none: all that gates let.
   Tensor run(const Tensor& image, const std::optional<Ints>& kept) {
     TORCH_CHECK(!kept || kept->size() == blocks_.size(), "one decision for each block");
     Tensor x = layers_[stem_](image, {}, {}, {}, {}, true);
-    for (size_t i = 0; i < blocks_.size(); i++) x = kept && !(*kept)[i] ? skip(blocks_[i], x) : block(blocks_[i], x);
+    for (size_t i = 0; i < blocks_.size(); i++) x = kept && !(*kept)[i] ? shortcut(blocks_[i], x, false) : block(blocks_[i], x);
     return pooled_linear().call(x, weight_, bias_);
   }
 
@@ -119,7 +120,7 @@ class Network : public torch::CustomClassHolder {
     Tensor hidden;
     if (mode_ == Mode::parallel) hidden = first(x, {}, {}, {}, {}, true);
     const Decision d = decide(b, x);
-    if (d.skipped) return skip(b, x);
+    if (d.skipped) return shortcut(b, x, true);
     if (mode_ == Mode::sequential) {
       hidden = first(x, d.channels, {}, d.scale, {}, true);
     } else {
@@ -151,9 +152,8 @@ class Network : public torch::CustomClassHolder {
     return layers_[b.rest.back()](hidden, {}, inputs, d.layer, shortcut(b, x, false), true);
   }
 
-  // Features are not negative, every block ends in a ReLU: only a convolution can make them so.
-  Tensor skip(const Block& b, const Tensor& x) { return shortcut(b, x, true); }
-
+  // With the ReLU of a block whose branch is skipped, where it can change anything: only a convolution makes features
+  // negative, or a block without that ReLU, and then nothing of this net has gates.
   Tensor shortcut(const Block& b, const Tensor& x, bool relu) {
     if (b.shortcut == Shortcut::identity) return x;
     if (b.shortcut == Shortcut::convolution) return layers_[b.options[0]](x, {}, {}, {}, {}, relu);
