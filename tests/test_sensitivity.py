@@ -1,6 +1,7 @@
 """The sensitivity scan: every layer alone, as if each pruned net had been evaluated by itself, on validation images."""
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from small import CPU, SHAPE, random_data, small_backbone
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.removal import inner_convs
 from dynbench.backbones.weights import save_weights
+from dynbench.cli.sensitivity import summary
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import Data, load_data
 from dynbench.data.split import TestSplit
@@ -76,6 +78,14 @@ def test_the_table_has_a_row_for_each_layer_and_ratio_and_one_for_the_whole() ->
     assert (first.ratio, first.removed, first.top1, pd.isna(first.layer)) == (0, 0, 90.0, True)
     assert (second.layer, second.number, second.filters, second.removed, second.top1) == ("layer1.0.conv1", 4, 8, 4, 89)
     assert set(table.images) == {500}
+
+
+def test_the_summary_says_up_to_which_ratio_a_layer_bears_it() -> None:
+    up_and_down = LayerSensitivity("layer3.0.conv1", "layer3", 12, 8, (2, 4, 6), (89.5, 80.0, 90.0))
+    scan = Scan((0.2, 0.5, 0.8), 500, 90.0, (up_and_down, replace(up_and_down, top1=(88.0, 90.0, 90.0))))
+    first, second = (line.split() for line in summary(scan, 1.0)[2:])
+    assert first == ["12", "layer3.0.conv1", "8", "0.2", "90.00"]
+    assert second[3] == "none"
 
 
 def test_the_figure_has_a_panel_a_stage_and_labels_that_keep_apart() -> None:

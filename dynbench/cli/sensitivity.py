@@ -1,6 +1,7 @@
 """`dynbench sensitivity`."""
 
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,21 +58,21 @@ def command(
             bar.update(1000 * done // total - bar.pos)
 
         scan = scan_weights(weights, spec, split, ratios, device, batch_size, images, on_batch)
-    for line in _table(scan, tolerance):
+    for line in summary(scan, tolerance):
         click.echo(line)
     for path in _write(scan, output, f"{backbone}, {weights.name}: filters of smallest L1 norm removed, not retrained"):
         click.echo(f"wrote {path}")
 
 
-def _table(scan: "Scan", tolerance: float) -> list[str]:
-    """Of each layer, the largest ratio that costs no more than `tolerance`, and the accuracy at the largest of all."""
+def summary(scan: "Scan", tolerance: float) -> list[str]:
+    """Of each layer, the ratio up to which none costs more than `tolerance`, and the accuracy at the largest."""
     head = f"whole: top-1 {scan.whole:.2f} % on {scan.images} validation images"
     last = f"top-1 at {scan.ratios[-1]:g}"
     lines = [head, f"{'layer':>5}  {'name':<16}{'filters':>7}  {f'up to (-{tolerance:g})':>12}  {last:>12}"]
     for layer in scan.layers:
         measured = zip(scan.ratios, layer.top1, strict=True)
-        bearable = [ratio for ratio, top1 in measured if scan.whole - top1 <= tolerance]
-        most = f"{max(bearable):g}" if bearable else "none"
+        bearable = [ratio for ratio, _ in takewhile(lambda one: scan.whole - one[1] <= tolerance, measured)]
+        most = f"{bearable[-1]:g}" if bearable else "none"
         lines.append(f"{layer.number:>5}  {layer.layer:<16}{layer.filters:>7}  {most:>12}  {layer.top1[-1]:>12.2f}")
     return lines
 

@@ -11,7 +11,7 @@ from dynbench.sensitivity import LayerSensitivity, Scan
 PANEL_WIDTH, HEIGHT, REST = 2.2, 3.0, 0.9
 COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7")
 """One for each stage; its layers go from pale to full."""
-PALE = 0.5
+PALE = 0.4
 """Of white in the palest."""
 LABEL_GAP = 0.052
 """Between two labels, as a share of the axis."""
