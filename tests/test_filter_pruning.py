@@ -5,15 +5,14 @@ from typing import cast
 
 import pytest
 import torch
-from dynbench_methods.filter_pruning import FilterPruning, l1_norms
-from dynbench_methods.pruned import largest
+from dynbench_methods.filter_pruning import FilterPruning
 from pydantic import ValidationError
 from small import make_context, make_run, small_backbone
 from test_resume import Interrupter, assert_same_results
 from torch import nn
 
 from dynbench.backbones import Backbone, build_backbone
-from dynbench.backbones.removal import inner_convs
+from dynbench.backbones.removal import inner_convs, l1_norms, largest
 from dynbench.backbones.weights import read_weights, save_weights
 from dynbench.cost import dense_macs
 from dynbench.data import load_data

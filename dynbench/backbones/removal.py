@@ -6,7 +6,9 @@ nets: of every branch convolution but the last, whose outputs have to fit the sh
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +72,22 @@ def fit_filters(backbone: Backbone, weights: Mapping[str, Tensor], prefix: str =
         weight = weights.get(f"{prefix}{layer.name}.weight")
         if weight is not None and len(weight) < layer.filters:
             layer.keep(torch.arange(len(weight), device=layer.conv.weight.device))
+
+
+def l1_norms(conv: nn.Conv2d) -> Tensor:
+    """Sum of each filter's absolute weights, (filters,) in float64: Li et al., section 3.1."""
+    return conv.weight.detach().double().abs().sum((1, 2, 3))
+
+
+def largest(scores: Tensor, count: int) -> Tensor:
+    """Indices of the `count` largest of `scores` (n,), ascending, as `keep` takes them; of equals, the first."""
+    return scores.sort(descending=True, stable=True).indices[:count].sort().values
+
+
+def rounded_up(ratio: float, filters: int) -> int:
+    """How many of `filters` a share of them is, so that one is left."""
+    # As it was written: 0.1 of 30 is 3, and a float's 0.1 is a little more.
+    return min(ceil(Fraction(str(ratio)) * filters), filters - 1)
 
 
 def _conv(block: ResidualBlock, name: str) -> nn.Conv2d:

@@ -16,6 +16,7 @@ COMMANDS = {
     "export": ("dynbench.cli.export", "Write the flat table of a results folder."),
     "sync": ("dynbench.cli.sync", "Send records to MLflow that it does not have yet."),
     "evaluate": ("dynbench.cli.evaluate", "Evaluate backbone weights from a file."),
+    "sensitivity": ("dynbench.cli.sensitivity", "Prune one layer at a time and evaluate: which layers bear it."),
     "methods": ("dynbench.cli.methods", "List the registered methods and their parameters."),
 }
 

@@ -1,65 +1,27 @@
 """`dynbench evaluate`."""
 
-import re
-from math import isfinite
 from pathlib import Path
 
 import click
 
-from dynbench.suite.schema import DEVICE, BackboneSpec, DataSpec
-
-
-def _numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:  # noqa: ARG001
-    try:
-        numbers = tuple(float(part) for part in text.split(",")) if text else None
-    except ValueError as error:
-        raise click.BadParameter("expected comma-separated numbers") from error
-    if numbers and not all(map(isfinite, numbers)):
-        raise click.BadParameter("expected finite numbers")
-    return numbers
-
-
-def _positive(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    numbers = _numbers(context, parameter, text)
-    if numbers and min(numbers) <= 0:
-        raise click.BadParameter("expected numbers above 0")
-    return numbers
-
-
-def _width(context: click.Context, parameter: click.Parameter, width: float) -> float:  # noqa: ARG001
-    if not (isfinite(width) and width > 0):
-        raise click.BadParameter("expected a number above 0")
-    return width
-
-
-def _device(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
-    if not re.match(DEVICE, text):
-        raise click.BadParameter("expected auto, cpu, cuda or cuda:N")
-    return text
+from dynbench.cli.weights_options import weights_options
+from dynbench.suite.schema import BackboneSpec, DataSpec
 
 
 @click.command("evaluate")
-@click.argument("weights", type=click.Path(path_type=Path))
-@click.option("--backbone", required=True, help="For example resnet32.")
-@click.option("--width", default=1.0, show_default=True, callback=_width)
-@click.option("--dataset", default="cifar10", show_default=True)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder that holds the data set.")
+@weights_options
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
-@click.option("--mean", callback=_numbers, help="Normalisation, per channel, as 0.485,0.456,0.406.")
-@click.option("--std", callback=_positive, help="Normalisation, per channel.")
-@click.option("--device", default="auto", show_default=True, callback=_device)
-@click.option("--batch-size", default=500, show_default=True, type=click.IntRange(min=1))
 def command(
     weights: Path,
     backbone: str,
     width: float,
     dataset: str,
     data: Path | None,
-    split: str,
     mean: tuple[float, ...] | None,
     std: tuple[float, ...] | None,
     device: str,
     batch_size: int,
+    split: str,
 ) -> None:
     """Evaluate dense backbone WEIGHTS (safetensors, or a torch file of tensors) on a split."""
     from dynbench.cli.units import macs  # noqa: PLC0415

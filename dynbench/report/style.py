@@ -14,7 +14,15 @@ from matplotlib.figure import Figure
 from dynbench.files import write_atomically
 
 # Okabe and Ito's palette, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/).
-_KNOWN = {"dense": "#000000", "lc_net": "#D55E00", "c_net": "#0072B2", "l_net": "#009E73", "filter_pruning": "#CC79A7"}
+_KNOWN = {
+    "dense": "#000000",
+    "lc_net": "#D55E00",
+    "c_net": "#0072B2",
+    "l_net": "#009E73",
+    "filter_pruning": "#CC79A7",
+    "nisp": "#E69F00",
+    "blockdrop": "#56B4E9",
+}
 _OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 

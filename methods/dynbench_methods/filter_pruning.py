@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from dynbench.backbones import Backbone
+from dynbench.backbones.removal import l1_norms
 from dynbench.method import Stage
 from dynbench_methods.pruned import StaticPruning
 from dynbench_methods.pruning_config import PruningConfig
@@ -29,8 +30,3 @@ class FilterPruning(StaticPruning):
         """Remove the filters, in place."""
         backbone = cast("Backbone", model)
         self.remove(backbone, {layer.name: l1_norms(layer.conv) for layer in self.prunable(backbone)})
-
-
-def l1_norms(conv: nn.Conv2d) -> Tensor:
-    """Sum of a filter's absolute weights, (filters,) in float64: section 3.1."""
-    return conv.weight.detach().double().abs().sum((1, 2, 3))

@@ -11,11 +11,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
+from dynbench.backbones.removal import rounded_up
 from dynbench.method import Stage
 from dynbench_methods.importance import final_responses, propagate
 from dynbench_methods.inf_fs import inf_fs
 from dynbench_methods.mac_target import PrunedMacs, nearest_removal
-from dynbench_methods.pruned import HALF, StaticPruning, rounded_up
+from dynbench_methods.pruned import HALF, StaticPruning
 from dynbench_methods.pruning_config import PruningConfig
 
 

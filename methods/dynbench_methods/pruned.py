@@ -3,14 +3,12 @@
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from math import ceil
 from typing import cast
 
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.backbones.removal import InnerConv, fit_filters, inner_convs
+from dynbench.backbones.removal import InnerConv, fit_filters, inner_convs, largest, rounded_up
 from dynbench.executors import FoldedBackbone
 from dynbench.method import FromDense, FromFile, Method, Output, Point, Stage
 from dynbench.suite.schema import Recipe
@@ -94,17 +92,6 @@ class StaticPruning(Method):
 
     def executor(self, model: nn.Module, point: Point) -> nn.Module:  # noqa: ARG002
         return FoldedBackbone(cast("Backbone", model))
-
-
-def largest(scores: Tensor, count: int) -> Tensor:
-    """Indices of the `count` largest of `scores` (n,), ascending; of equals, the first."""
-    return scores.sort(descending=True, stable=True).indices[:count].sort().values
-
-
-def rounded_up(ratio: float, filters: int) -> int:
-    """Filters to remove of `filters`, so that one is left."""
-    # As it was written: 0.1 of 30 is 3, and a float's 0.1 is a little more.
-    return min(ceil(Fraction(str(ratio)) * filters), filters - 1)
 
 
 def _stages(backbone: Backbone) -> list[str]:

@@ -1,0 +1,61 @@
+"""Options of the commands that look at backbone weights from a file."""
+
+import re
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dynbench.suite.schema import DEVICE
+
+
+def numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:  # noqa: ARG001
+    """Comma-separated, finite."""
+    try:
+        found = tuple(float(part) for part in text.split(",")) if text else None
+    except ValueError as error:
+        raise click.BadParameter("expected comma-separated numbers") from error
+    if found and not all(map(isfinite, found)):
+        raise click.BadParameter("expected finite numbers")
+    return found
+
+
+def _positive(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    found = numbers(context, parameter, text)
+    if found and min(found) <= 0:
+        raise click.BadParameter("expected numbers above 0")
+    return found
+
+
+def _width(context: click.Context, parameter: click.Parameter, width: float) -> float:  # noqa: ARG001
+    if not (isfinite(width) and width > 0):
+        raise click.BadParameter("expected a number above 0")
+    return width
+
+
+def _device(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
+    if not re.match(DEVICE, text):
+        raise click.BadParameter("expected auto, cpu, cuda or cuda:N")
+    return text
+
+
+_PARAMETERS = (
+    click.argument("weights", type=click.Path(path_type=Path)),
+    click.option("--backbone", required=True, help="For example resnet32."),
+    click.option("--width", default=1.0, show_default=True, callback=_width),
+    click.option("--dataset", default="cifar10", show_default=True),
+    click.option("--data", type=click.Path(path_type=Path), help="Folder that holds the data set."),
+    click.option("--mean", callback=numbers, help="Normalisation, per channel, as 0.485,0.456,0.406."),
+    click.option("--std", callback=_positive, help="Normalisation, per channel."),
+    click.option("--device", default="auto", show_default=True, callback=_device),
+    click.option("--batch-size", default=500, show_default=True, type=click.IntRange(min=1)),
+)
+
+
+def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """WEIGHTS, and on what and how to evaluate them."""
+    for parameter in reversed(_PARAMETERS):
+        command = parameter(command)
+    return command
