@@ -1,7 +1,7 @@
 """`dynbench plan`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ COLUMNS = {
     "training": "right",
     "state": "left",
 }
+LABEL_WIDTH = 26
+"""Of the first column, at least: parameters are unreadable in less."""
 
 
 @click.command("plan")
@@ -46,16 +48,21 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
     controls = known_controls(read, asked, folder)
     runs = in_order((*asked, *controls.runs))
     todo = {run.run_id for run in unfinished(runs, folder)}
-    table = Table(title=f"{read.file.name}: {folder}", box=None, pad_edge=False, title_justify="left")
+    common = _common(runs)
+    title = ", ".join([read.file.name, *(f"{name} {value}" for name, value in common.items())])
+    table = Table(title=f"{title}: {folder}", box=None, pad_edge=False, title_justify="left")
     for name, justify in COLUMNS.items():
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+        if name not in common:
+            width = LABEL_WIDTH if name == "run" else None
+            table.add_column(name, justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
     total = 0
     for run in runs:
         cost = _estimate(run)
         total += cost.own_train_macs if cost and run.run_id in todo else 0
         state = _state(folder, run) if run.run_id in todo else "finished"
         state += "" if run in asked else " *"
-        table.add_row(run.label, f"{run.built.name} x{run.built.width:g}", str(run.seed), *_costs(cost), state)
+        own = (value for name, value in _per_run(run).items() if name not in common)
+        table.add_row(run.label, *own, *_costs(cost), state)
     console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
     console.print(f"MACs: one image, everything on. training: estimated MACs. Still to train: {macs(total)}MACs.")
@@ -63,6 +70,17 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
         console.print("*: a static control of the suite's dynamic runs, or the dense net that it starts from.")
     for line in unplanned_lines(controls):
         console.print(line)
+
+
+def _per_run(run: Run) -> dict[str, str]:
+    width = "" if run.backbone.width == 1 else f" x{run.backbone.width:g}"
+    return {"backbone": f"{run.backbone.name}{width}", "seed": str(run.seed)}
+
+
+def _common(runs: Sequence[Run]) -> dict[str, str]:
+    """What all runs share is said once, above the table, and not in a column."""
+    first, *others = map(_per_run, runs)
+    return {name: value for name, value in first.items() if all(other[name] == value for other in others)}
 
 
 def unplanned_lines(controls: "Controls") -> Iterator[str]:
