@@ -11,6 +11,7 @@ from dynbench.cli.suite_options import read_suite
 from dynbench.context import weights_path
 from dynbench.controls import known_controls
 from dynbench.data import dataset_info
+from dynbench.errors import UserError
 from dynbench.plan import plan
 from dynbench.record import Record, read_arrays, read_records
 
@@ -29,10 +30,18 @@ def test_records_are_of_the_suite_as_it_is_committed(suite: str) -> None:
     """All of them, and of what is more, the controls: a change that renames runs makes the reference records somebody
     else's."""
     read = read_suite(ROOT / "suites" / f"{suite}.yaml")
-    asked = plan(read)
+    try:
+        asked = plan(read)
+    except UserError as error:
+        pytest.skip(str(error))  # a file of weights that it starts from is not here
     controls = known_controls(read, asked, REFERENCE / suite).runs
     found = {record.run_id for record in read_records(REFERENCE / suite)}
     assert {run.run_id for run in asked} <= found <= {run.run_id for run in (*asked, *controls)}
+
+
+@pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
+def test_a_record_is_still_called_by_what_it_holds(suite: str, record: Record) -> None:
+    assert record.run.run_id == record.run_id
 
 
 @pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
