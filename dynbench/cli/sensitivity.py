@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dynbench.cli.weights_options import numbers, weights_options
-from dynbench.suite.schema import BackboneSpec, DataSpec
+from dynbench.cli.weights_options import WeightsOptions, numbers, weights_options
 
 if TYPE_CHECKING:
     from dynbench.sensitivity import Scan
@@ -31,36 +30,21 @@ def _ratios(context: click.Context, parameter: click.Parameter, text: str) -> tu
 @click.option(
     "--output", type=click.Path(path_type=Path), default="sensitivity", show_default=True, help="Without suffix."
 )
-def command(
-    weights: Path,
-    backbone: str,
-    width: float,
-    dataset: str,
-    data: Path | None,
-    mean: tuple[float, ...] | None,
-    std: tuple[float, ...] | None,
-    device: str,
-    batch_size: int,
-    ratios: tuple[float, ...],
-    images: int | None,
-    tolerance: float,
-    output: Path,
-) -> None:
+def command(of: WeightsOptions, ratios: tuple[float, ...], images: int | None, tolerance: float, output: Path) -> None:
     """Remove filters from one layer of dense backbone WEIGHTS at a time and evaluate, without retraining: which layers
     to prune little. Looks at the validation split only; writes OUTPUT.csv, OUTPUT.png and OUTPUT.svg."""
     from dynbench.sensitivity import scan_weights  # noqa: PLC0415
 
-    spec = BackboneSpec(name=backbone, width=width)
-    split = DataSpec(name=dataset, root=data, mean=mean, std=std)
     with click.progressbar(length=1000, label="scanning", file=sys.stderr) as bar:
 
         def on_batch(done: int, total: int) -> None:
             bar.update(1000 * done // total - bar.pos)
 
-        scan = scan_weights(weights, spec, split, ratios, device, batch_size, images, on_batch)
+        scan = scan_weights(of.weights, of.backbone, of.data, ratios, of.device, of.batch_size, images, on_batch)
     for line in summary(scan, tolerance):
         click.echo(line)
-    for path in _write(scan, output, f"{backbone}, {weights.name}: filters of smallest L1 norm removed, not retrained"):
+    title = f"{of.backbone.name}, {of.weights.name}: filters of smallest L1 norm removed, not retrained"
+    for path in _write(scan, output, title):
         click.echo(f"wrote {path}")
 
 

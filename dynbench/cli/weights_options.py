@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dynbench.suite.schema import DEVICE
+from dynbench.suite.schema import DEVICE, BackboneSpec, DataSpec
 
 
 def numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:  # noqa: ARG001
@@ -54,8 +56,38 @@ _PARAMETERS = (
 )
 
 
+@dataclass(frozen=True)
+class WeightsOptions:
+    """Dense backbone weights in a file, and on what and how to evaluate them."""
+
+    weights: Path
+    backbone: BackboneSpec
+    data: DataSpec
+    device: str
+    batch_size: int
+
+
 def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """WEIGHTS, and on what and how to evaluate them."""
+    """The command gets what these options say as its first argument."""
+
+    @wraps(command)
+    def gathered(
+        weights: Path,
+        backbone: str,
+        width: float,
+        dataset: str,
+        data: Path | None,
+        mean: tuple[float, ...] | None,
+        std: tuple[float, ...] | None,
+        device: str,
+        batch_size: int,
+        **others: Any,
+    ) -> None:
+        spec = BackboneSpec(name=backbone, width=width)
+        split = DataSpec(name=dataset, root=data, mean=mean, std=std)
+        command(WeightsOptions(weights, spec, split, device, batch_size), **others)
+
+    wrapped: Callable[..., Any] = gathered
     for parameter in reversed(_PARAMETERS):
-        command = parameter(command)
-    return command
+        wrapped = parameter(wrapped)
+    return wrapped

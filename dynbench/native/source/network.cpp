@@ -152,8 +152,8 @@ class Network : public torch::CustomClassHolder {
     return layers_[b.rest.back()](hidden, {}, inputs, d.layer, shortcut(b, x, false), true);
   }
 
-  // With the ReLU of a block whose branch is skipped, where it can change anything: only a convolution makes features
-  // negative, or a block without that ReLU, and then nothing of this net has gates.
+  // `relu`: the one that ends a block, for where nothing is added to the shortcut. Features are not negative where every
+  // block ends in one, so that only the convolution has to apply it.
   Tensor shortcut(const Block& b, const Tensor& x, bool relu) {
     if (b.shortcut == Shortcut::identity) return x;
     if (b.shortcut == Shortcut::convolution) return layers_[b.options[0]](x, {}, {}, {}, {}, relu);
