@@ -107,11 +107,15 @@ def call_here(function: Callable[..., Any], *arguments: Any, answers: Any = None
 
 
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    """`register("broken", Broken)`: a method that is registered for the length of one test. Runs are then made in this
-    process, since no other knows of it."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are made in this process, where they see what was patched."""
     monkeypatch.setattr("dynbench.isolate.run.call", call_here)
     monkeypatch.setattr("dynbench.isolate.estimate.call", call_here)
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch, in_process: None) -> Iterator[Register]:
+    """`register("broken", Broken)`: a method that is registered for the length of one test, in this process."""
     plugins = dict(registry.discover())
     monkeypatch.setattr(registry, "discover", lambda: plugins)
     registry.load.cache_clear()
