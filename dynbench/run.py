@@ -38,23 +38,34 @@ def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
 
     Raises UserError for what the user can mend (no data, no space); nothing is recorded then.
     """
+    return complete(produce(run, context), context, timer)
+
+
+def produce(run: Run, context: Context) -> Record:
+    """Train and evaluate one run; its record is written, finished or failed."""
     started = time.time()
     try:
         record, arrays = _finished(run, context)
     except (TrainingDiverged, AuditFailed) as error:
-        record, arrays = _failed(run, context, started, str(error), None), {}
+        record, arrays = failed(run, context, started, str(error)), {}
     except UserError:
         raise
-    except Exception as error:  # a plugin may raise anything; it costs its own run only
+    except (Exception, SystemExit) as error:  # a plugin may raise anything; it costs its own run only
         summary = f"{type(error).__name__}: {error}"
-        record, arrays = _failed(run, context, started, summary, traceback.format_exc()), {}
+        record, arrays = failed(run, context, started, summary, traceback.format_exc()), {}
+    write_record(context.results, record, arrays)
+    return record
+
+
+def complete(record: Record, context: Context, timer: Timer | None = None) -> Record:
+    """Time a run that is produced, when there is a `timer`, tell the observer, and write down what they add. What was
+    trained is safe, however that ends."""
     if timer is not None and record.status == "finished":
-        write_record(context.results, record, arrays)  # what was trained is safe, however the timing ends
         record = _timed(record, context, timer)
     record = context.observer.run_finished(record)
-    write_record(context.results, record, arrays)
+    write_record(context.results, record)
     if record.status == "finished":
-        _clean_up(work_folder(context.results, run.run_id))
+        _clean_up(work_folder(context.results, record.run_id))
     return record
 
 
@@ -143,6 +154,7 @@ def _record(run: Run, context: Context, started: float) -> Record:
     )
 
 
-def _failed(run: Run, context: Context, started: float, summary: str, trace: str | None) -> Record:
+def failed(run: Run, context: Context, started: float, summary: str, trace: str | None = None) -> Record:
+    """The record of a run that failed, for the reason in `summary`."""
     update = {"status": "failed", "error": summary, "traceback": trace}
     return _record(run, context, started).model_copy(update=update)

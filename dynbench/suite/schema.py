@@ -163,6 +163,21 @@ class BudgetCap(Model):
     epochs: PositiveInt | None = None
 
 
+class Limits(Model):
+    """What a run may do on this machine before it is ended: it has failed then, and the others go on."""
+
+    silence_minutes: PositiveFloat = 120
+    """Without a step, an epoch or an end: it hangs. An evaluation, or a measurement of latency, must be over within."""
+    memory_gib: PositiveFloat | None = None
+    """Of main memory, everything that it starts included. None: `memory_share`."""
+    memory_share: float = Field(0.9, gt=0, le=1)
+    """As a fraction of the machine's."""
+
+
+DEFAULT_LIMITS = Limits()
+"""The defaults."""
+
+
 class Tracking(Model):
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
@@ -187,5 +202,7 @@ class SuiteFile(Model):
     id."""
     budget: BudgetCap = BudgetCap()
     """What exceeds it is refused before anything is trained. It does not affect the run id."""
+    limits: Limits = Limits()
+    """What a run may do before it is ended. It does not affect the run id."""
     device: str = Field("auto", pattern=DEVICE)
     """auto: the first CUDA device, else the CPU. It does not affect the run id."""
