@@ -41,7 +41,7 @@ methods:
   - {name: c_net, params: {l1_channel: 1.0}}
 evaluation: {validate_every: 5}
 """
-RULES = {"macs_layers": "0", "macs_mean": "+5%", "test_top1": "-1pt"}
+RULES = {"macs_layers": "0", "macs_mean": "+25%", "test_top1": "-1pt"}
 
 
 def train(folder: Path, methods: str) -> Path:
