@@ -140,6 +140,6 @@ def _notes(findings: Sequence[Finding], rules: Sequence[Rule]) -> Iterator[str]:
     subjects = {finding.subject for finding in findings}
     for rule in rules:
         if rule.metric.name not in subjects:
-            yield f"{rule.metric.name}: the baseline has nothing to compare it with"
+            yield f"{rule.metric.name}: nothing could be compared by this rule"
     if any(finding.verdict is Verdict.BETTER for finding in findings):
         yield "better than the baseline: make a new one to keep it so"
