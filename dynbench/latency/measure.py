@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from dynbench.context import weights_path, work_folder
-from dynbench.errors import UserError
+from dynbench.errors import AuditFailed, UserError
 from dynbench.latency.best import with_engines
 from dynbench.latency.request import ANSWER, SAMPLES, Answer, EnginesAnswer, EnginesRequest, Request
 from dynbench.record import EngineRecord, Record, write_latency_arrays, write_record
@@ -43,7 +43,7 @@ class Timer:
 
     def time(self, record: Record) -> Record:
         """The record with its latencies; their raw samples are written, the record is not. The caller holds the run's
-        lock. Raises UserError when timing fails."""
+        lock. Raises UserError when timing fails, AuditFailed when what was timed is not what was evaluated."""
         request = Request(
             results=self._results,
             run_id=record.run_id,
@@ -53,6 +53,8 @@ class Timer:
             command=self._command,
         )
         answer, raw = _ask("dynbench.latency.worker", request, Answer, f"timing {record.run_id}")
+        if answer.refused is not None:
+            raise AuditFailed(f"while it was timed: {answer.refused}")
         if not answer.points:  # no executor: nothing to compare with engines either
             return _with_latency(record, answer, ())
         engines = self._engines_of(record)
@@ -75,7 +77,7 @@ class Timer:
 
 def time_record(record: Record, results: Path, timer: Timer) -> Record:
     """Time one finished run and write its record anew. Raises UserError when its weights are not there, when another
-    process works on it, or when timing fails."""
+    process works on it, or when timing fails or is refused."""
     work = work_folder(results, record.run_id)
     if not weights_path(results, record.run_id).is_file():
         raise UserError(
@@ -87,6 +89,8 @@ def time_record(record: Record, results: Path, timer: Timer) -> Record:
             timed = timer.time(record)
             write_record(results, timed)
             return timed
+    except AuditFailed as error:
+        raise UserError(f"{record.run_id} is not timed: {error}") from error
     except Timeout as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
 
