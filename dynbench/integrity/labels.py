@@ -19,7 +19,7 @@ CHANCE = 1e-9
 
 @contextmanager
 def made_up(labels: Tensor, classes: int) -> Iterator[Tensor]:
-    """`labels` (n,) are overwritten in place, each by another class drawn at random; gives a copy of what they then are.
+    """`labels` (n,) are overwritten in place, each by another class drawn at random; gives a copy of these.
     The true ones are put back at the end."""
     truth = labels.clone()
     # Not torch's generator: training must draw the same numbers with and without this.

@@ -123,10 +123,11 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _of(name: str, value: Any, own: bool = False) -> Iterator[tuple[str, Any]]:
-    yield name, value
     if isinstance(value, FunctionType):
         yield from _of_function(name, value)
-    elif own and isinstance(value, type):
+        return
+    yield name, value
+    if own and isinstance(value, type):
         for attribute, part in list(vars(value).items()):
             function = getattr(part, "fget", None) or getattr(part, "__func__", part)
             if isinstance(function, FunctionType):
@@ -134,6 +135,6 @@ def _of(name: str, value: Any, own: bool = False) -> Iterator[tuple[str, Any]]:
 
 
 def _of_function(name: str, function: FunctionType) -> Iterator[tuple[str, Any]]:
-    yield f"{name}()", function
+    yield name, function
     yield f"the code of {name}", function.__code__
     yield f"the defaults of {name}", function.__defaults__

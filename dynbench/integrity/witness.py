@@ -22,7 +22,7 @@ from torch.utils.flop_counter import flop_registry
 STRANGERS_ALLOWED = {"dynbench::active"}
 """Operators without multiplications that are not PyTorch's own."""
 UNCOUNTED = ("mv", "addmv", "dot", "vdot", "addr", "cdist", "_cdist", "_trilinear", "bilinear", "lstm", "gru", "rnn")
-"""Of PyTorch's own: they multiply and accumulate, and the counter has no formula for them; nor for those that begin so:"""
+"""Of PyTorch's own: they multiply and accumulate without a formula, as do those that begin so:"""
 UNCOUNTED_PREFIXES = ("fft_", "_fft_", "linalg_", "quantized_", "mkldnn_rnn", "_cudnn_rnn", "_thnn_fused", "_int_mm")
 PRODUCTS = ("mul", "addcmul", "multiply", "pow", "square", "lerp", "outer", "prod")
 

@@ -19,7 +19,8 @@ AUDITED = 8
 """Timed images that are audited again."""
 TIMED = 16
 """So many images at least are timed against variants that nobody has seen, `ROUNDS` times."""
-ROUNDS = 3
+ROUNDS = 5
+ATTEMPTS = 3
 FASTER = 2.0
 """So many times faster, beyond what the variants cost in MACs, a repeated image is one whose answer was kept."""
 ACROSS = {"cpu": 1e-3, "cuda": 5e-2}
@@ -75,29 +76,32 @@ def _check_answers(timed: Timed, evaluated: np.ndarray) -> None:
 
 
 def _check_not_remembered(timed: Timed, size: int) -> None:
-    """A machine has hiccups: only what is found twice is a finding."""
+    """A machine has hiccups: only what is found every time is a finding."""
     batches = batches_of(timed.images, size)[: max(1, TIMED // size)]
-    if batches and _times_faster(timed, batches) > FASTER:
-        ratio = _times_faster(timed, batches)
-        if ratio > FASTER:
-            raise AuditFailed(
-                f'point "{timed.point.name}", batch size {size}: images that it was timed on are {ratio:.1f} times '
-                "faster than others; the executor keeps answers"
-            )
+    ratio = float("inf")
+    for _ in range(ATTEMPTS if batches else 0):
+        ratio = min(ratio, _times_faster(timed, batches))
+        if ratio <= FASTER:
+            return
+    if batches:
+        raise AuditFailed(
+            f'point "{timed.point.name}", batch size {size}: images that it was timed on are {ratio:.1f} times '
+            "faster than others; the executor keeps answers"
+        )
 
 
 def _times_faster(timed: Timed, batches: list[Tensor]) -> float:
-    """Median time of never-seen variants over that of the batches themselves, divided by what the variants take more in
-    MACs."""
-    repeated, fresh, variants = [], [], []
+    """Time of never-seen variants over that of the batches themselves, divided by what the variants take more in MACs.
+    Of each batch, the shortest of `ROUNDS` times: what interrupts a call makes it longer, never shorter."""
+    variants = [[never_seen(batch) for batch in batches] for _ in range(ROUNDS)]
+    repeated, fresh = np.empty((ROUNDS, len(batches))), np.empty((ROUNDS, len(batches)))
     with torch.inference_mode():
-        for _ in range(ROUNDS):
-            for batch in batches:
-                variants.append(never_seen(batch))
-                repeated.append(once(timed.executor, batch))
-                fresh.append(once(timed.executor, variants[-1]))
-    more = _macs(timed, variants) / max(1.0, _macs(timed, batches))
-    return float(np.median(fresh) / np.median(repeated)) / max(1.0, more)
+        for turn in range(ROUNDS):
+            for index, batch in enumerate(batches):
+                repeated[turn, index] = once(timed.executor, batch)
+                fresh[turn, index] = once(timed.executor, variants[turn][index])
+    more = _macs(timed, [one for some in variants for one in some]) / max(1.0, _macs(timed, batches))
+    return float(fresh.min(axis=0).sum() / repeated.min(axis=0).sum()) / max(1.0, more)
 
 
 def _macs(timed: Timed, batches: list[Tensor]) -> float:

@@ -40,11 +40,15 @@ def main(request_path: str, folder: str) -> None:
     request = Request.model_validate_json(Path(request_path).read_bytes())
     if request.protocol.threads is not None:
         torch.set_num_threads(request.protocol.threads)
+    write_answer(Path(folder), *answer(request))
+
+
+def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
+    """What `time_run` gives, or why it is refused."""
     try:
-        answer, raw = time_run(request)
+        return time_run(request)
     except AuditFailed as error:
-        answer, raw = Answer(points={}, refused=str(error)), {}
-    write_answer(Path(folder), answer, raw)
+        return Answer(points={}, refused=str(error)), {}
 
 
 def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
