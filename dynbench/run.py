@@ -13,6 +13,9 @@ from dynbench.context import Context, work_folder
 from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
+from dynbench.integrity.seal import own_formulas, verify
+from dynbench.integrity.steps import steps_are
+from dynbench.integrity.watch import watched
 from dynbench.latency.measure import Timer
 from dynbench.machine import describe_machine
 from dynbench.measure import Arrays, measure
@@ -61,7 +64,10 @@ def complete(record: Record, context: Context, timer: Timer | None = None) -> Re
     """Time a run that is produced, when there is a `timer`, tell the observer, and write down what they add. What was
     trained is safe, however that ends."""
     if timer is not None and record.status == "finished":
-        record = _timed(record, context, timer)
+        try:
+            record = _timed(record, context, timer)
+        except AuditFailed as error:
+            record = failed(record.run, context, record.started, str(error))
     record = context.observer.run_finished(record)
     write_record(context.results, record)
     if record.status == "finished":
@@ -89,13 +95,16 @@ def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Mo
     """The run's model before training, with the weights it starts from. Raises UserError when they do not fit."""
     torch.manual_seed(derived_seed(run.seed, "init"))
     backbone = build_backbone(run.built, data.shape, data.num_classes)
-    reason = method.unsupported(backbone)
+    with watched("while it looked at the backbone"):
+        reason = method.unsupported(backbone)
     if reason is not None:
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
     if run.start is not None:
         load_weights(backbone, _start_weights(run, context))
     memory_format = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
-    return method.build(backbone).to(context.device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+    with watched("while it was built"), steps_are(0, "while it was built"):
+        model = method.build(backbone)
+    return model.to(context.device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def _start_weights(run: Run, context: Context) -> Path:
@@ -104,18 +113,22 @@ def _start_weights(run: Run, context: Context) -> Path:
 
 
 def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
-    method = run.make_method()
+    with watched("while it was made"):
+        method = run.make_method()
     spec = run.data.model_copy(update={"root": context.data_root})
     data = load_data(spec)
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
+    verify("after training")
     points, arrays = measure(method, model, data, run, context)
+    verify("after evaluation")
     save_weights(model, context.weights(run.run_id))
     record = _record(run, context, journal.started).model_copy(
         update={
             "budget": Budget(stages=journal.stages, pretrained=_pretrained(run, data, context)),
             "history": journal.history,
             "points": points,
+            "own_formulas": own_formulas(),
         }
     )
     return record, arrays

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from dynbench.context import weights_path, work_folder
-from dynbench.errors import UserError
+from dynbench.errors import AuditFailed, UserError
 from dynbench.isolate.watch import ChildEnded
 from dynbench.isolate.worker import run_module
 from dynbench.latency.best import with_engines
@@ -50,7 +50,7 @@ class Timer:
 
     def time(self, record: Record) -> Record:
         """The record with its latencies; their raw samples are written, the record is not. The caller holds the run's
-        lock. Raises UserError when timing fails."""
+        lock. Raises UserError when timing fails, AuditFailed when what was timed is not what was evaluated."""
         request = Request(
             results=self._results,
             run_id=record.run_id,
@@ -60,6 +60,8 @@ class Timer:
             command=self._command,
         )
         answer, raw = _ask("dynbench.latency.worker", request, Answer, f"timing {record.run_id}", self._limits)
+        if answer.refused is not None:
+            raise AuditFailed(f"while it was timed: {answer.refused}")
         if not answer.points:  # no executor: nothing to compare with engines either
             return _with_latency(record, answer, ())
         engines = self._engines_of(record)
@@ -82,7 +84,7 @@ class Timer:
 
 def time_record(record: Record, results: Path, timer: Timer) -> Record:
     """Time one finished run and write its record anew. Raises UserError when its weights are not there, when another
-    process works on it, or when timing fails."""
+    process works on it, or when timing fails or is refused."""
     work = work_folder(results, record.run_id)
     if not weights_path(results, record.run_id).is_file():
         raise UserError(
@@ -94,6 +96,8 @@ def time_record(record: Record, results: Path, timer: Timer) -> Record:
             timed = timer.time(record)
             write_record(results, timed)
             return timed
+    except AuditFailed as error:
+        raise UserError(f"{record.run_id} is not timed: {error}") from error
     except Timeout as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
 
