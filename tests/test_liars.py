@@ -21,7 +21,7 @@ from dynbench.latency.request import Answer, Request
 from dynbench.method import Method
 from dynbench.record import Record, find_record
 from dynbench.run import execute
-from dynbench.suite.schema import LatencyProtocol, Recipe
+from dynbench.suite.schema import LatencyProtocol, Limits, Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=200)
 SHORT = LatencyProtocol(images=16, rounds=1, batches=(1,))
@@ -31,7 +31,9 @@ SHORT = LatencyProtocol(images=16, rounds=1, batches=(1,))
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is timed is timed here: a process of its own would not know methods that are registered for a test."""
 
-    def ask(module: str, request: Request, kind: object, doing: str) -> tuple[Answer, dict[str, np.ndarray]]:
+    def ask(
+        module: str, request: Request, kind: object, doing: str, limits: Limits
+    ) -> tuple[Answer, dict[str, np.ndarray]]:
         return worker.answer(request)
 
     monkeypatch.setattr(measure, "_ask", ask)

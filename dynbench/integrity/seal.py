@@ -29,7 +29,6 @@ HARNESS = (
     "dynbench.integrity.weights",
     "dynbench.integrity.witness",
     "dynbench.latency.honest",
-    "dynbench.latency.honest",
     "dynbench.latency.protocol",
     "dynbench.latency.samples",
     "dynbench.measure",
