@@ -24,7 +24,18 @@ def test_it_is_noticed(case: Case) -> None:
 
 
 def test_every_check_has_somebody_who_breaks_it() -> None:
-    assert {case.check for case in CASES} == BY_NAME.keys()
+    """But for the one that says whether the others saw anything."""
+    assert {case.check for case in CASES} == BY_NAME.keys() - {"decisions"}
+
+
+class SaysDynamic(Dense):
+    static = False
+
+
+def test_a_method_that_decides_nothing_is_told_so() -> None:
+    outcome = BY_NAME["decisions"](make_subject(SaysDynamic, "resnet8", 0.25))
+    assert (outcome.status, outcome.bad) == ("does not apply", False)
+    assert outcome.words.startswith("all images spent the same")
 
 
 def test_the_plugin_s_own_lines_are_shown() -> None:

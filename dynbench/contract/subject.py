@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from dynbench.contract.check import NotRun
 from dynbench.contract.data import Trial, digits
 from dynbench.contract.frames import in_plugin
+from dynbench.contract.random_controls import with_random_controls
 from dynbench.contract.training import Trained, train
 from dynbench.contract.watch import Opened, Printed, opened_files, printed_text
 from dynbench.cost import CostModel, evaluating, static_costs
@@ -91,10 +91,11 @@ class Subject:
 
     @cached_property
     def models(self) -> dict[str, nn.Module]:
-        """The trained model and, where there are control nets, the same with random scores around zero: after a short
-        training hardly a gate has closed yet."""
+        """The trained model and, where there are control nets, the same with random ones: after a short training hardly
+        a gate has closed yet."""
         model = self.trained.model.eval()
-        undecided = _undecided(model, self.data.shape)
+        layers = [layer.name for layer in static_costs(model, self.data.shape) if layer.kind == "control"]
+        undecided = with_random_controls(model, layers, lambda copy: self.infer(copy, self.images(64)))
         return {"trained": model} | ({} if undecided is None else {"with random control nets": undecided})
 
     def points(self, model: nn.Module) -> list[Point]:
@@ -115,19 +116,6 @@ class Subject:
 
     def costs(self, model: nn.Module) -> CostModel:
         return CostModel(static_costs(model, self.data.shape), CPU)
-
-
-@torch.no_grad()
-def _undecided(model: nn.Module, shape: tuple[int, int, int]) -> nn.Module | None:
-    copy = deepcopy(model)
-    controls = [copy.get_submodule(layer.name) for layer in static_costs(copy, shape) if layer.kind == "control"]
-    linear = [layer for layer in controls if isinstance(layer, nn.Linear)]
-    generator = torch.Generator().manual_seed(0)
-    for layer in linear:
-        layer.weight.normal_(std=0.5, generator=generator)
-        if layer.bias is not None:
-            layer.bias.zero_()
-    return copy if linear else None
 
 
 def make_subject(

@@ -18,6 +18,7 @@ CHECKS = (
     Check("alone", evaluation.alone),
     Check("usage", evaluation.usage),
     Check("static", evaluation.static),
+    Check("decisions", evaluation.decisions),
     Check("labels", evaluation.labels),
     Check("unchanged", model.unchanged),
     Check("restore", model.restored),

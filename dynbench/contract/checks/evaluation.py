@@ -128,6 +128,19 @@ def static(subject: "Subject") -> str | None:
     return None
 
 
+def decisions(subject: "Subject") -> str | None:
+    """Images differ in what is spent on them: the checks saw that something is skipped, and that it is not."""
+    if subject.kind.static:
+        raise DoesNotApply("it is declared static")
+    for model in subject.models.values():
+        costs = subject.costs(model)
+        for output in subject.infer(model, subject.images(IMAGES)):
+            macs = costs(output.usage, IMAGES).by_kind.sum(1)
+            if int(macs.min()) != int(macs.max()):
+                return None
+    raise DoesNotApply("all images spent the same, so nothing is known of what it skips; try it with other --param")
+
+
 def labels(subject: "Subject") -> str | None:
     """What an image gets does not depend on its label: `infer` sees images, nothing else."""
     split = subject.data.validation
