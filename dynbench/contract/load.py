@@ -25,11 +25,12 @@ def _module_at(path: Path) -> ModuleType:
     if not path.is_file():
         raise UserError(f"no file {path}")
     sys.path.insert(0, str(path.parent.absolute()))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"{path.stem}_on_trial"  # under its own name it could take another module's place
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import ValidationError
 
 from dynbench.backbones import build_backbone
@@ -22,6 +23,7 @@ GIB = 2**30
 def main(path: str) -> None:
     request = Request.model_validate_json(Path(path).read_bytes())
     _limit_memory(request.memory)
+    torch.set_num_threads(1)  # on nets and images this small more threads wait for each other
     with request.events.open("a", encoding="utf-8") as events:
         for event in events_of(request):
             events.write(event.model_dump_json(exclude_defaults=True) + "\n")
