@@ -1,3 +1,4 @@
 from dynbench.cli import main
 
-main()
+if __name__ == "__main__":  # child processes import it
+    main()

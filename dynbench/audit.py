@@ -10,41 +10,68 @@ of the sample.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.cost import CostModel, evaluating
 from dynbench.errors import AuditFailed
 from dynbench.executors import module_by_module
+from dynbench.integrity.fresh import never_seen
+from dynbench.integrity.leaving import Leaving
+from dynbench.integrity.watch import watched
+from dynbench.integrity.witness import trace
 from dynbench.method import Method, Point
+from dynbench.native import operators as native
 
 TOLERANCE = 1e-4
 """Largest difference of logits, relative to the image's largest logit: fp32 sums in another order, nothing more."""
 ROUNDED = 1
 """Images of a sample that may need float64."""
+UNSEEN = 4
+"""Variants of so many images are audited that nobody has seen; twice, with new variants."""
+PRODUCTS = 0.25
+"""Products of element-wise operators, as a share of the whole model's MACs: scales and unfolded BN stay far below."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One operating point: on how many images it was audited (0: there is no executor, the method is simulated), and
-    the largest relative difference of logits."""
+    """One operating point: on how many images it was audited (0: there is no executor, the method is simulated), the
+    largest relative difference of logits, and `infer`'s logits of the images, float32 (images, classes)."""
 
     point: str
     images: int
     difference: float
+    logits: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
 def audit(
     method: Method, model: nn.Module, images: Tensor, points: Sequence[Point], costs: CostModel
 ) -> tuple[Audit, ...]:
-    """Audit every operating point on `images` (n, channels, height, width), normalised.
+    """Audit every operating point on `images` (n, channels, height, width), normalised, and first on variants of some
+    that nobody has seen before, each of them twice.
 
-    Raises AuditFailed, naming image, layer and both figures, when executed and accounted MACs or logits differ.
+    Raises AuditFailed, naming image, layer and both figures, when executed and accounted MACs or logits differ, and
+    when an executor does what the counter cannot see.
     """
-    with evaluating(model):
+    native.available()  # may compile the kernels, which takes processes: not the plugin's
+    with FlopCounterMode(display=False):
+        torch.zeros(1)  # imports a part of torch when it is first used
+    with evaluating(model), watched("while it was audited"):
         return tuple(_audit_point(method, model, images, point, costs) for point in points)
+
+
+def audit_again(
+    method: Method, model: nn.Module, executor: nn.Module, images: Tensor, point: Point, costs: CostModel
+) -> None:
+    """Audit an executor that has been in use on `images` (n, channels, height, width), on these and on variants of one
+    that nobody has seen. Raises AuditFailed as `audit` does. The caller sets the mode (evaluation)."""
+    subject = _Subject(method, model, executor, point, costs)
+    _audit_unseen(subject, "never-seen image", never_seen(images[:1]))
+    _in_turn(subject, "image", images)
 
 
 def _audit_point(method: Method, model: nn.Module, images: Tensor, point: Point, costs: CostModel) -> Audit:
@@ -52,18 +79,27 @@ def _audit_point(method: Method, model: nn.Module, images: Tensor, point: Point,
     if executor is None:
         return Audit(point.name, 0, 0.0)
     subject = _Subject(method, model, executor.eval(), point, costs)
-    differences: list[float] = []
+    for index, image in enumerate(torch.split(never_seen(images[:UNSEEN]), 1)):
+        _audit_unseen(subject, f"never-seen image {index}", image)
+    _in_turn(subject, "never-seen image", never_seen(images[:UNSEEN]))
+    looks = _in_turn(subject, "image", images)
+    logits = torch.cat([look.logits for look in looks]).float().cpu().numpy() if looks else np.empty((0, 0), np.float32)
+    return Audit(point.name, len(images), max((look.difference for look in looks), default=0.0), logits)
+
+
+def _in_turn(subject: "_Subject", what: str, images: Tensor) -> list["_Look"]:
+    """Each of the images; of all, `ROUNDED` may need float64."""
+    looks = []
     doubtful = 0
-    for index in range(len(images)):
-        image = images[index : index + 1]
+    for index, image in enumerate(torch.split(images, 1)):
         try:
-            differences.append(_audit_image(subject, index, image))
+            looks.append(_audit_image(subject, f"{what} {index}", image))
         except AuditFailed:
             doubtful += 1
             if doubtful > ROUNDED:
                 raise
-            _audit_image(subject.in_float64(), index, image.double())
-    return Audit(point.name, len(images), max(differences, default=0.0))
+            looks.append(_Look(0.0, _audit_image(subject.in_float64(), f"{what} {index}", image.double()).logits))
+    return looks
 
 
 @dataclass(frozen=True)
@@ -81,21 +117,68 @@ class _Subject:
         return _Subject(self.method, model, executor.eval(), self.point, self.costs)
 
 
-def _audit_image(subject: _Subject, index: int, image: Tensor) -> float:
-    """The relative difference of logits on one image (1, channels, height, width)."""
+@dataclass(frozen=True)
+class _Look:
+    """The relative difference of logits on one image, and `infer`'s, (1, classes)."""
+
+    difference: float
+    logits: Tensor
+
+
+def _audit_unseen(subject: _Subject, what: str, image: Tensor) -> None:
+    """What the executor runs on an image (1, channels, height, width) of which nobody can have kept the answer: first
+    with no counter that it could notice, then twice with it. All three must be the same."""
+    where = f'point "{subject.point.name}", {what}'
+    seen = trace(lambda: subject.executor(image))
+    with Leaving(image.numel()) as leaving:
+        counts = [executed_macs(subject.executor, image)[0] for _ in range(2)]
+    if counts[0] != counts[1]:
+        raise AuditFailed(f"{where}: {counts[0]} MACs were executed, and {counts[1]} when it came again")
+    if seen.macs != counts[0]:
+        raise AuditFailed(
+            f"{where}: {counts[0]} MACs were executed where the counter sees them, {seen.macs} on all threads with no "
+            "counter on"
+        )
+    if seen.uncounted:
+        raise AuditFailed(f"{where}: the executor multiplies with {seen.uncounted[0]}, which has no FLOP formula")
+    if leaving.findings:
+        raise AuditFailed(
+            f"{where}: the executor takes numbers out of torch, where nothing is counted: {leaving.findings[0]}"
+        )
+    whole = sum(layer.macs for layer in subject.costs.layers)
+    if seen.products > PRODUCTS * whole:
+        raise AuditFailed(
+            f"{where}: element-wise operators multiplied {seen.products} numbers, which are no MACs to the counter; "
+            f"the whole model has {whole}"
+        )
+
+
+def executed_macs(executor: nn.Module, image: Tensor) -> tuple[int, Tensor]:
+    """MACs that `executor` dispatches on images (batch, channels, height, width), and its logits."""
+    with FlopCounterMode(display=False) as counter:
+        logits = executor(image)
+    return counter.get_total_flops() // 2, logits
+
+
+def _audit_image(subject: _Subject, what: str, image: Tensor) -> _Look:
+    """One image (1, channels, height, width): the executor first, which then cannot read what `infer` has found."""
+    executed, logits = executed_macs(subject.executor, image)
     (expected,) = subject.method.infer(subject.model, image, [subject.point])
     accounted = subject.costs(expected.usage, 1)
-    with FlopCounterMode(display=False) as counter:
-        logits = subject.executor(image)
-    executed, total = counter.get_total_flops() // 2, int(accounted.by_kind.sum())
-    where = f'point "{subject.point.name}", image {index}'
+    total = int(accounted.by_kind.sum())
+    where = f'point "{subject.point.name}", {what}'
     if executed != total:
         layer = _first_difference(subject, image, accounted.by_layer)
         raise AuditFailed(f"{where}: {executed} MACs were executed and {total} accounted{layer}")
-    difference = float((logits - expected.logits).abs().max() / expected.logits.abs().max())
+    difference = relative_difference(logits, expected.logits)
     if not difference <= TOLERANCE:
         raise AuditFailed(f"{where}: the executor's logits differ from infer's by {difference:.2g} of the largest")
-    return difference
+    return _Look(difference, expected.logits)
+
+
+def relative_difference(logits: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the largest logit expected."""
+    return float((logits - expected).abs().max() / expected.abs().max())
 
 
 def _first_difference(subject: _Subject, image: Tensor, accounted: Tensor) -> str:

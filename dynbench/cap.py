@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from dynbench.errors import UserError
-from dynbench.estimate import estimate
+from dynbench.isolate.estimate import estimate_isolated
 from dynbench.plan import Run, Suite, places
-from dynbench.suite.schema import BudgetCap
+from dynbench.suite.schema import BudgetCap, SuiteFile
 
 
 def check_budget(suite: Suite, runs: Sequence[Run]) -> None:
     """Raises UserError that names every run that would exceed the suite's budget, by how much, and who asks for it."""
-    cap = suite.file.budget
-    over = [(run, excess) for run in runs if (excess := exceeds(run, cap))]
+    over = [(run, excess) for run in runs if (excess := exceeds(run, suite.file))]
     if not over:
         return
     asked = places(suite)
@@ -26,16 +25,14 @@ def check_budget(suite: Suite, runs: Sequence[Run]) -> None:
     raise UserError(f"{'; '.join(lines)}; train for less, or raise the budget at {' and '.join(caps)}")
 
 
-def exceeds(run: Run, cap: BudgetCap) -> str | None:
-    """How a run exceeds the cap, everything pre-trained included; None when it does not, or its plugin fails: its
-    record will say how. Raises UserError when the method does not support the backbone."""
+def exceeds(run: Run, suite: SuiteFile) -> str | None:
+    """How a run exceeds the suite's cap, everything pre-trained included; None when it does not, or its plugin fails:
+    its record will say how. Raises UserError when the method does not support the backbone."""
+    cap = suite.budget
     if cap == BudgetCap():
         return None
-    try:
-        cost = estimate(run)
-    except UserError:
-        raise
-    except Exception:
+    cost = estimate_isolated(run, suite.limits)
+    if cost is None:
         return None
     excess = []
     if cap.epochs is not None and cost.epochs > cap.epochs:

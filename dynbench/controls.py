@@ -109,7 +109,7 @@ def _controls(suite: Suite, subject: _Subject, name: str, runs: Sequence[Run]) -
         return []
     for run in found:
         try:
-            excess = exceeds(run, suite.file.budget) or _unsupported(run, info)
+            excess = exceeds(run, suite.file) or _unsupported(run, info)
         except UserError as error:
             raise _NoControlError(str(error)) from error
         if excess:

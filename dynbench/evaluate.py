@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from dynbench.cost import CostModel, evaluating
 from dynbench.data import Split
 from dynbench.data.augment import Normalise
+from dynbench.integrity.labels import check_not_copied, made_up
+from dynbench.integrity.watch import watched
 from dynbench.method import Method, Output, Point
 
 TOP = 5
@@ -21,6 +23,7 @@ class PointEvaluation:
 
     `correct` and `correct5` bool (n,): the label is the highest, or among the five highest logits. `macs` int64
     (n, 3): MACs by kind, in the order of `cost.KINDS`. `layer_macs` float64 (layers,): mean MACs of each layer.
+    `answers` int64 (n,): the class of the highest logit.
     """
 
     point: str
@@ -28,6 +31,7 @@ class PointEvaluation:
     correct5: np.ndarray
     macs: np.ndarray
     layer_macs: np.ndarray
+    answers: np.ndarray
 
     @property
     def top1(self) -> float:
@@ -45,32 +49,64 @@ class PointEvaluation:
         return np.asarray(self.macs.sum(axis=1))
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What a method answered at one operating point on n images, before anybody looks at a label.
+
+    `top` int64 (n, up to 5): the classes of the highest logits, highest first. `macs`, `layer_macs` as in
+    `PointEvaluation`.
+    """
+
+    point: str
+    top: Tensor
+    macs: np.ndarray
+    layer_macs: np.ndarray
+
+    def score(self, labels: Tensor) -> PointEvaluation:
+        """Right or wrong, by the labels (n,)."""
+        found = self.top == labels.cpu()[:, None]
+        correct, correct5 = found[:, 0].numpy(), found.any(dim=1).numpy()
+        return PointEvaluation(self.point, correct, correct5, self.macs, self.layer_macs, self.top[:, 0].numpy())
+
+
 class _Tally:
     """Collects the batches of one operating point; everything stays on the device until the end."""
 
     def __init__(self) -> None:
-        self.correct: list[Tensor] = []
-        self.correct5: list[Tensor] = []
+        self.top: list[Tensor] = []
         self.macs: list[Tensor] = []
         self.layers: list[Tensor] = []
 
-    def add(self, output: Output, labels: Tensor, costs: CostModel) -> None:
-        top = output.logits.topk(min(TOP, output.logits.shape[1]), dim=1).indices == labels[:, None]
-        self.correct.append(top[:, 0])
-        self.correct5.append(top.any(dim=1))
-        cost = costs(output.usage, len(labels))
+    def add(self, output: Output, images: int, costs: CostModel) -> None:
+        self.top.append(output.logits.topk(min(TOP, output.logits.shape[1]), dim=1).indices)
+        cost = costs(output.usage, images)
         self.macs.append(cost.by_kind)
         self.layers.append(cost.by_layer)
 
-    def result(self, point: Point) -> PointEvaluation:
+    def result(self, point: Point) -> Prediction:
         macs = torch.cat(self.macs).cpu().numpy()
-        return PointEvaluation(
-            point.name,
-            torch.cat(self.correct).cpu().numpy(),
-            torch.cat(self.correct5).cpu().numpy(),
-            macs,
-            (torch.stack(self.layers).sum(0) / len(macs)).cpu().numpy(),
-        )
+        layers = (torch.stack(self.layers).sum(0) / len(macs)).cpu().numpy()
+        return Prediction(point.name, torch.cat(self.top).cpu(), macs, layers)
+
+
+def predict(
+    method: Method,
+    model: nn.Module,
+    images: Tensor,
+    normalise: Normalise,
+    costs: CostModel,
+    points: Sequence[Point],
+    batch_size: int,
+) -> tuple[Prediction, ...]:
+    """What `model` answers at each of `points` on `images`, uint8 (n, channels, height, width). There are no labels
+    here, nor in the frames below the plugin's."""
+    tallies = [_Tally() for _ in points]
+    with evaluating(model), watched("while it was evaluated"):
+        for start in range(0, len(images), batch_size):
+            x = normalise(images[start : start + batch_size])
+            for tally, output in zip(tallies, method.infer(model, x, points), strict=True):
+                tally.add(output, len(x), costs)
+    return tuple(tally.result(point) for tally, point in zip(tallies, points, strict=True))
 
 
 def evaluate(
@@ -82,12 +118,14 @@ def evaluate(
     points: Sequence[Point],
     batch_size: int,
 ) -> tuple[PointEvaluation, ...]:
-    """Evaluate `model` at each of `points` on the whole split."""
-    tallies = [_Tally() for _ in points]
-    with evaluating(model):
-        for start in range(0, len(split), batch_size):
-            x = normalise(split.images[start : start + batch_size])
-            labels = split.labels[start : start + batch_size]
-            for tally, output in zip(tallies, method.infer(model, x, points), strict=True):
-                tally.add(output, labels, costs)
-    return tuple(tally.result(point) for tally, point in zip(tallies, points, strict=True))
+    """Evaluate `model` at each of `points` on the whole split, whose labels are made-up ones while the plugin runs.
+
+    Raises AuditFailed when the answers follow those.
+    """
+    classes = int(split.labels.max()) + 1
+    with made_up(split.labels, classes) as false:
+        predictions = predict(method, model, split.images, normalise, costs, points, batch_size)
+    for prediction in predictions:
+        answers, labels = prediction.top[:, 0], split.labels.cpu()
+        check_not_copied(answers, labels, false.cpu(), classes, f'point "{prediction.point}"')
+    return tuple(prediction.score(split.labels) for prediction in predictions)

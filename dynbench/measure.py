@@ -9,9 +9,14 @@ from torch import nn
 from dynbench.audit import Audit, audit
 from dynbench.context import Context
 from dynbench.cost import CostModel, LayerCost, static_costs
-from dynbench.data import Data
-from dynbench.evaluate import PointEvaluation, evaluate
-from dynbench.method import Method
+from dynbench.data import Data, Split
+from dynbench.data.augment import Normalise
+from dynbench.evaluate import PointEvaluation, evaluate, predict
+from dynbench.integrity.neighbours import check_alone, differing, other_order, other_size
+from dynbench.integrity.steps import steps_are
+from dynbench.integrity.watch import watched
+from dynbench.integrity.weights import kept
+from dynbench.method import Method, Point
 from dynbench.plan import Run
 from dynbench.record import LayerMacs, Macs, PointRecord
 
@@ -30,23 +35,40 @@ class _Evaluator:
     run: Run
     context: Context
 
-    def on(self, split_name: str) -> tuple[PointEvaluation, ...]:
-        split = self.data.validation if split_name == "validation" else self.data.test.read()
-        return evaluate(
-            self.method,
-            self.model,
-            split.to(self.context.device),
-            self.data.normalise(self.context.device, self.run.recipe.channels_last),
-            CostModel(self.layers, self.context.device),
-            self.method.points(self.model),
-            self.context.evaluation.batch_size,
-        )
+    @property
+    def costs(self) -> CostModel:
+        return CostModel(self.layers, self.context.device)
+
+    @property
+    def points(self) -> Sequence[Point]:
+        with watched("naming its points"):
+            return self.method.points(self.model)
+
+    @property
+    def normalise(self) -> Normalise:
+        return self.data.normalise(self.context.device, self.run.recipe.channels_last)
+
+    def on(self, split: Split) -> tuple[PointEvaluation, ...]:
+        # Labels stay where they are: copies on the device would be true ones while the plugin runs.
+        on_device = Split(split.images.to(self.context.device), split.labels)
+        size = self.context.evaluation.batch_size
+        return evaluate(self.method, self.model, on_device, self.normalise, self.costs, self.points, size)
+
+    def beside_others(self, first: Sequence[PointEvaluation]) -> None:
+        """Validation images in another order and batch size: raises AuditFailed when that changes their answers from
+        those of the `first` time."""
+        images = self.data.validation.images.to(self.context.device)
+        size, order, points = self.context.evaluation.batch_size, other_order(len(images)), self.points
+        chosen, size = images[order.to(images.device)], other_size(size, len(order))
+        again = predict(self.method, self.model, chosen, self.normalise, self.costs, points, size)
+        for point, one, other in zip(points, first, again, strict=True):
+            doubtful = differing(one, other, order)
+            if doubtful:
+                check_alone(self.method, self.model, images, self.normalise, doubtful, point, self.costs)
 
     def audit(self) -> tuple[Audit, ...]:
         images = self.data.validation.images[:AUDITED_IMAGES].to(self.context.device)
-        normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
-        costs = CostModel(self.layers, self.context.device)
-        return audit(self.method, self.model, normalise(images), self.method.points(self.model), costs)
+        return audit(self.method, self.model, self.normalise(images), self.points, self.costs)
 
 
 def measure(
@@ -54,14 +76,23 @@ def measure(
 ) -> tuple[tuple[PointRecord, ...], Arrays]:
     """Evaluate on validation twice, which must agree; audit on validation images; read the test split once.
 
-    Raises ValueError when two evaluations differ, AuditFailed when executed and accounted MACs do.
+    Raises ValueError when two evaluations differ, AuditFailed when executed and accounted MACs do, when answers depend
+    on the batch or follow made-up labels, or when the weights change meanwhile.
     """
     evaluator = _Evaluator(method, model, data, static_costs(model, data.shape), run, context)
-    validation = evaluator.on("validation")
-    _check_same(validation, evaluator.on("validation"))
-    audits = evaluator.audit()
-    test = evaluator.on("test")
+    with kept(model, "while it was evaluated"), steps_are(0, "while it was evaluated"):
+        validation = evaluator.on(data.validation)
+        _check_same(validation, evaluator.on(data.validation))
+        evaluator.beside_others(validation)
+    with kept(model, "while it was audited"), steps_are(0, "while it was audited"):
+        audits = evaluator.audit()
+    with kept(model, "on the test split"), steps_are(0, "on the test split"):
+        test = evaluator.on(data.test.read())
     points = tuple(_point(v, t, a, evaluator.layers) for v, t, a in zip(validation, test, audits, strict=True))
+    return points, _arrays(test, audits)
+
+
+def _arrays(test: Sequence[PointEvaluation], audits: Sequence[Audit]) -> Arrays:
     arrays = {
         f"{result.point}/{name}": array
         for result in test
@@ -71,15 +102,15 @@ def measure(
             ("macs", result.total_macs),
         )
     }
-    return points, arrays
+    return arrays | {f"{one.point}/audit_logits": one.logits for one in audits if one.images}
 
 
 def _check_same(first: Sequence[PointEvaluation], second: Sequence[PointEvaluation]) -> None:
     for one, other in zip(first, second, strict=True):
-        if not (np.array_equal(one.correct, other.correct) and np.array_equal(one.macs, other.macs)):
+        if not (np.array_equal(one.answers, other.answers) and np.array_equal(one.macs, other.macs)):
             raise ValueError(
                 f'evaluating point "{one.point}" twice gave two answers: '
-                f"{(one.correct != other.correct).sum()} images differ in correctness, "
+                f"{(one.answers != other.answers).sum()} images differ in their class, "
                 f"{(one.total_macs != other.total_macs).sum()} in MACs; is there noise left on in evaluation?"
             )
 

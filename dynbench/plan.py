@@ -65,13 +65,14 @@ class Run(BaseModel):
             "backbone": self.backbone.model_dump(mode="json", exclude_defaults=True),
             "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
             "seed": self.seed,
-            "method": [self.method, self.method_version, self._given_but_the_file()],
+            "method": [self.method, self.method_version, self.given_but_the_file],
             "start": self.start and (self.start.run_id or self.start.sha256),
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         return f"{self.method}-{self.backbone.name}-s{self.seed}-{digest[:10]}"
 
-    def _given_but_the_file(self) -> dict[str, Any]:
+    @property
+    def given_but_the_file(self) -> dict[str, Any]:
         """A file of weights counts by its content, wherever it lies."""
         file = self.start.file if self.start else None
         return {key: value for key, value in self.given.items() if file is None or value != file}

@@ -45,6 +45,9 @@ class StageBudget(_Part):
     images: int
     train_macs: int
     seconds: float
+    edit_macs: int = 0
+    """What the edit before the stage dispatched, all of it together; it is not among `train_macs`. 0 in records from
+    before it was counted."""
 
 
 class Budget(_Part):
@@ -213,6 +216,9 @@ class Record(_Part):
     """Package and version that the method came from."""
     static: bool | None = None
     """Whether the method spends the same on every image by its design. None in older records: dense does."""
+    own_formulas: tuple[str, ...] = ()
+    """Operators that FLOPs were counted of by a formula that neither torch nor dynbench brought: their MACs are as the
+    plugin says. Empty in records from before it was noted."""
     machine: Machine
     commit: str
     command: str
@@ -288,7 +294,8 @@ def read_records(results: Path) -> tuple[Record, ...]:
 
 def read_arrays(results: Path, run_id: str) -> dict[str, np.ndarray]:
     """Per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over the test
-    split in its own order. Raises UserError when they are missing or damaged."""
+    split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited validation images.
+    Raises UserError when they are missing or damaged."""
     path = arrays_path(results, run_id)
     try:
         with np.load(path) as arrays:

@@ -66,11 +66,15 @@ def find(name: str) -> Plugin:
 @cache
 def load(name: str) -> "type[Method]":
     """Import the method called `name`. Raises UserError when it is unknown, broken or not a Method."""
-    from dynbench.method import Method  # noqa: PLC0415  (imports torch)
+    from dynbench.integrity.seal import seal  # noqa: PLC0415  (imports torch)
+    from dynbench.integrity.watch import watched  # noqa: PLC0415
+    from dynbench.method import Method  # noqa: PLC0415
 
     plugin = find(name)
+    seal()
     try:
-        loaded = plugin.entry_point.load()
+        with watched("while it was imported", files_only=True):
+            loaded = plugin.entry_point.load()
     except Exception as error:
         raise UserError(f'method "{name}" of {plugin.distribution} does not import: {_one_line(error)}') from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):

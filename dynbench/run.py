@@ -13,6 +13,9 @@ from dynbench.context import Context, work_folder
 from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
+from dynbench.integrity.seal import own_formulas, verify
+from dynbench.integrity.steps import steps_are
+from dynbench.integrity.watch import watched
 from dynbench.latency.measure import Timer
 from dynbench.machine import describe_machine
 from dynbench.measure import Arrays, measure
@@ -38,23 +41,37 @@ def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
 
     Raises UserError for what the user can mend (no data, no space); nothing is recorded then.
     """
+    return complete(produce(run, context), context, timer)
+
+
+def produce(run: Run, context: Context) -> Record:
+    """Train and evaluate one run; its record is written, finished or failed."""
     started = time.time()
     try:
         record, arrays = _finished(run, context)
     except (TrainingDiverged, AuditFailed) as error:
-        record, arrays = _failed(run, context, started, str(error), None), {}
+        record, arrays = failed(run, context, started, str(error)), {}
     except UserError:
         raise
-    except Exception as error:  # a plugin may raise anything; it costs its own run only
+    except (Exception, SystemExit) as error:  # a plugin may raise anything; it costs its own run only
         summary = f"{type(error).__name__}: {error}"
-        record, arrays = _failed(run, context, started, summary, traceback.format_exc()), {}
-    if timer is not None and record.status == "finished":
-        write_record(context.results, record, arrays)  # what was trained is safe, however the timing ends
-        record = _timed(record, context, timer)
-    record = context.observer.run_finished(record)
+        record, arrays = failed(run, context, started, summary, traceback.format_exc()), {}
     write_record(context.results, record, arrays)
+    return record
+
+
+def complete(record: Record, context: Context, timer: Timer | None = None) -> Record:
+    """Time a run that is produced, when there is a `timer`, tell the observer, and write down what they add. What was
+    trained is safe, however that ends."""
+    if timer is not None and record.status == "finished":
+        try:
+            record = _timed(record, context, timer)
+        except AuditFailed as error:
+            record = failed(record.run, context, record.started, str(error))
+    record = context.observer.run_finished(record)
+    write_record(context.results, record)
     if record.status == "finished":
-        _clean_up(work_folder(context.results, run.run_id))
+        _clean_up(work_folder(context.results, record.run_id))
     return record
 
 
@@ -78,13 +95,16 @@ def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Mo
     """The run's model before training, with the weights it starts from. Raises UserError when they do not fit."""
     torch.manual_seed(derived_seed(run.seed, "init"))
     backbone = build_backbone(run.built, data.shape, data.num_classes)
-    reason = method.unsupported(backbone)
+    with watched("while it looked at the backbone"):
+        reason = method.unsupported(backbone)
     if reason is not None:
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
     if run.start is not None:
         load_weights(backbone, _start_weights(run, context))
     memory_format = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
-    return method.build(backbone).to(context.device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+    with watched("while it was built"), steps_are(0, "while it was built"):
+        model = method.build(backbone)
+    return model.to(context.device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def _start_weights(run: Run, context: Context) -> Path:
@@ -93,18 +113,22 @@ def _start_weights(run: Run, context: Context) -> Path:
 
 
 def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
-    method = run.make_method()
+    with watched("while it was made"):
+        method = run.make_method()
     spec = run.data.model_copy(update={"root": context.data_root})
     data = load_data(spec)
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
+    verify("after training")
     points, arrays = measure(method, model, data, run, context)
+    verify("after evaluation")
     save_weights(model, context.weights(run.run_id))
     record = _record(run, context, journal.started).model_copy(
         update={
             "budget": Budget(stages=journal.stages, pretrained=_pretrained(run, data, context)),
             "history": journal.history,
             "points": points,
+            "own_formulas": own_formulas(),
         }
     )
     return record, arrays
@@ -143,6 +167,7 @@ def _record(run: Run, context: Context, started: float) -> Record:
     )
 
 
-def _failed(run: Run, context: Context, started: float, summary: str, trace: str | None) -> Record:
+def failed(run: Run, context: Context, started: float, summary: str, trace: str | None = None) -> Record:
+    """The record of a run that failed, for the reason in `summary`."""
     update = {"status": "failed", "error": summary, "traceback": trace}
     return _record(run, context, started).model_copy(update=update)

@@ -1,7 +1,7 @@
 """Every run of a suite, in order, sharing the work with other processes on the same results folder."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +13,16 @@ from dynbench.plan import Run, in_order
 from dynbench.record import Record, find_record
 
 WAIT_SECONDS = 0.5
+
+Execute = Callable[[Run, Context, Timer | None], Record]
+"""Does one run whose lock is held, and writes its record."""
+
+
+def execute_here(run: Run, context: Context, timer: Timer | None) -> Record:
+    """In this process: a plugin that crashes it ends the suite."""
+    from dynbench.run import execute  # noqa: PLC0415  (imports torch)
+
+    return execute(run, context, timer)
 
 
 def unfinished(runs: Sequence[Run], results: Path) -> list[Run]:
@@ -32,9 +42,11 @@ def _is_recorded(results: Path, run: Run) -> bool:
 class SuiteRunner:
     """Runs what is not finished. Each run is done by whichever process holds its lock, and tried once."""
 
-    def __init__(self, runs: Sequence[Run], context: Context, timer: Timer | None = None) -> None:
+    def __init__(
+        self, runs: Sequence[Run], context: Context, timer: Timer | None = None, execute: Execute = execute_here
+    ) -> None:
         """With a `timer`, every run that is finished here is timed."""
-        self._runs, self._context, self._timer = runs, context, timer
+        self._runs, self._context, self._timer, self._execute = runs, context, timer, execute
         self._tried: set[str] = set()
         self._problems: list[UserError] = []
         self.left_out: list[str] = []
@@ -84,10 +96,8 @@ class SuiteRunner:
         needed = run.needs()
         if needed is not None and not self._context.weights(needed).is_file():
             return self._leave_out(run, needed) if needed in self._tried else False
-        from dynbench.run import execute  # noqa: PLC0415  (imports torch)
-
         self._context.observer.run_started(run)
-        execute(run, self._context, self._timer)
+        self._execute(run, self._context, self._timer)
         self._tried.add(run.run_id)
         return True
 

@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 
 from dynbench import registry
 from dynbench.cli import main
+from dynbench.errors import UserError
+from dynbench.isolate.watch import ChildEnded
 
 Call = Callable[..., Result]
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -94,9 +96,26 @@ class _EntryPoint:
         return self.method
 
 
+def call_here(function: Callable[..., Any], *arguments: Any, answers: Any = None, **_: Any) -> Any:
+    """In place of `dynbench.isolate.call.call`: in this process."""
+    try:
+        return function(answers, *arguments)
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        raise ChildEnded(str(error)) from error
+
+
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
-    """`register("broken", Broken)`: a method that is registered for the length of one test."""
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are made in this process, where they see what was patched."""
+    monkeypatch.setattr("dynbench.isolate.run.call", call_here)
+    monkeypatch.setattr("dynbench.isolate.estimate.call", call_here)
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch, in_process: None) -> Iterator[Register]:
+    """`register("broken", Broken)`: a method that is registered for the length of one test, in this process."""
     plugins = dict(registry.discover())
     monkeypatch.setattr(registry, "discover", lambda: plugins)
     registry.load.cache_clear()

@@ -15,6 +15,7 @@ from dynbench.record import (
     EngineRecord,
     EngineTiming,
     Latency,
+    LayerMacs,
     Macs,
     PointRecord,
     Record,
@@ -22,7 +23,7 @@ from dynbench.record import (
     Timing,
     write_record,
 )
-from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe, Sgd
 
 IMAGES = 400
 MODES = ("sequential", "parallel_cancel", "parallel")
@@ -65,6 +66,12 @@ class Fake:
     threads: int = 2
     epochs: int = 16
     static: bool | None = None
+    layers: tuple[tuple[str, int], ...] = ()
+    """Name and whole MACs."""
+    version: int = 1
+    """Of the method."""
+    lr: float = 0.1
+    finished: float = 100.0
 
 
 def make_run(fake: Fake) -> Run:
@@ -74,10 +81,10 @@ def make_run(fake: Fake) -> Run:
         data=DataSpec(name=fake.dataset),
         backbone=BackboneSpec(name=fake.backbone),
         built=BackboneSpec(name=fake.backbone, width=width),
-        recipe=Recipe(epochs=16),
+        recipe=Recipe(epochs=16, optimizer=Sgd(name="sgd", lr=fake.lr)),
         seed=fake.seed,
         method=fake.method,
-        method_version=1,
+        method_version=fake.version,
         params=fake.given,
         given=fake.given,
     )
@@ -114,7 +121,7 @@ def make_record(fake: Fake) -> tuple[Record, dict[str, np.ndarray]]:
         commit="0" * 40,
         command="dynbench run made-up.yaml",
         started=0.0,
-        finished=100.0,
+        finished=fake.finished,
     )
     return record, {} if failed else arrays
 
@@ -142,7 +149,7 @@ def _point(name: str, correct: np.ndarray, macs: np.ndarray, fake: Fake) -> Poin
             shortcuts=0.0,
             gates=gates,
         ),
-        layers=(),
+        layers=tuple(LayerMacs(name=name, kind="backbone", macs=whole, mean=whole) for name, whole in fake.layers),
         audited=fake.audited,
     )
 

@@ -130,6 +130,7 @@ def test_an_unwritable_results_folder(call: Call, tiny_suite: Path, tmp_path: Pa
     assert (tmp_path / "file").read_text() == "not a folder"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_full_disk(call: Call, tiny_suite: Path, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -487,6 +487,7 @@ def test_the_budget_holds_everything(tmp_path: Path) -> None:
     [
         {"init": "weights.pt"},
         {"init_epochs": 3},
+        {"init": "weights.pt", "init_epochs": 3, "dense_epochs": 11},
         {"alpha": 0.5},
         {"alpha": 1.0},
         {"beta": -1},
@@ -502,6 +503,7 @@ def test_parameters_that_make_no_sense(params: dict[str, object]) -> None:
 
 def test_where_weights_come_from() -> None:
     assert make().start() == FromDense()
+    assert make(dense_epochs=11).start() == FromDense(11)
     assert make(init="w.pt", init_epochs=160).start() == FromFile("w.pt", 160)
 
 

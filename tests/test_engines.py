@@ -24,7 +24,7 @@ from dynbench.latency.engines.timing import time_engines
 from dynbench.latency.measure import Timer
 from dynbench.latency.request import Answer, EnginesAnswer, EnginesRequest, Request
 from dynbench.record import Latency, latency_arrays_path, read_records
-from dynbench.suite.schema import LatencyProtocol
+from dynbench.suite.schema import LatencyProtocol, Limits
 
 NO_COMPILER = not any(map(shutil.which, ("c++", "g++", "clang++")))
 NO_ONNX = any(find_spec(package) is None for package in PACKAGES)
@@ -136,7 +136,9 @@ class Asked:
         self.engines_fail = engines_fail
         self.requests: list[Request | EnginesRequest] = []
 
-    def __call__(self, module: str, request: Request | EnginesRequest, kind: type, doing: str) -> object:
+    def __call__(
+        self, module: str, request: Request | EnginesRequest, kind: type, doing: str, limits: Limits
+    ) -> object:
         self.requests.append(request)
         if isinstance(request, Request):
             return Answer(points={"default": latency_of(Fake(speeds=(1.0,)))}), {"default/1/ms": np.ones((2, 4))}

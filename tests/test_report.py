@@ -18,7 +18,7 @@ from dynbench.cli.table import control_table, final_table, wrap_label
 from dynbench.errors import UserError
 from dynbench.record import read_arrays, write_record
 from dynbench.report.accuracy_panel import make_panel
-from dynbench.report.control import Comparison, bootstrap_interval, compare_with_controls, mcnemar
+from dynbench.report.control import Comparison, compare_with_controls
 from dynbench.report.literature import read_literature
 from dynbench.report.markdown import markdown_report
 from dynbench.report.pareto import pareto_front
@@ -26,6 +26,7 @@ from dynbench.report.plots import draw_plots
 from dynbench.report.summary import Estimate, configurations, estimate
 from dynbench.report.verdict import verdicts
 from dynbench.report.words import short_macs
+from dynbench.statistics import bootstrap_interval, mcnemar
 
 PLOTS = ["accuracy-macs.png", "accuracy-macs.svg", "macs-histogram.png", "macs-histogram.svg"]
 

@@ -49,7 +49,7 @@ def changed(old: str, new: str) -> str:
     ("text", "expected"),
     [
         (GOOD + "seed: 0\n", 's.yaml:12: unknown key "seed"; did you mean "seeds"?'),
-        (GOOD + "1: 0\n", 's.yaml:12: unknown key "1"; (known: backbones, budget, controls, data,'),
+        (GOOD + "1: 0\n", 's.yaml:12: unknown key "1"; (known: backbones, budget, check, controls, data,'),
         (changed("epochs: 2", "epoch: 2"), 's.yaml:5: unknown key "recipe.epoch"; did you mean "epochs"?'),
         (
             changed("lr: 0.1", "lrr: 0.1"),

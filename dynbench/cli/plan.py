@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
-from dynbench.errors import UserError
 from dynbench.plan import Run, in_order, plan
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
     from dynbench.cap import check_budget  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.controls import known_controls  # noqa: PLC0415
+    from dynbench.isolate.estimate import estimate_isolated  # noqa: PLC0415
     from dynbench.suite_run import unfinished  # noqa: PLC0415
 
     read = read_suite(suite, **options)
@@ -57,7 +57,7 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
             table.add_column(name, justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
     total = 0
     for run in runs:
-        cost = _estimate(run)
+        cost = estimate_isolated(run, read.file.limits)
         total += cost.own_train_macs if cost and run.run_id in todo else 0
         state = _state(folder, run) if run.run_id in todo else "finished"
         state += "" if run in asked else " *"
@@ -96,18 +96,6 @@ def _state(folder: Path, run: Run) -> str:
 
     record = find_record(folder, run.run_id)
     return "failed" if record and record.status == "failed" else "to do"
-
-
-def _estimate(run: Run) -> "Estimate | None":
-    """None when the plugin fails: it costs its own run only."""
-    from dynbench.estimate import estimate  # noqa: PLC0415
-
-    try:
-        return estimate(run)
-    except UserError:
-        raise
-    except Exception:
-        return None
 
 
 def _costs(cost: "Estimate | None") -> tuple[str, str, str, str]:

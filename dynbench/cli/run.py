@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from dynbench.plan import Run, Suite, in_order, plan
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from dynbench.suite.schema import Limits
 
 INTERRUPTED = 130
 
@@ -106,6 +109,7 @@ def _do(
     from dynbench.data import load_data  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.events import Observers  # noqa: PLC0415
+    from dynbench.isolate.run import execute_isolated  # noqa: PLC0415
     from dynbench.latency.measure import Timer  # noqa: PLC0415
     from dynbench.machine import commit  # noqa: PLC0415
     from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
@@ -113,7 +117,7 @@ def _do(
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
     device = choose_device(suite.file.device)
-    training = sum(map(_training_macs, todo))
+    training = sum(_training_macs(run, suite.file.limits) for run in todo)
     load_data(suite.file.data)
     _check_writable(folder)
     console.print(
@@ -128,8 +132,10 @@ def _do(
     observers.suite_started(known, [run for run in known if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
     protocol = suite.file.latency
-    timer = Timer(folder, protocol, str(device), suite.file.data.root, _command_line()) if protocol else None
-    runner = SuiteRunner(known, context, timer)
+    limits = suite.file.limits
+    root = suite.file.data.root
+    timer = Timer(folder, protocol, str(device), root, _command_line(), limits) if protocol else None
+    runner = SuiteRunner(known, context, timer, partial(execute_isolated, limits=limits))
     try:
         runner.run()
         more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
@@ -144,16 +150,12 @@ def _do(
     return runner.left_out
 
 
-def _training_macs(run: Run) -> int:
+def _training_macs(run: Run, limits: "Limits") -> int:
     """Estimated MACs of a run's training; 0 when the plugin fails: its record will say how."""
-    from dynbench.estimate import estimate  # noqa: PLC0415
+    from dynbench.isolate.estimate import estimate_isolated  # noqa: PLC0415
 
-    try:
-        return estimate(run).own_train_macs
-    except UserError:
-        raise
-    except Exception:
-        return 0
+    cost = estimate_isolated(run, limits)
+    return cost.own_train_macs if cost else 0
 
 
 def _command_line() -> str:

@@ -5,8 +5,6 @@ beside them: their thread pools spin for a while after every call and would slow
 with them, and compiling takes longer than everything else. What is carried over is a ratio, engine to eager PyTorch.
 """
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -16,11 +14,13 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from dynbench.context import weights_path, work_folder
-from dynbench.errors import UserError
+from dynbench.errors import AuditFailed, UserError
+from dynbench.isolate.watch import ChildEnded
+from dynbench.isolate.worker import run_module
 from dynbench.latency.best import with_engines
 from dynbench.latency.request import ANSWER, SAMPLES, Answer, EnginesAnswer, EnginesRequest, Request
 from dynbench.record import EngineRecord, Record, write_latency_arrays, write_record
-from dynbench.suite.schema import LatencyProtocol
+from dynbench.suite.schema import DEFAULT_LIMITS, LatencyProtocol, Limits
 
 A = TypeVar("A", bound=BaseModel)
 Arrays = dict[str, np.ndarray]
@@ -35,15 +35,22 @@ class Timer:
     """Times runs of one results folder by one protocol. Remembers what the engines took, for as long as it lives."""
 
     def __init__(
-        self, results: Path, protocol: LatencyProtocol, device: str, data_root: Path | None, command: str
+        self,
+        results: Path,
+        protocol: LatencyProtocol,
+        device: str,
+        data_root: Path | None,
+        command: str,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
+        """`limits`: of each process that times something."""
         self._results, self._protocol, self._device = results, protocol, device
-        self._data_root, self._command = data_root, command
+        self._data_root, self._command, self._limits = data_root, command, limits
         self._engines: dict[tuple[BaseModel, BaseModel], _Engines] = {}
 
     def time(self, record: Record) -> Record:
         """The record with its latencies; their raw samples are written, the record is not. The caller holds the run's
-        lock. Raises UserError when timing fails."""
+        lock. Raises UserError when timing fails, AuditFailed when what was timed is not what was evaluated."""
         request = Request(
             results=self._results,
             run_id=record.run_id,
@@ -52,7 +59,9 @@ class Timer:
             protocol=self._protocol,
             command=self._command,
         )
-        answer, raw = _ask("dynbench.latency.worker", request, Answer, f"timing {record.run_id}")
+        answer, raw = _ask("dynbench.latency.worker", request, Answer, f"timing {record.run_id}", self._limits)
+        if answer.refused is not None:
+            raise AuditFailed(f"while it was timed: {answer.refused}")
         if not answer.points:  # no executor: nothing to compare with engines either
             return _with_latency(record, answer, ())
         engines = self._engines_of(record)
@@ -69,13 +78,13 @@ class Timer:
             request = EnginesRequest(
                 backbone=record.run.backbone, data=data, device=self._device, protocol=self._protocol
             )
-            self._engines[key] = _time_engines(request)
+            self._engines[key] = _time_engines(request, self._limits)
         return self._engines[key]
 
 
 def time_record(record: Record, results: Path, timer: Timer) -> Record:
     """Time one finished run and write its record anew. Raises UserError when its weights are not there, when another
-    process works on it, or when timing fails."""
+    process works on it, or when timing fails or is refused."""
     work = work_folder(results, record.run_id)
     if not weights_path(results, record.run_id).is_file():
         raise UserError(
@@ -87,31 +96,32 @@ def time_record(record: Record, results: Path, timer: Timer) -> Record:
             timed = timer.time(record)
             write_record(results, timed)
             return timed
+    except AuditFailed as error:
+        raise UserError(f"{record.run_id} is not timed: {error}") from error
     except Timeout as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
 
 
-def _time_engines(request: EnginesRequest) -> _Engines:
+def _time_engines(request: EnginesRequest, limits: Limits) -> _Engines:
     """An engine can take its whole process down; they are then all absent, and the method's own times stand."""
     try:
-        answer, raw = _ask("dynbench.latency.engines.worker", request, EnginesAnswer, "timing static engines")
+        answer, raw = _ask("dynbench.latency.engines.worker", request, EnginesAnswer, "timing static engines", limits)
     except UserError as error:
         absent = [EngineRecord(name=name, version="", absent=str(error)) for name in request.protocol.engines]
         return _Engines(tuple(absent), {})
     return _Engines(answer.engines, raw)
 
 
-def _ask(module: str, request: BaseModel, kind: type[A], doing: str) -> tuple[A, Arrays]:
-    """Run `module` in a fresh process; its answer and raw samples. Raises UserError with the last line it said."""
+def _ask(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:
+    """Run `module` in a fresh process; its answer and raw samples. Raises UserError that says why it failed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         question = folder / "request.json"
         question.write_text(request.model_dump_json())
-        worker = [sys.executable, "-m", module, str(question), str(folder)]
-        done = subprocess.run(worker, capture_output=True, text=True, check=False)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
-            raise UserError(f"{doing} failed: {reason}")
+        try:
+            run_module(module, str(question), str(folder), limits=limits)
+        except ChildEnded as error:
+            raise UserError(f"{doing} failed: {error}") from error
         with np.load(folder / SAMPLES) as raw:
             return kind.model_validate_json((folder / ANSWER).read_bytes()), dict(raw)
 

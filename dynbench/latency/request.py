@@ -29,9 +29,11 @@ class Request(_Message):
 
 
 class Answer(_Message):
-    """Latency of every operating point that has an executor, by the point's name."""
+    """Latency of every operating point that has an executor, by the point's name; or what was found that makes all of
+    them void."""
 
     points: dict[str, Latency]
+    refused: str | None = None
 
 
 class EnginesRequest(_Message):

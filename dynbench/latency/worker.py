@@ -17,14 +17,20 @@ from dynbench.backbones.weights import load_weights, read_weights
 from dynbench.context import weights_path
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data, load_data
+from dynbench.errors import AuditFailed
 from dynbench.executors import FoldedBackbone, engine_of
+from dynbench.integrity.seal import verify
+from dynbench.integrity.watch import unwatched, watched
+from dynbench.integrity.weights import kept
+from dynbench.latency.honest import Timed, check_timed
 from dynbench.latency.protocol import batches_of, by_pass
 from dynbench.latency.request import Answer, Request, write_answer
 from dynbench.latency.samples import Samples, realised
 from dynbench.machine import describe_machine
 from dynbench.method import Method, Point
+from dynbench.native import operators as native
 from dynbench.plan import Run
-from dynbench.record import Latency, Timing, find_record
+from dynbench.record import Latency, Record, Timing, find_record
 from dynbench.suite.schema import LatencyProtocol
 
 SEED = 0
@@ -34,50 +40,65 @@ def main(request_path: str, folder: str) -> None:
     request = Request.model_validate_json(Path(request_path).read_bytes())
     if request.protocol.threads is not None:
         torch.set_num_threads(request.protocol.threads)
-    write_answer(Path(folder), *time_run(request))
+    write_answer(Path(folder), *answer(request))
+
+
+def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
+    """What `time_run` gives, or why it is refused."""
+    try:
+        return time_run(request)
+    except AuditFailed as error:
+        return Answer(points={}, refused=str(error)), {}
 
 
 def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
-    """Time every operating point with an executor against the dense backbone; also returns the raw samples."""
+    """Time every operating point with an executor against the dense backbone; also returns the raw samples.
+
+    Raises AuditFailed when what was timed is not what was evaluated.
+    """
     record = find_record(request.results, request.run_id)
     assert record is not None
     run = record.run
     device = torch.device(request.device)
     data = load_data(run.data.model_copy(update={"root": request.data_root}))
-    method = run.make_method()
-    model = _trained(run, method, data, weights_path(request.results, run.run_id), device)
+    native.available()  # may compile the kernels, which takes processes: not the plugin's
+    with watched("while it was restored"):
+        method = run.make_method()
+        model = _trained(run, method, data, weights_path(request.results, run.run_id), device)
     images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
     dense.to(device).eval()
     raw: dict[str, np.ndarray] = {}
     points = {}
-    for point in method.points(model):
-        executor = method.executor(model, point)
-        if executor is not None:
-            macs = _macs(method, model, point, images)
-            timings = tuple(
-                _timings(
-                    request.protocol,
-                    executor.to(device).eval(),
-                    dense,
-                    images,
-                    macs,
-                    point.name,
-                    raw,
-                    record.macs_dense,
-                )
-            )
-            points[point.name] = Latency(
-                engine=engine_of(executor),
-                precision="fp32",
-                threads=torch.get_num_threads(),
-                macs_dense=record.macs_dense,
-                timings=timings,
-                machine=describe_machine(str(device), "fp32"),
-                command=request.command,
-                measured=time.time(),
-            )
+    with watched("while it was timed"), kept(model, "while it was timed"):
+        for point in method.points(model):
+            executor = method.executor(model, point)
+            if executor is not None:
+                timed = Timed(method, model, executor.to(device).eval(), point, images)
+                points[point.name] = _latency(request, record, timed, dense, raw)
+                check_timed(timed, request.protocol.batches, request.results, request.run_id)
+    verify("after timing")
     return Answer(points=points), raw
+
+
+def _latency(request: Request, record: Record, timed: Timed, dense: nn.Module, raw: dict[str, np.ndarray]) -> Latency:
+    macs = _macs(timed.method, timed.model, timed.point, timed.images)
+    timings = _timings(
+        request.protocol, timed.executor, dense, timed.images, macs, timed.point.name, raw, record.macs_dense
+    )
+    engine, threads = engine_of(timed.executor), torch.get_num_threads()
+    with unwatched():  # describing the machine takes processes
+        machine = describe_machine(request.device, "fp32")
+    return Latency(
+        engine=engine,
+        precision="fp32",
+        threads=threads,
+        macs_dense=record.macs_dense,
+        timings=tuple(timings),
+        machine=machine,
+        command=request.command,
+        measured=time.time(),
+    )
 
 
 def _trained(run: Run, method: Method, data: Data, weights: Path, device: torch.device) -> nn.Module:

@@ -13,18 +13,13 @@ import numpy as np
 from dynbench.errors import UserError
 from dynbench.record import Record, read_arrays
 from dynbench.report.summary import Configuration, Estimate, PointSummary, configurations, estimate
+from dynbench.statistics import Flags, bootstrap_interval, mcnemar
 
-RESAMPLES = 2000
-BATCH = 100
-"""Resamples held in memory at once: 100 x 10,000 images x 8 bytes is 8 MB."""
 MATCHED = 0.05
 """Cost of method and control may differ by this fraction and still be called matched."""
 
 Outcome = Literal["better", "worse", "not shown"]
 """Whether the method is shown to be better or worse than its control; or neither."""
-
-Flags = np.ndarray
-"""bool (images,): whether each test image was classified rightly."""
 
 
 @dataclass(frozen=True)
@@ -138,29 +133,3 @@ def _correct(results: Path, record: Record, point: str) -> Flags:
     if f"{point}/correct" not in arrays:
         raise UserError(f'the per-image arrays of {record.run_id} have no "{point}/correct"; run it again')
     return arrays[f"{point}/correct"]
-
-
-def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of the mean of `differences` (images,), resampling images. Always the same."""
-    from scipy.stats import bootstrap  # noqa: PLC0415  (slow to import)
-
-    result = bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=BATCH,
-        vectorized=True,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def mcnemar(one: Flags, other: Flags) -> float:
-    """Exact two-sided p-value: among the images that only one of two nets gets right, either is as likely."""
-    from scipy.stats import binomtest  # noqa: PLC0415
-
-    only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
-    if only_one + only_other == 0:
-        return 1.0
-    return float(binomtest(only_one, only_one + only_other).pvalue)

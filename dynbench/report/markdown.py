@@ -1,10 +1,11 @@
 """The summary as GitHub-flavoured Markdown, to be committed and pasted into a README."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from dynbench.record import EngineRecord, EngineTiming, Record, Timing
 from dynbench.report.control import Comparison
 from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
+from dynbench.report.markdown_table import markdown_table, one_line
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
 from dynbench.report.verdict import verdicts
 from dynbench.report.words import (
@@ -79,13 +80,13 @@ def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]
 
 
 def _failure(record: Record) -> str:
-    return f"- failed: `{record.run_id}`: {_one_line(record.error or 'no reason recorded')}"
+    return f"- failed: `{record.run_id}`: {one_line(record.error or 'no reason recorded')}"
 
 
 def _block(setting: Setting, known: Sequence[Configuration]) -> str:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     rows = [row for configuration in chosen for row in _rows(configuration)]
-    return f"**{_one_line(setting_title(setting, chosen))}**\n\n{_table(HEADERS, rows)}"
+    return f"**{one_line(setting_title(setting, chosen))}**\n\n{markdown_table(HEADERS, rows, TEXT_COLUMNS)}"
 
 
 def _rows(configuration: Configuration) -> list[tuple[str, ...]]:
@@ -111,16 +112,16 @@ def _results(point: PointSummary) -> tuple[str, ...]:
 def _budget(setting: Setting, known: Sequence[Configuration]) -> str:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     rows = [(c.run.label, *spent(c.budget)) for c in chosen if c.budget]
-    return f"**Budget of each run, pretraining + own stages**\n\n{_table(BUDGET_HEADERS, rows)}"
+    return f"**Budget of each run, pretraining + own stages**\n\n{markdown_table(BUDGET_HEADERS, rows, TEXT_COLUMNS)}"
 
 
 def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
     title = "**Against the nearest static controls, on the same test images**"
-    yield f"{title}\n\n{_table(CONTROL_HEADERS, map(_control_row, comparisons))}"
+    yield f"{title}\n\n{markdown_table(CONTROL_HEADERS, map(_control_row, comparisons), TEXT_COLUMNS)}"
     notes = mark_meanings(comparisons)
     if notes:
         yield "\\\n".join(f"\\{note}" for note in notes)
-    yield "\n".join(f"- {_one_line(line)}" for line in verdicts(comparisons))
+    yield "\n".join(f"- {one_line(line)}" for line in verdicts(comparisons))
 
 
 def _control_row(comparison: Comparison) -> tuple[str, ...]:
@@ -140,13 +141,13 @@ def _control_row(comparison: Comparison) -> tuple[str, ...]:
 def _latency(block: Block) -> Iterator[str]:
     """The executors, then the dense backbone's engines, then what has no executor."""
     rows = (_timing(timed, timing) for timed in block.points for timing in timed.latency.timings)
-    title = _one_line(f"Latency: {block.conditions.net}; {block.conditions.machine}")
-    yield f"**{title}**\n\n{_table(LATENCY_HEADERS, rows)}"
+    title = one_line(f"Latency: {block.conditions.net}; {block.conditions.machine}")
+    yield f"**{title}**\n\n{markdown_table(LATENCY_HEADERS, rows, TEXT_COLUMNS)}"
     if block.engines:
         rows = (_engine_timing(engine, timing) for engine in block.engines for timing in engine.timings)
-        yield f"**The dense backbone on static engines**\n\n{_table(ENGINE_HEADERS, rows)}"
-    absent = [f"- {engine.name} was not timed: {_one_line(engine.absent)}" for engine in block.engines if engine.absent]
-    simulated = [f"- simulated, no executor to time: {_one_line(name)}" for name in block.simulated]
+        yield f"**The dense backbone on static engines**\n\n{markdown_table(ENGINE_HEADERS, rows, TEXT_COLUMNS)}"
+    absent = [f"- {engine.name} was not timed: {one_line(engine.absent)}" for engine in block.engines if engine.absent]
+    simulated = [f"- simulated, no executor to time: {one_line(name)}" for name in block.simulated]
     if absent or simulated:
         yield "\n".join([*absent, *simulated])
 
@@ -179,14 +180,3 @@ def _engine_timing(engine: EngineRecord, timing: EngineTiming) -> tuple[str, ...
         f"{timing.throughput_ips:.0f}",
         f"{1 / timing.of_eager:.2f}",
     )
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rules = ["---" if header in TEXT_COLUMNS else "---:" for header in headers]
-    padded = [(*row, *[""] * (len(headers) - len(row))) for row in rows]
-    return "\n".join(f"| {' | '.join(map(_one_line, row))} |" for row in (headers, rules, *padded))
-
-
-def _one_line(text: str) -> str:
-    """`text` where a table cell can take it."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -3,7 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from dynbench.check.rules import parse_rule
+from dynbench.errors import UserError
 
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
@@ -163,6 +176,48 @@ class BudgetCap(Model):
     epochs: PositiveInt | None = None
 
 
+class Limits(Model):
+    """What a run may do on this machine before it is ended: it has failed then, and the others go on."""
+
+    silence_minutes: PositiveFloat = 120
+    """Without a step, an epoch or an end: it hangs. An evaluation, or a measurement of latency, must be over within."""
+    memory_gib: PositiveFloat | None = None
+    """Of main memory, everything that it starts included. None: `memory_share`."""
+    memory_share: float = Field(0.9, gt=0, le=1)
+    """As a fraction of the machine's."""
+
+
+DEFAULT_LIMITS = Limits()
+"""The defaults."""
+
+
+class CheckRules(Model):
+    """How much worse `dynbench check` lets a metric get: `0`, points as `-0.5pt`, or per cent as `-10%`. None: it is
+    not looked at."""
+
+    macs_layers: str | None = None
+    macs_mean: str | None = None
+    test_top1: str | None = None
+    train_macs: str | None = None
+    realised: str | None = None
+    realised_best: str | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_a_rule(cls, value: Any, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        try:
+            return str(parse_rule(str(info.field_name), value))
+        except UserError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def given(self) -> dict[str, str]:
+        """The rules that there are, by their metric."""
+        return self.model_dump(exclude_none=True)
+
+
 class Tracking(Model):
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
@@ -187,5 +242,9 @@ class SuiteFile(Model):
     id."""
     budget: BudgetCap = BudgetCap()
     """What exceeds it is refused before anything is trained. It does not affect the run id."""
+    limits: Limits = Limits()
+    """What a run may do before it is ended. It does not affect the run id."""
+    check: CheckRules = CheckRules()
+    """Rules of `dynbench check` and `dynbench baseline`. They do not affect the run id."""
     device: str = Field("auto", pattern=DEVICE)
     """auto: the first CUDA device, else the CPU. It does not affect the run id."""

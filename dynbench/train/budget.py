@@ -12,9 +12,11 @@ from dynbench.method import Progress, Stage
 IMAGES = 2  # BN needs more than one
 
 
-def training_macs(stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int) -> int:
-    """MACs of one training image of `shape` (channels, height, width) in `stage`: loss and its gradients, frozen
-    parts not counted. Measured with torch's FLOP counter (2 per MAC) on a copy of the model."""
+def training_macs(
+    stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int, fraction: float = 0.0
+) -> int:
+    """MACs of one training image of `shape` (channels, height, width) after a `fraction` of `stage`: loss and its
+    gradients, frozen parts not counted. Measured with torch's FLOP counter (2 per MAC) on a copy of the model."""
     copy = deepcopy(model).train()
     device = next(copy.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -22,7 +24,7 @@ def training_macs(stage: Stage, model: nn.Module, shape: tuple[int, int, int], c
     y = torch.randint(classes, (IMAGES,), generator=generator).to(device)
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
         torch.manual_seed(0)  # a loss may sample what it runs
-        stage.loss(copy, x, y, Progress(0, stage.epochs, 0.0)).backward()  # type: ignore[no-untyped-call]
+        stage.loss(copy, x, y, Progress(int(fraction * stage.epochs), stage.epochs, fraction)).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops()) // (2 * IMAGES)
 
 

@@ -13,6 +13,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from dynbench.data import Data, Split
 from dynbench.data.augment import Normalise, random_crop_flip
 from dynbench.errors import TrainingDiverged
+from dynbench.integrity.steps import ByHand
+from dynbench.integrity.watch import unwatched
 from dynbench.method import Progress, Stage
 from dynbench.suite.schema import Recipe
 from dynbench.train.precision import usable_precision
@@ -64,9 +66,12 @@ class StageTrainer:
         scheduler = self._scheduler(epoch)
         total, lr = torch.zeros((), device=self.device), 0.0
         self.model.train()
+        by_hand = ByHand(self.model, self.steps)
         for step in range(self.steps):
             indices = order[step * self._batch : (step + 1) * self._batch]
-            total += self.step(*self._images(indices, generator), self._progress(epoch, step))
+            with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
+                loss = self.loss(*self._images(indices, generator), self._progress(epoch, step))
+            total += self.descend(loss)
             lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
             if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
@@ -76,8 +81,15 @@ class StageTrainer:
 
     def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """One optimisation step on images (batch, channels, height, width); returns the detached loss."""
+        return self.descend(self.loss(x, y, progress))
+
+    def loss(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """The stage's loss, in the precision of the training."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            loss = self._loss(self.model, x, y, progress)
+            return self._loss(self.model, x, y, progress)
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """One step down the gradients of `loss`, which it returns detached."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm is not None:
@@ -109,4 +121,5 @@ class StageTrainer:
                 f"the loss became {mean} in stage {self.stage.name}, epoch {epoch + 1}, within step {step} of "
                 f"{self.steps}; try a lower learning rate, warm-up or clip_norm"
             )
-        on_step(step, mean)
+        with unwatched():
+            on_step(step, mean)

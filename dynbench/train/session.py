@@ -5,16 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import SystemRandom
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import Data, Split
+from dynbench.errors import AuditFailed
 from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.integrity.steps import steps_are
+from dynbench.integrity.watch import watched
 from dynbench.method import Method, Stage
 from dynbench.plan import Run
 from dynbench.record import EpochRecord, StageBudget
@@ -22,6 +27,9 @@ from dynbench.train.budget import training_macs
 from dynbench.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from dynbench.train.edit import apply_edits
 from dynbench.train.engine import EpochResult, StageTrainer, derived_seed
+
+GROWTH = 2
+"""What a policy skips changes while it trains; more than so many times the measured MACs, it does not become."""
 
 
 class Journal(BaseModel):
@@ -48,26 +56,36 @@ class Session:
 
     def __post_init__(self) -> None:
         self._train = self.data.train.to(self.context.device)
-        self._validation = self.data.validation.to(self.context.device)
+        # Labels stay where they are: copies on the device would be true ones while the plugin is evaluated.
+        images = self.data.validation.images.to(self.context.device)
+        self._validation = Split(images, self.data.validation.labels)
         self._folder = work_folder(self.context.results, self.run.run_id)
 
     def train(self) -> Journal:
         """Run every stage to its end; the model is then trained. Raises TrainingDiverged, UserError."""
         checkpoint = read_checkpoint(self._folder / "checkpoint.pt", self.run.run_id)
         journal = Journal.model_validate_json(checkpoint.done) if checkpoint else Journal(started=time.time())
-        stages = self.method.stages(self.run.recipe)
+        with watched("while it said its stages"), steps_are(0, "while it said its stages"):
+            stages = self.method.stages(self.run.recipe)
         for index, stage in enumerate(stages):
             # Seeded for itself: a run that goes on has not drawn the numbers of the stages before.
             torch.manual_seed(derived_seed(self.run.seed, stage.name, "edit"))
-            apply_edits(stage, self.model, partial(self._training_images, stage))
+            edit_macs = self._edit(stage)
             if checkpoint is not None and index < checkpoint.stage:
                 load_weights(self.model, self._end_of(index))  # the next edit may depend on them
                 continue
             here = checkpoint if checkpoint is not None and index == checkpoint.stage else None
-            journal = self._train_stage(index, stage, journal, here)
+            journal = self._train_stage(index, stage, journal, here, edit_macs)
             if index + 1 < len(stages):
                 save_weights(self.model, self._end_of(index))
         return journal
+
+    def _edit(self, stage: Stage) -> int:
+        """The stage's edits, in place; the MACs that they dispatched."""
+        doing = f"in the edit before stage {stage.name}"
+        with watched(doing), steps_are(0, doing), FlopCounterMode(display=False) as counter:
+            apply_edits(stage, self.model, partial(self._training_images, stage))
+        return int(counter.get_total_flops()) // 2
 
     def _training_images(self, stage: Stage, count: int) -> Tensor:
         """`count` of them, or all: the same ones whenever the run goes on."""
@@ -79,7 +97,9 @@ class Session:
     def _end_of(self, index: int) -> Path:
         return self._folder / f"stage{index}.safetensors"
 
-    def _train_stage(self, index: int, stage: Stage, journal: Journal, checkpoint: Checkpoint | None) -> Journal:
+    def _train_stage(
+        self, index: int, stage: Stage, journal: Journal, checkpoint: Checkpoint | None, edit_macs: int
+    ) -> Journal:
         trainer = StageTrainer(
             stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, self.context.device
         )
@@ -92,17 +112,29 @@ class Session:
         observer = self.context.observer
         observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
         for epoch in range(first, stage.epochs):
-            result = trainer.epoch(epoch, partial(observer.steps_done, epoch))
+            doing = f"in stage {stage.name}, epoch {epoch + 1}"
+            with watched(doing, files_only=self.run.recipe.compile), steps_are(trainer.steps, doing):
+                result = trainer.epoch(epoch, partial(observer.steps_done, epoch))
             last = epoch + 1 == stage.epochs
             seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None
-            journal = _with_epoch(journal, stage, epoch, result, seen, macs)
+            journal = _with_epoch(journal, stage, epoch, result, seen, macs, edit_macs)
             done = journal.model_dump_json()
             state = Checkpoint(
                 self.run.run_id, index, epoch + 1, self.model.state_dict(), trainer.optimizer.state_dict(), done
             )
             write_checkpoint(self._folder / "checkpoint.pt", state)
             observer.epoch_finished(self.run, journal.history)
+        self._check_macs(stage, macs)
         return journal
+
+    def _check_macs(self, stage: Stage, macs: int) -> None:
+        """Raises AuditFailed when training at the end takes far more than was measured at the start of the stage."""
+        now = training_macs(stage, self.model, self.data.shape, self.data.num_classes, SystemRandom().random())
+        if now > GROWTH * macs:
+            raise AuditFailed(
+                f"in stage {stage.name}, training takes {now} MACs an image at its end, {macs} when its budget was "
+                "measured"
+            )
 
     def _macs_of(self, stage: Stage, journal: Journal | None) -> int:
         """Training MACs of an image, measured once a stage, at its start: what a policy skips changes while it trains.
@@ -118,14 +150,21 @@ class Session:
         batch_size = self.context.evaluation.batch_size
 
         def validate() -> PointEvaluation:
-            points = self.method.points(self.model)[:1]
+            with watched("naming its points"):
+                points = self.method.points(self.model)[:1]
             return evaluate(self.method, self.model, self._validation, normalise, costs, points, batch_size)[0]
 
         return validate
 
 
 def _with_epoch(
-    journal: Journal, stage: Stage, epoch: int, result: EpochResult, seen: PointEvaluation | None, macs: int
+    journal: Journal,
+    stage: Stage,
+    epoch: int,
+    result: EpochResult,
+    seen: PointEvaluation | None,
+    macs: int,
+    edit_macs: int,
 ) -> Journal:
     """The journal with one more epoch, in its history and in its stage's budget."""
     entry = EpochRecord(
@@ -146,5 +185,6 @@ def _with_epoch(
         images=spent.images + result.images,
         train_macs=spent.train_macs + macs * result.images,
         seconds=spent.seconds + result.seconds,
+        edit_macs=edit_macs,
     )
     return journal.model_copy(update={"stages": (*before, budget), "history": (*journal.history, entry)})

@@ -44,11 +44,15 @@ class BlockDropConfig(MethodConfig):
     """dense (the suite's trained dense backbone), or a file of backbone weights."""
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
+    dense_epochs: PositiveInt | None = None
+    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
 
     @model_validator(mode="after")
-    def _file_has_a_budget(self) -> "BlockDropConfig":
+    def _one_start(self) -> "BlockDropConfig":
         if (self.init != "dense") != (self.init_epochs is not None):
             raise ValueError("init_epochs goes with weights from a file, and must be given for them")
+        if self.init != "dense" and self.dense_epochs is not None:
+            raise ValueError("dense_epochs goes with init: dense")
         return self
 
     @model_validator(mode="after")
@@ -76,7 +80,7 @@ class BlockDrop(Method):
 
     def start(self) -> FromDense | FromFile:
         epochs = self.config.init_epochs
-        return FromDense() if epochs is None else FromFile(self.config.init, epochs)
+        return FromDense(self.config.dense_epochs) if epochs is None else FromFile(self.config.init, epochs)
 
     def build(self, backbone: Backbone) -> nn.Module:
         return BlockDropNet(backbone)

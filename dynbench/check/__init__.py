@@ -1,0 +1,1 @@
+"""Records against a baseline: what a merge may not make worse."""

@@ -1,0 +1,127 @@
+"""Records -> a baseline."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dynbench.check.baseline import (
+    Baseline,
+    BaselineConfiguration,
+    BaselineLatency,
+    BaselineMacs,
+    BaselinePoint,
+    BaselineRun,
+)
+from dynbench.check.configuration import Configuration, by_configuration
+from dynbench.check.images import pack
+from dynbench.errors import UserError
+from dynbench.plan import Run
+from dynbench.record import Latency, PointRecord, Record, Timing, read_arrays
+from dynbench.statistics import Flags
+from dynbench.suite.schema import CheckRules
+
+Arrays = dict[str, np.ndarray]
+
+
+def make_baseline(
+    results: Path, records: Sequence[Record], rules: CheckRules, command: str, simulated: bool = False
+) -> Baseline:
+    """Of every run in `results`. `simulated`: also of those that have no executor, or were not audited.
+
+    Raises UserError when a run failed, was not audited, or its per-image arrays are missing: a check could not tell
+    that from what it looks for.
+    """
+    found = by_configuration(records)
+    runs = [record for configuration in found.values() for record in configuration.records.values()]
+    _check_sound(runs, simulated)
+    return Baseline(
+        command=command,
+        rules=rules,
+        configurations=tuple(_configuration(results, configuration) for configuration in found.values()),
+    )
+
+
+def _check_sound(records: Sequence[Record], simulated: bool) -> None:
+    failed = next((record for record in records if record.status == "failed"), None)
+    if failed is not None:
+        raise UserError(f"{failed.run_id} failed: {failed.error}; a baseline holds finished runs only")
+    unaudited = next((r for r in records if not all(p.audited for p in r.points)), None)
+    if unaudited is not None and not simulated:
+        raise UserError(
+            f"{unaudited.run_id} was not audited (no executor?); --allow-simulated takes it in all the same"
+        )
+
+
+def title(run: Run) -> str:
+    """`lc_net l1_layer=0.02 (resnet8 on digits)`."""
+    width = "" if run.backbone.width == 1 else f" x{run.backbone.width:g}"
+    return f"{run.label} ({run.backbone.name}{width} on {run.data.name})"
+
+
+def _configuration(results: Path, configuration: Configuration) -> BaselineConfiguration:
+    records = list(configuration.records.values())
+    return BaselineConfiguration(
+        title=title(configuration.run),
+        identity=dict(configuration.identity),
+        static=all(record.is_static for record in records),
+        runs=tuple(run_of(results, record) for record in records),
+    )
+
+
+def run_of(results: Path, record: Record) -> BaselineRun:
+    """One finished run as a baseline holds it. Raises UserError when its per-image arrays are missing or damaged."""
+    arrays = read_arrays(results, record.run_id)
+    return BaselineRun(
+        seed=record.run.seed,
+        run_id=record.run_id,
+        train_macs=record.budget.train_macs,
+        layers={layer.name: layer.macs for point in record.points for layer in point.layers},
+        points=tuple(_points(record, arrays)),
+        commit=record.commit,
+        versions=record.machine.versions,
+    )
+
+
+def _points(record: Record, arrays: Arrays) -> Iterator[BaselinePoint]:
+    for point in record.points:
+        flags, macs = _per_image(record, point.name, arrays)
+        yield BaselinePoint(
+            name=point.name,
+            images=len(flags),
+            correct=pack(flags),
+            macs=BaselineMacs(mean=float(macs.mean()), deviation=float(np.ptp(macs) and macs.std())),
+            audited=point.audited,
+            latency=latency_of(point),
+        )
+
+
+def _per_image(record: Record, point: str, arrays: Arrays) -> tuple[Flags, np.ndarray]:
+    """Whether each test image was classified rightly (bool) and what it cost (MACs). Raises UserError when a record has
+    no such arrays."""
+    try:
+        return arrays[f"{point}/correct"].astype(bool), arrays[f"{point}/macs"]
+    except KeyError as error:
+        raise UserError(f"the per-image arrays of {record.run_id} have no {error}; run it again") from error
+
+
+def latency_of(point: PointRecord) -> BaselineLatency | None:
+    """At the smallest batch size that was timed."""
+    latency = point.latency
+    if latency is None or not latency.timings:
+        return None
+    return _latency(latency, min(latency.timings, key=lambda timing: timing.batch))
+
+
+def _latency(latency: Latency, timing: Timing) -> BaselineLatency:
+    return BaselineLatency(
+        batch=timing.batch,
+        realised=timing.realised,
+        realised_best=timing.realised_best,
+        device=latency.machine.device_name,
+        cpu=latency.machine.cpu,
+        cores=latency.machine.cores,
+        threads=latency.threads,
+        engine=latency.engine,
+        precision=latency.precision,
+    )

@@ -1,0 +1,99 @@
+"""Calls a function in a child process and talks with it until it is done."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dynbench.isolate import child
+from dynbench.isolate.output import Output
+from dynbench.isolate.watch import ChildEnded, Watch, how_it_ended
+from dynbench.suite.schema import Limits
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+POLL_SECONDS = 0.2
+LAST_SECONDS = 5
+"""A child that has answered may take this long to end by itself."""
+
+
+class _Answers(Protocol):
+    def __call__(self, question: Any, /) -> Any: ...
+
+
+def _no_questions(question: Any) -> Any:
+    raise AssertionError(f"a question that nobody answers: {question}")
+
+
+def call(
+    function: Callable[..., Any],
+    *arguments: Any,
+    limits: Limits,
+    answers: _Answers = _no_questions,
+    log: Path | None = None,
+) -> Any:
+    """`function(ask, *arguments)` in a child process, in which `ask(question)` is `answers(question)` here. Everything
+    that passes between the two is pickled; what the child prints ends up in `log`, its last part.
+
+    Raises what `answers` raises, UserError and OSError as the function raises them, and ChildEnded for everything else
+    that ends it: other exceptions, exits, signals, the limits.
+    """
+    context = _context()
+    ours, theirs = context.Pipe()
+    source, sink = context.Pipe(duplex=False)
+    task = child.Task(dict(os.environ), Path.cwd(), function, arguments)
+    process = context.Process(target=child.main, args=(theirs, sink, task))  # type: ignore[attr-defined]
+    process.start()
+    theirs.close()
+    sink.close()
+    output, watch = Output(os.dup(source.fileno())), Watch(process.pid, limits)
+    source.close()
+    try:
+        return _converse(ours, process, watch, answers)
+    finally:
+        watch.kill()
+        process.join()
+        ours.close()
+        if log is not None:
+            with suppress(OSError):  # a full disk: the record matters more
+                output.save(log)
+
+
+@cache
+def _context() -> BaseContext:
+    """Children are forked from a process that has imported torch and done nothing else, where there is such a thing."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dynbench.run"])
+    return context
+
+
+def _converse(connection: Connection, process: "BaseProcess", watch: Watch, answers: _Answers) -> Any:
+    while True:
+        kind, content = _next(connection, process, watch)
+        if kind == child.QUESTION:
+            connection.send(answers(content))
+            watch.heard()  # it waited for us
+            continue
+        process.join(LAST_SECONDS)
+        if kind == child.RESULT:
+            return content
+        raise content if kind == child.RAISED else ChildEnded(content)
+
+
+def _next(connection: Connection, process: "BaseProcess", watch: Watch) -> tuple[str, Any]:
+    """The child's next message."""
+    with suppress(EOFError, ConnectionError):
+        while process.is_alive() or connection.poll(0):
+            if connection.poll(POLL_SECONDS):
+                return connection.recv()  # type: ignore[no-any-return]
+            watch.check()
+    process.join(LAST_SECONDS)
+    raise ChildEnded(how_it_ended(process.exitcode))

@@ -1,0 +1,78 @@
+"""What happens in the child process."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dynbench.errors import UserError
+
+Ask = Callable[[Any], Any]
+"""Sends something to the parent process and returns its reply."""
+
+QUESTION, RESULT, RAISED, BROKE = "question", "result", "raised", "broke"
+"""Kinds of messages. An exception that the parent has to see as it is was `RAISED`; of any other there are words."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to call, as `function(ask, *arguments)`, in which environment and folder."""
+
+    environment: dict[str, str]
+    folder: Path
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+
+def main(connection: Connection, output: Connection, task: Task) -> None:
+    """Do the task and send what it returns or raises."""
+    _prepare(output, task)
+    try:
+        answer = RESULT, task.function(partial(_ask, connection), *task.arguments)
+    except (UserError, OSError) as error:
+        answer = RAISED, error
+    except BaseException as error:  # whatever a plugin raises, SystemExit included
+        answer = BROKE, f"{type(error).__name__}: {error}"
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(answer)
+
+
+def _ask(connection: Connection, question: Any) -> Any:
+    connection.send((QUESTION, question))
+    return connection.recv()
+
+
+def _prepare(output: Connection, task: Task) -> None:
+    os.environ.clear()
+    os.environ.update(task.environment)
+    os.chdir(task.folder)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for standard in (sys.stdout.fileno(), sys.stderr.fileno()):
+        os.dup2(output.fileno(), standard)
+    output.close()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with suppress(OSError):  # Linux: when memory runs out, this process is to go, not its parent
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def _die_with_parent() -> None:
+    """Nobody is left to take the answer, and another process may take up the run."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            process.kill()
+    os._exit(1)

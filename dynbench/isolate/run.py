@@ -1,0 +1,61 @@
+"""One run in a child process, its events passed on to the observer here."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from dynbench.context import Context, work_folder
+from dynbench.events import Observer
+from dynbench.isolate.call import call
+from dynbench.isolate.child import Ask
+from dynbench.isolate.watch import ChildEnded
+from dynbench.latency.measure import Timer
+from dynbench.plan import Run
+from dynbench.record import EpochRecord, Record
+from dynbench.run import complete, failed, produce
+from dynbench.suite.schema import Limits
+
+OUTPUT = "output.log"
+"""In a run's work folder: what its plugin printed."""
+
+
+def execute_isolated(run: Run, context: Context, timer: Timer | None, limits: Limits) -> Record:
+    """As `dynbench.run.execute`, but whatever the plugin does, crash, hang, exit or take all memory, costs this run
+    only; what it prints goes to a file of the run's work folder. Latency is taken from here: its workers are processes
+    of their own."""
+    started = time.time()
+    alone = replace(context, observer=Observer())
+    log = work_folder(context.results, run.run_id) / OUTPUT
+    try:
+        trained = call(_produce, run, alone, limits=limits, answers=partial(_pass_on, context.observer), log=log)
+    except ChildEnded as error:
+        trained = failed(run, context, started, str(error))
+    return complete(trained, context, timer)
+
+
+def _produce(ask: Ask, run: Run, context: Context) -> Record:
+    """In the child."""
+    return produce(run, replace(context, observer=_Remote(ask)))
+
+
+def _pass_on(observer: Observer, question: tuple[str, tuple[Any, ...]]) -> None:
+    name, arguments = question
+    getattr(observer, name)(*arguments)
+
+
+class _Remote(Observer):
+    """Tells the parent process what happens while a run is trained."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
+        self._ask(("stage_started", (run, stage, epochs, done, steps)))
+
+    def steps_done(self, epoch: int, step: int, loss: float) -> None:
+        self._ask(("steps_done", (epoch, step, loss)))
+
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
+        self._ask(("epoch_finished", (run, history)))

@@ -1,0 +1,1 @@
+"""Methods that cheat, one kind a file: what every run must catch."""

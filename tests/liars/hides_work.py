@@ -1,0 +1,111 @@
+"""Runs what it says it skips where the counter does not look. Each claims that the classifier costs nothing."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from threading import Thread
+from typing import cast
+
+import torch
+from dynbench_methods.dense import Dense
+from torch import Tensor, nn
+from torch.nn.functional import unfold
+from torch.utils._python_dispatch import _disable_current_modes
+
+from dynbench.backbones import Backbone
+from dynbench.method import LayerUsage, Output, Point
+
+
+class _Hides(Dense):
+    static = False
+    hidden: tuple[str, ...] = ("linear",)
+
+    def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
+        nothing = LayerUsage(outputs=torch.zeros(len(x), dtype=torch.float64))
+        return [Output(model(x), dict.fromkeys(self.hidden, nothing)) for _ in points]
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        return _Executor(cast("Backbone", model), self)
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        """Of pooled features (batch, channels)."""
+        return cast("Tensor", linear(x))
+
+    def convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        return cast("Tensor", conv(x))
+
+
+class _Executor(nn.Module):
+    def __init__(self, backbone: Backbone, method: _Hides) -> None:
+        super().__init__()
+        self.backbone, self.method = backbone, method
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.backbone.stem(x)
+        for name, block in self.backbone.named_blocks():
+            hidden = x
+            for conv in ("conv1", "conv2"):
+                layer = cast("nn.Conv2d", block.get_submodule(conv))
+                run = self.method.convolve if f"{name}.{conv}" in self.method.hidden else layer.__call__
+                hidden = run(layer, hidden) if f"{name}.{conv}" in self.method.hidden else layer(hidden)
+                hidden = block.get_submodule(conv.replace("conv", "bn"))(hidden)
+                hidden = hidden.relu() if conv == "conv1" else hidden
+            x = block.join(hidden, x)
+        return self.method.classify(self.backbone.linear, x.mean((2, 3)))
+
+
+class InAThread(_Hides):
+    name = "in_a_thread"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        found: list[Tensor] = []
+        thread = Thread(target=lambda: found.append(super(InAThread, self).classify(linear, x).detach()))
+        thread.start()
+        thread.join()
+        return found[0]
+
+
+class InAProcess(_Hides):
+    name = "in_a_process"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        subprocess.run([sys.executable, "-c", ""], check=True)
+        return super().classify(linear, x)
+
+
+class WithoutModes(_Hides):
+    """Switches the counter off for a moment."""
+
+    name = "without_modes"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        with _disable_current_modes():
+            return super().classify(linear, x)
+
+
+class InNumpy(_Hides):
+    name = "in_numpy"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.numpy() @ linear.weight.detach().numpy().T + linear.bias.detach().numpy())
+
+
+class WithoutAFormula(_Hides):
+    """A matrix times a vector, which the counter does not know."""
+
+    name = "without_a_formula"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        return torch.stack([torch.mv(linear.weight, one) + linear.bias for one in x])
+
+
+class InProducts(_Hides):
+    """Convolutions as element-wise products and sums."""
+
+    name = "in_products"
+    hidden = ("layer1.0.conv1", "layer1.0.conv2")
+
+    def convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        columns = unfold(x, 3, padding=1)
+        products = conv.weight.flatten(1)[None, :, :, None] * columns[:, None]
+        return products.sum(2).unflatten(2, x.shape[2:])
