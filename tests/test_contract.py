@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dynbench.contract import CHECKS, Check, Subject, digits, make_subject
-from dynbench.contract.data import Trial
 from dynbench.data import Data
 from dynbench.data.split import Split, TestSplit
 from dynbench.registry import discover, load
@@ -25,11 +24,11 @@ def noise(images: int, seed: int) -> Split:
 
 
 @cache
-def coloured() -> Trial:
+def coloured() -> Data:
     """Noise of three channels, larger than the digits."""
     mean, std = (0.5, 0.5, 0.5), (0.1, 0.1, 0.1)
     test = TestSplit(lambda: noise(8, 2))
-    return Trial(Data(noise(64, 0), noise(64, 1), test, mean, std, CLASSES, augment=True))
+    return Data(noise(64, 0), noise(64, 1), test, mean, std, CLASSES, augment=True)
 
 
 @pytest.fixture(scope="module", params=["resnet8", "resnet50"])
@@ -42,9 +41,9 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     """A method with its default parameters, trained for a few steps."""
     kind = load(request.param)
     if backbone == "resnet8":
-        yield make_subject(kind, backbone, 0.5, trial=digits())
+        yield make_subject(kind, backbone, 0.5, data=digits())
     else:
-        yield make_subject(kind, backbone, 0.0625, trial=coloured())
+        yield make_subject(kind, backbone, 0.0625, data=coloured())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

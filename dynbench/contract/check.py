@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from dynbench.contract.frames import plugin_frames
+from dynbench.contract.frames import HARNESS, plugin_frames
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
@@ -76,6 +76,6 @@ def in_words(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, SystemExit):
         return f"it calls sys.exit({text})"
-    if type(error).__module__ == "dynbench.errors":
+    if type(error).__module__ == HARNESS:
         return text
     return f"it raises {type(error).__name__}: {text}"

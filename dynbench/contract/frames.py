@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SHOWN = 3
+HARNESS = "dynbench.errors"
 
 
 def plugin_frames(error: BaseException, kind: type) -> tuple[str, ...]:
     """The last frames of the error's traceback that lie in the module or package of class `kind`, as `file:line in
-    function: source`; of an error that never was there, its last frame."""
+    function: source`; of an error that never was there, its last frame, but for the harness's own findings."""
     frames = traceback.extract_tb(error.__traceback__)
-    return in_plugin(frames, kind) or tuple(map(_shown, frames[-1:]))
+    elsewhere = () if type(error).__module__ == HARNESS else tuple(map(_shown, frames[-1:]))
+    return in_plugin(frames, kind) or elsewhere
 
 
 def in_plugin(frames: Iterable[traceback.FrameSummary], kind: type) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 
 from dynbench.errors import UserError
+from dynbench.integrity.seal import seal
+from dynbench.integrity.watch import watched
 from dynbench.method import Method
 from dynbench.registry import did_you_mean, load
 
@@ -31,8 +33,10 @@ def _module_at(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    seal()
     try:
-        spec.loader.exec_module(module)
+        with watched("while it was imported", files_only=True):
+            spec.loader.exec_module(module)
     except Exception as error:
         raise UserError(f"{path} does not import: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return module

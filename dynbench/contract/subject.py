@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.contract.check import NotRun
-from dynbench.contract.data import Trial, digits
+from dynbench.contract.data import digits, guarded
 from dynbench.contract.frames import in_plugin
+from dynbench.contract.printed import Printed, printed_text
 from dynbench.contract.random_controls import with_random_controls
 from dynbench.contract.training import Trained, train
-from dynbench.contract.watch import Opened, Printed, opened_files, printed_text
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data
+from dynbench.integrity.seal import seal
 from dynbench.method import Method, MethodConfig, Output, Point
 from dynbench.suite.schema import BackboneSpec, DataSpec
 
@@ -28,7 +29,6 @@ class Life:
     """A method's whole life, once through: built, trained, evaluated, executed; and what it did besides."""
 
     trained: Trained
-    opened: Opened
     printed: Printed
 
 
@@ -36,16 +36,14 @@ class Life:
 class Subject:
     """What the checks look at. Everything that takes long is made once, when it is first asked for.
 
-    `registered`: the name of its entry point, where it has one. `opened_before`: data files that were opened when its
-    module was imported.
+    `registered`: the name of its entry point, where it has one. `given`: the data, before its test split is guarded.
     """
 
     kind: type[Method]
     config: MethodConfig
     spec: BackboneSpec
-    trial: Trial
+    given: Data
     registered: str | None = None
-    opened_before: Opened | None = None
     test_reads: list[tuple[str, ...]] = field(default_factory=list)
     """Of each look at the test split, where in the plugin's code it was."""
     _failed: bool = False
@@ -60,7 +58,7 @@ class Subject:
 
     @cached_property
     def data(self) -> Data:
-        return self.trial.guarded(lambda: self.test_reads.append(in_plugin(traceback.extract_stack(), self.kind)))
+        return guarded(self.given, lambda: self.test_reads.append(in_plugin(traceback.extract_stack(), self.kind)))
 
     @cached_property
     def life(self) -> Life:
@@ -68,7 +66,7 @@ class Subject:
         if self._failed:
             raise NotRun("the method could not be trained and evaluated once")
         self._failed = True
-        with opened_files(self.trial.files) as opened, printed_text() as printed:
+        with printed_text() as printed:
             trained = train(self)
             with evaluating(trained.model) as model:
                 points = trained.method.points(model)
@@ -78,7 +76,7 @@ class Subject:
                     if executor is not None:
                         executor.eval()(self.images(1))
         self._failed = False
-        return Life(trained, opened, printed)
+        return Life(trained, printed)
 
     @property
     def trained(self) -> Trained:
@@ -122,10 +120,11 @@ def make_subject(
     kind: type[Method],
     backbone: str = "resnet8",
     width: float = 1.0,
-    trial: Trial | None = None,
+    data: Data | None = None,
     **params: Any,
 ) -> Subject:
     """A method class with parameters, on a backbone and data (default: a part of the digits). Raises pydantic's
     ValidationError for parameters that do not fit."""
+    seal()
     config = kind.Config.model_validate(params)
-    return Subject(kind, config, BackboneSpec(name=backbone, width=width), trial or digits())
+    return Subject(kind, config, BackboneSpec(name=backbone, width=width), data or digits())

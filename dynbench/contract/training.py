@@ -36,14 +36,11 @@ Loss = Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
 @dataclass
 class Log:
     """`starts`: of each stage, its parameters before the first step. `changed`: parameters that were others after a
-    call of a loss than before. `steps`: of optimizers, within losses. `reached`: parameters that got a gradient that is
-    not zero, by their ids."""
+    call of a loss than before. `reached`: parameters that got a gradient that is not zero, by their ids."""
 
     starts: dict[str, State] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
-    steps: int = 0
     reached: dict[int, Tensor] = field(default_factory=dict)
-    in_loss: bool = False
 
     def watched(self, stage: Stage) -> Stage:
         """The stage, no longer than a trial, with a loss that is watched."""
@@ -51,17 +48,14 @@ class Log:
         def loss(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
             before = parameters_of(model)
             self.starts.setdefault(stage.name, before)
-            self.in_loss = True
             try:
                 return stage.loss(model, x, y, progress)
             finally:
-                self.in_loss = False
                 self.changed.update(differences(before, parameters_of(model)))
 
         return replace(stage, epochs=min(stage.epochs, EPOCHS), loss=loss)
 
     def before_step(self, optimizer: Optimizer, arguments: object, keywords: object) -> None:  # noqa: ARG002
-        self.steps += self.in_loss
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None and id(parameter) not in self.reached and bool(parameter.grad.any()):

