@@ -19,6 +19,8 @@ COMMANDS = {
     "sync": ("dynbench.cli.sync", "Send records to MLflow that it does not have yet."),
     "evaluate": ("dynbench.cli.evaluate", "Evaluate backbone weights from a file."),
     "sensitivity": ("dynbench.cli.sensitivity", "Prune one layer at a time and evaluate: which layers bear it."),
+    "test": ("dynbench.cli.test", "Try a method: does it keep what every method has to keep?"),
+    "new": ("dynbench.cli.new", "Write a small package to start a method of your own from."),
     "methods": ("dynbench.cli.methods", "List the registered methods and their parameters."),
 }
 

@@ -1,0 +1,15 @@
+"""What every method has to keep, whoever wrote it: small named checks that need no test framework.
+
+    subject = make_subject(MyMethod)
+    for check in CHECKS:
+        print(check(subject))
+
+`dynbench test` runs them in a process of their own; a package's own tests may run them in theirs.
+"""
+
+from dynbench.contract.check import Check, Outcome
+from dynbench.contract.checks import CHECKS
+from dynbench.contract.data import digits
+from dynbench.contract.subject import Subject, make_subject
+
+__all__ = ["CHECKS", "Check", "Outcome", "Subject", "digits", "make_subject"]

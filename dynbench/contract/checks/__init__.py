@@ -1,0 +1,32 @@
+"""The checks, in the order in which they are run: what is declared, training, evaluation, executors, and the rest."""
+
+from dynbench.contract.check import Check
+from dynbench.contract.checks import declared, evaluation, executor, model, outside, training
+
+CHECKS = (
+    Check("name", declared.name),
+    Check("defaults", declared.defaults),
+    Check("unsupported", declared.unsupported),
+    Check("training", training.trains),
+    Check("backbone", model.holds_the_backbone),
+    Check("points", model.points),
+    Check("gradients", training.gradients),
+    Check("loss", training.loss_takes_no_step),
+    Check("seed", training.same_seed),
+    Check("resume", training.resumes),
+    Check("repeatable", evaluation.repeatable),
+    Check("alone", evaluation.alone),
+    Check("usage", evaluation.usage),
+    Check("static", evaluation.static),
+    Check("decisions", evaluation.decisions),
+    Check("labels", evaluation.labels),
+    Check("unchanged", model.unchanged),
+    Check("restore", model.restored),
+    Check("audit", executor.audited),
+    Check("batches", executor.batches),
+    Check("skipped weights", executor.skipped_weights),
+    Check("memory", outside.memory),
+    Check("data", outside.data),
+    Check("output", outside.output),
+    Check("harness", outside.harness),
+)

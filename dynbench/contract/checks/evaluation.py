@@ -1,0 +1,160 @@
+"""`infer`: the same result for the same image, whatever is around it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from dynbench.contract.batches import in_batches
+from dynbench.contract.check import DoesNotApply
+from dynbench.contract.compare import far_apart, not_the_same
+from dynbench.cost import CostModel
+from dynbench.data import Split
+from dynbench.evaluate import PointEvaluation, evaluate
+
+if TYPE_CHECKING:
+    from dynbench.contract.subject import Subject
+
+IMAGES = 24
+BATCH = 16
+ROUNDED = 1
+"""Images whose gates may be decided by rounding: their score is zero but for the order of sums."""
+
+
+def repeatable(subject: "Subject") -> str | None:
+    """The same images give the same logits and the same usage, to the last bit: nothing random is left on."""
+    x = subject.images(IMAGES)
+    for label, model in subject.models.items():
+        problem = not_the_same(subject.infer(model, x), subject.infer(model, x), subject.points(model))
+        if problem:
+            return f"{label}: evaluated twice, {problem}; is dropout or noise left on in evaluation?"
+    return None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Of one operating point: logits (batch, classes) and MACs (batch,)."""
+
+    logits: Tensor
+    macs: Tensor
+
+
+def alone(subject: "Subject") -> str | None:
+    """An image's result does not depend on the other images of its batch, on their order or their number."""
+    x = subject.images(IMAGES)
+    for label, model in subject.models.items():
+        costs = subject.costs(model)
+        expected = _seen(subject, model, costs, x, [torch.arange(len(x))])
+        for how, batches in _partitions(len(x)):
+            found = _seen(subject, model, costs, x, batches)
+            for point, mine, theirs in zip(subject.points(model), expected, found, strict=True):
+                problem = _dependent(mine, theirs)
+                if problem:
+                    return f'{label}, point "{point.name}", {how}: {problem}'
+    return None
+
+
+def _partitions(count: int) -> Iterator[tuple[str, list[Tensor]]]:
+    """Ways to put images into batches, in words and as indices."""
+    order = torch.arange(count)
+    yield "each image alone", in_batches(order)
+    yield "in batches of 5", in_batches(order, 5)
+    yield "in reverse order", [order.flip(0)]
+    yield "beside other images", [torch.cat([order[::3], order[1::3]]), order[2::3]]
+
+
+def _seen(subject: "Subject", model: nn.Module, costs: CostModel, x: Tensor, batches: Sequence[Tensor]) -> list[_Seen]:
+    """Results by operating point, in the order of `x`."""
+    back = torch.cat(list(batches)).argsort()
+    outputs = [subject.infer(model, x[batch]) for batch in batches]
+    sizes = [len(batch) for batch in batches]
+    return [
+        _Seen(
+            torch.cat([output.logits for output in of_point])[back],
+            torch.cat([costs(output.usage, n).by_kind.sum(1) for output, n in zip(of_point, sizes, strict=True)])[back],
+        )
+        for of_point in zip(*outputs, strict=True)
+    ]
+
+
+def _dependent(one: _Seen, other: _Seen) -> str | None:
+    macs = one.macs != other.macs
+    different = macs | far_apart(one.logits, other.logits)
+    if int(different.sum()) <= ROUNDED:
+        return None
+    image = int(different.nonzero()[0, 0])
+    change = float((one.logits[image] - other.logits[image]).abs().max())
+    spent = f"its MACs from {int(one.macs[image])} to {int(other.macs[image])}" if macs[image] else "its MACs do not"
+    return (
+        f"{int(different.sum())} of {len(different)} images get another result than in one batch; of image {image} "
+        f"the logits change by {change:.2g}, {spent}"
+    )
+
+
+def usage(subject: "Subject") -> str | None:
+    """Each operating point gets finite logits, and usage that names layers with MACs and lies in [0, 1]."""
+    x, classes = subject.images(8), subject.data.num_classes
+    for label, model in subject.models.items():
+        costs, points = subject.costs(model), subject.points(model)
+        outputs = subject.infer(model, x)
+        if len(outputs) != len(points):
+            return f"{label}: `infer` gives {len(outputs)} outputs for {len(points)} operating points"
+        for point, output in zip(points, outputs, strict=True):
+            where = f'{label}, point "{point.name}"'
+            if output.logits.shape != (len(x), classes):
+                return f"{where}: logits have shape {tuple(output.logits.shape)}, expected ({len(x)}, {classes})"
+            if not bool(output.logits.isfinite().all()):
+                return f"{where}: logits are not finite"
+            try:
+                costs(output.usage, len(x))
+            except ValueError as error:
+                return f"{where}: {error}"
+    return None
+
+
+def static(subject: "Subject") -> str | None:
+    """Declared `static`, it spends the same on every image."""
+    if not subject.kind.static:
+        raise DoesNotApply("it is not declared static")
+    for label, model in subject.models.items():
+        costs = subject.costs(model)
+        for point, output in zip(subject.points(model), subject.infer(model, subject.images(IMAGES)), strict=True):
+            macs = costs(output.usage, IMAGES).by_kind.sum(1)
+            if int(macs.min()) != int(macs.max()):
+                return f'{label}, point "{point.name}": {int(macs.min())} to {int(macs.max())} MACs an image'
+    return None
+
+
+def decisions(subject: "Subject") -> str | None:
+    """Images differ in what is spent on them: the checks saw that something is skipped, and that it is not."""
+    if subject.kind.static:
+        raise DoesNotApply("it is declared static")
+    for model in subject.models.values():
+        costs = subject.costs(model)
+        for output in subject.infer(model, subject.images(IMAGES)):
+            macs = costs(output.usage, IMAGES).by_kind.sum(1)
+            if int(macs.min()) != int(macs.max()):
+                return None
+    raise DoesNotApply("all images spent the same, so nothing is known of what it skips; try it with other --param")
+
+
+def labels(subject: "Subject") -> str | None:
+    """What an image gets does not depend on its label: `infer` sees images, nothing else."""
+    split = subject.data.validation
+    others = Split(split.images, (split.labels + 1) % subject.data.num_classes)
+    for label, model in subject.models.items():
+        both = zip(_evaluated(subject, model, split), _evaluated(subject, model, others), strict=True)
+        for one, other in both:
+            changed = int((one.answers != other.answers).sum())
+            if changed:
+                return f'{label}, point "{one.point}": {changed} of {len(split)} images are answered otherwise'
+    return None
+
+
+def _evaluated(subject: "Subject", model: nn.Module, split: Split) -> tuple[PointEvaluation, ...]:
+    """As a run evaluates: while the plugin answers, made-up labels stand in for the split's."""
+    normalise = subject.data.normalise(split.images.device, channels_last=True)
+    points = subject.points(model)
+    return evaluate(subject.method, model, split, normalise, subject.costs(model), points, BATCH)

@@ -1,0 +1,80 @@
+"""Executors: what is timed really skips, and gives what was evaluated."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from dynbench.audit import audit
+from dynbench.contract.batches import in_batches
+from dynbench.contract.check import DoesNotApply
+from dynbench.contract.checks.evaluation import ROUNDED
+from dynbench.contract.compare import far_apart
+from dynbench.contract.skipped import Probe
+from dynbench.errors import AuditFailed
+from dynbench.method import Point
+
+if TYPE_CHECKING:
+    from dynbench.contract.subject import Subject
+
+AUDITED = 8
+PROBED = 2
+SIMULATED = "it has no executor: it counts as simulated, and no latency is given"
+
+
+def _executors(subject: "Subject") -> Iterator[tuple[str, nn.Module, Point]]:
+    """Every model and operating point that has an executor. Raises DoesNotApply when there is none."""
+    none = True
+    for label, model in subject.models.items():
+        for point in subject.points(model):
+            if subject.executor(model, point) is not None:
+                none = False
+                yield f'{label}, point "{point.name}"', model, point
+    if none:
+        raise DoesNotApply(SIMULATED)
+
+
+def audited(subject: "Subject") -> str | None:
+    """The executor runs exactly the MACs that usage accounts for, image by image, and gives the logits of `infer`."""
+    executors = list(_executors(subject))
+    for label, model in subject.models.items():
+        points = [point for _, of, point in executors if of is model]
+        try:
+            audit(subject.method, model, subject.images(AUDITED), points, subject.costs(model))
+        except AuditFailed as error:
+            return f"{label}: {error}"
+    return None
+
+
+def batches(subject: "Subject") -> str | None:
+    """The executor gives a batch what `infer` gives its images: batches are timed too."""
+    x = subject.images(12)
+    for where, model, point in _executors(subject):
+        executor = subject.executor(model, point)
+        assert executor is not None
+        (expected,) = subject.infer(model, x, [point])
+        with torch.inference_mode():
+            logits = executor(x)
+        if logits.shape != expected.logits.shape:
+            return f"{where}: logits have shape {tuple(logits.shape)}, expected {tuple(expected.logits.shape)}"
+        different = far_apart(expected.logits, logits)
+        if int(different.sum()) > ROUNDED:
+            image = int(different.nonzero()[0, 0])
+            return f"{where}: {int(different.sum())} of {len(x)} images get other logits, image {image} first"
+    return None
+
+
+def skipped_weights(subject: "Subject") -> str | None:
+    """Weights that usage says were skipped are not read: overwritten with NaN, they change nothing."""
+    last = list(subject.models.values())[-1]  # random control nets, where there are any, skip most
+    for where, model, point in _executors(subject):
+        if model is not last:
+            continue
+        probe = Probe(subject.method, model.eval(), point)
+        for index, image in enumerate(in_batches(subject.images(PROBED))):
+            with torch.no_grad():
+                problem = probe.problem(image)
+            if problem:
+                return f"{where}, image {index}: {problem}"
+    return None

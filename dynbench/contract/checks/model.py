@@ -1,0 +1,86 @@
+"""The model: what it holds, its operating points, and that it stays as it was trained."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from dynbench.backbones import build_backbone
+from dynbench.backbones.weights import load_weights, read_weights, save_weights
+from dynbench.contract.compare import not_the_same
+from dynbench.contract.training import differences, state_of
+from dynbench.cost import evaluating, static_costs
+from dynbench.method import Point
+
+if TYPE_CHECKING:
+    from dynbench.contract.subject import Subject
+
+
+def holds_the_backbone(subject: "Subject") -> str | None:
+    """`build` gives a model that holds the backbone it was given, and spends its MACs in layers that have names."""
+    method = subject.kind(subject.config)
+    backbone = build_backbone(method.backbone(subject.spec), subject.data.shape, subject.data.num_classes)
+    model = method.build(backbone)
+    if not isinstance(model, nn.Module):
+        return f"`build` gives {type(model).__name__}, not a module"
+    if not any(module is backbone for module in model.modules()):
+        return "the model does not hold the backbone that `build` was given"
+    try:
+        static_costs(model, subject.data.shape)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def points(subject: "Subject") -> str | None:
+    """It has operating points, each with a name of its own, and names the same ones whenever it is asked."""
+    model = subject.trained.model
+    found = subject.points(model)
+    names = [point.name if isinstance(point, Point) else repr(point) for point in found]
+    if not names:
+        return "`points` gives none; at least one is needed"
+    if not all(isinstance(point, Point) for point in found):
+        return f"`points` gives {names[0]}, which is no dynbench.method.Point"
+    if len(set(names)) < len(names):
+        return f"`points` gives one name twice: {', '.join(names)}"
+    again = [point.name for point in subject.points(model)]
+    return None if again == names else f"`points` gives {', '.join(names)}, and then {', '.join(again)}"
+
+
+def unchanged(subject: "Subject") -> str | None:
+    """Evaluating it, and making and running executors, leaves every weight as it was."""
+    for label, model in subject.models.items():
+        before = state_of(model)
+        subject.infer(model, subject.images(8))
+        changed = differences(before, state_of(model))
+        if changed:
+            return f"{label}: `infer` changes {changed[0]}"
+        for point in subject.points(model):
+            executor = subject.executor(model, point)
+            if executor is not None:
+                with torch.no_grad():
+                    executor(subject.images(1))
+            changed = differences(before, state_of(model))
+            if changed:
+                return f'{label}: making or running the executor of point "{point.name}" changes {changed[0]}'
+    return None
+
+
+def restored(subject: "Subject") -> str | None:
+    """From its weights alone, in a new model of a new method, it gives the same results."""
+    model = subject.trained.model.eval()
+    method = subject.kind(subject.config)
+    with TemporaryDirectory() as folder:
+        weights = Path(folder) / "model.safetensors"
+        save_weights(model, weights)
+        backbone = build_backbone(method.backbone(subject.spec), subject.data.shape, subject.data.num_classes)
+        rebuilt = method.restore(backbone, read_weights(weights))
+        load_weights(rebuilt, weights)
+    rebuilt = rebuilt.to(memory_format=torch.channels_last)  # as it was trained: another order of sums rounds otherwise
+    x = subject.images(16)
+    with evaluating(rebuilt):
+        found = list(method.infer(rebuilt, x, method.points(rebuilt)))
+    problem = not_the_same(subject.infer(model, x), found, subject.points(model))
+    return f"rebuilt from its weights alone: {problem}" if problem else None

@@ -1,0 +1,45 @@
+"""Two results of the same images, held against each other."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dynbench.method import LayerUsage, Output, Point
+
+TOLERANCE = 1e-4
+"""Largest difference of logits, relative to the image's largest: fp32 sums in another order, nothing more."""
+PARTS = ("inputs", "outputs", "positions")
+
+
+def not_the_same(one: Sequence[Output], other: Sequence[Output], points: Sequence[Point]) -> str | None:
+    """What differs first between two results, to the last bit; None: nothing."""
+    if not len(one) == len(other) == len(points):
+        return f"{len(points)} operating points have {len(one)} and {len(other)} outputs"
+    for first, second, point in zip(one, other, points, strict=True):
+        where = f'at point "{point.name}"'
+        if not torch.equal(first.logits, second.logits):
+            image = int((first.logits != second.logits).any(1).nonzero()[0, 0])
+            return f"{where}, image {image}: logits differ by {float((first.logits - second.logits).abs().max()):.2g}"
+        layer = _other_usage(first, second)
+        if layer is not None:
+            return f"{where}: the usage of layer {layer} differs"
+    return None
+
+
+def _other_usage(one: Output, other: Output) -> str | None:
+    """A layer whose usage differs."""
+    whole = LayerUsage()
+    for layer in {**one.usage, **other.usage}:
+        mine, theirs = one.usage.get(layer, whole), other.usage.get(layer, whole)
+        for part in PARTS:
+            left, right = getattr(mine, part), getattr(theirs, part)
+            if (left is None) != (right is None) or (left is not None and not torch.equal(left, right)):
+                return layer
+    return None
+
+
+def far_apart(logits: Tensor, others: Tensor) -> Tensor:
+    """Of each image, bool (batch,): its logits (batch, classes) differ by more than rounding."""
+    scale = logits.abs().amax(1).clamp(min=1e-6)
+    return ~((logits - others).abs().amax(1) <= TOLERANCE * scale)

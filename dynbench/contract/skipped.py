@@ -1,0 +1,103 @@
+"""Weights that were skipped become NaN before the executor is made, and nothing may change.
+
+Which channels a fraction leaves out, only the executor knows: they are found one by one, in the narrowest layer
+that ran in part, since each look makes an executor.
+"""
+
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dynbench.method import LayerUsage, Method, Point
+
+Weights = tuple[str, tuple[slice | Tensor, ...]]
+"""A layer and which of its weights (outputs, inputs, ...)."""
+
+
+class ReadsSkipped(Exception):  # noqa: N818  (named for what happens)
+    """More weights are read than usage says."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One operating point of a model in evaluation mode."""
+
+    method: Method
+    model: nn.Module
+    point: Point
+
+    def logits(self, image: Tensor, poisoned: Iterable[Weights] = ()) -> Tensor:
+        """The executor's, made of a model with NaN in place of some weights."""
+        model = deepcopy(self.model)
+        for layer, index in poisoned:
+            model.get_parameter(f"{layer}.weight").data[index] = float("nan")
+        executor = self.method.executor(model, self.point)
+        assert executor is not None
+        logits: Tensor = executor.eval()(image)
+        return logits
+
+    def usage(self, image: Tensor) -> dict[str, LayerUsage]:
+        (output,) = self.method.infer(self.model, image, [self.point])
+        return dict(output.usage)
+
+    def skipped(self, image: Tensor) -> list[Weights]:
+        """What this image (1, channels, h, w) leaves out: layers whole, and channels of the narrowest other. Raises
+        ReadsSkipped when fewer channels are left out than usage says."""
+        usage = self.usage(image)
+        whole = [layer for layer, used in usage.items() if _share(used) == 0]
+        in_part = sorted((layer for layer, used in usage.items() if 0 < _channels(used) < 1), key=self._size)
+        before = self.logits(image)
+        found: list[Weights] = [(layer, (slice(None),)) for layer in whole]
+        for layer in [layer for layer in in_part if layer not in whole][:1]:
+            found += self._channels_of(layer, usage[layer], image, before)
+        return found
+
+    def problem(self, image: Tensor) -> str | None:
+        """What is wrong on this image, in words."""
+        try:
+            skipped = self.skipped(image)
+        except ReadsSkipped as error:
+            return str(error)
+        before = self.logits(image)
+        if torch.equal(self.logits(image, skipped), before):
+            return None
+        guilty = [one for one in skipped if not torch.equal(self.logits(image, [one]), before)]
+        layer = guilty[0][0] if guilty else skipped[0][0]
+        return f"usage says that layer {layer} was skipped, and its weights are read all the same"
+
+    def _size(self, layer: str) -> int:
+        return self.model.get_parameter(f"{layer}.weight").numel()
+
+    def _channels_of(self, layer: str, used: LayerUsage, image: Tensor, before: Tensor) -> list[Weights]:
+        found: list[Weights] = []
+        weight = self.model.get_parameter(f"{layer}.weight")
+        for axis, (kind, part) in enumerate((("output", used.outputs), ("input", used.inputs))):
+            share, count = _value(part), weight.shape[axis]
+            places = [(slice(None),) * axis + (torch.tensor([channel]),) for channel in range(count)]
+            unread = [(layer, at) for at in places if share < 1 and self._unread(layer, at, image, before)]
+            claimed = round((1 - share) * count)
+            if len(unread) < claimed:
+                raise ReadsSkipped(
+                    f"usage leaves out {claimed} of {count} {kind} channels of layer {layer}, and only {len(unread)} "
+                    "are not read"
+                )
+            found += unread
+        return found
+
+    def _unread(self, layer: str, at: tuple[slice | Tensor, ...], image: Tensor, before: Tensor) -> bool:
+        return torch.equal(self.logits(image, [(layer, at)]), before)
+
+
+def _value(part: Tensor | None) -> float:
+    return 1.0 if part is None else float(part)
+
+
+def _channels(used: LayerUsage) -> float:
+    return _value(used.outputs) * _value(used.inputs)
+
+
+def _share(used: LayerUsage) -> float:
+    return _channels(used) * _value(used.positions)

@@ -1,0 +1,1 @@
+"""A package to start a method from: `dynbench new` writes it."""
