@@ -66,16 +66,14 @@ def find(name: str) -> Plugin:
 @cache
 def load(name: str) -> "type[Method]":
     """Import the method called `name`. Raises UserError when it is unknown, broken or not a Method."""
-    from dynbench.integrity.seal import seal  # noqa: PLC0415  (imports torch)
     from dynbench.integrity.watch import watched  # noqa: PLC0415
-    from dynbench.method import Method  # noqa: PLC0415
+    from dynbench.method import Method  # noqa: PLC0415  (imports torch)
 
     plugin = find(name)
-    seal()
     try:
         with watched("while it was imported", files_only=True):
             loaded = plugin.entry_point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f'method "{name}" of {plugin.distribution} does not import: {_one_line(error)}') from error
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise UserError(f'method "{name}" of {plugin.distribution} is not a subclass of dynbench.method.Method')
@@ -85,5 +83,5 @@ def load(name: str) -> "type[Method]":
     return loaded
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -13,7 +13,7 @@ from dynbench.context import Context, work_folder
 from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
-from dynbench.integrity.seal import own_formulas, verify
+from dynbench.integrity.seal import own_formulas, seal, verify
 from dynbench.integrity.steps import steps_are
 from dynbench.integrity.watch import watched
 from dynbench.latency.measure import Timer
@@ -46,6 +46,7 @@ def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
 
 def produce(run: Run, context: Context) -> Record:
     """Train and evaluate one run; its record is written, finished or failed."""
+    seal()  # in a process of its own that is before the plugin is imported
     started = time.time()
     try:
         record, arrays = _finished(run, context)

@@ -19,7 +19,7 @@ from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data, load_data
 from dynbench.errors import AuditFailed
 from dynbench.executors import FoldedBackbone, engine_of
-from dynbench.integrity.seal import verify
+from dynbench.integrity.seal import seal, verify
 from dynbench.integrity.watch import unwatched, watched
 from dynbench.integrity.weights import kept
 from dynbench.latency.honest import Timed, check_timed
@@ -45,6 +45,7 @@ def main(request_path: str, folder: str) -> None:
 
 def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     """What `time_run` gives, or why it is refused."""
+    seal()
     try:
         return time_run(request)
     except AuditFailed as error:
