@@ -11,7 +11,8 @@ from dynbench.errors import UserError
 
 if TYPE_CHECKING:
     from dynbench.contract import Outcome
-    from dynbench.suite.schema import BackboneSpec
+    from dynbench.contract.worker import Request
+    from dynbench.suite.schema import BackboneSpec, Limits
 
 WIDTH = 16
 """Columns of a status, and of a check's name."""
@@ -62,7 +63,7 @@ def _params(context: click.Context, parameter: click.Parameter, given: tuple[str
 )
 @click.option("--param", "params", multiple=True, callback=_params, metavar="KEY=VALUE", help="A parameter of METHOD.")
 @click.option("--timeout", default=300.0, show_default=True, type=click.FloatRange(min=1), help="Seconds, a check.")
-@click.option("--memory", default=8.0, show_default=True, type=click.FloatRange(min=1), help="GiB, where limits exist.")
+@click.option("--memory", default=8.0, show_default=True, type=click.FloatRange(min=1), help="GiB that it may take.")
 def command(
     method: str, backbones: "list[BackboneSpec]", params: dict[str, Any], timeout: float, memory: float
 ) -> None:
@@ -71,23 +72,32 @@ def command(
 
     Exit code 0; 1 when a check is broken; 2 when METHOD cannot be tried.
     """
-    bad = [_try(method, backbone, params, timeout, memory) for backbone in backbones]
+    from dynbench.contract.worker import Request  # noqa: PLC0415
+    from dynbench.suite.schema import Limits  # noqa: PLC0415
+
+    limits = Limits(silence_minutes=timeout / 60, memory_gib=memory)
+    bad = [_try(Request(method, backbone, params), limits) for backbone in backbones]
     sys.exit(1 if any(bad) else 0)
 
 
-def _try(method: str, backbone: "BackboneSpec", params: dict[str, Any], timeout: float, memory: float) -> bool:
+def _try(request: "Request", limits: "Limits") -> bool:
     """One backbone; True: something is broken."""
     from dynbench.backbones import BACKBONES  # noqa: PLC0415
-    from dynbench.contract.supervise import outcomes  # noqa: PLC0415
+    from dynbench.contract.supervise import try_method  # noqa: PLC0415
     from dynbench.registry import did_you_mean  # noqa: PLC0415
+
+    backbone = request.backbone
 
     if backbone.name not in BACKBONES:
         raise UserError(f'--backbone: unknown backbone "{backbone.name}"; {did_you_mean(backbone.name, BACKBONES)}')
-    click.echo(f"{method} on {backbone.name}{'' if backbone.width == 1 else f' x {backbone.width:g}'}, digits")
-    found = []
-    for outcome in outcomes(method, backbone, params, timeout, memory):
+    click.echo(f"{request.target} on {backbone.name}{'' if backbone.width == 1 else f' x {backbone.width:g}'}, digits")
+    found: list[Outcome] = []
+
+    def tell(outcome: "Outcome") -> None:
         found.append(outcome)
         _show(outcome)
+
+    try_method(request, limits, tell)
     counts = Counter(outcome.status for outcome in found)
     click.echo(", ".join(f"{count} {status}" for status, count in counts.items()))
     return any(outcome.bad for outcome in found)

@@ -1,8 +1,6 @@
-"""`python -m dynbench.contract.worker REQUEST`: tries one method in this process, which may hang or die of it."""
+"""What happens in the process that tries a method, which may hang or die of it."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,40 +8,43 @@ from pydantic import ValidationError
 
 from dynbench.backbones import build_backbone
 from dynbench.contract import CHECKS, Subject, digits
-from dynbench.contract.check import in_words
+from dynbench.contract.check import Outcome, in_words
 from dynbench.contract.load import load_target
-from dynbench.contract.request import Event, Request
 from dynbench.errors import UserError
+from dynbench.isolate.child import Ask
 from dynbench.suite.locate import Locator, explain
+from dynbench.suite.schema import BackboneSpec
 
-GIB = 2**30
+Event = str | Outcome
+"""The name of a check that has begun, or the outcome of one that has ended."""
 
 
-def main(path: str) -> None:
-    request = Request.model_validate_json(Path(path).read_bytes())
-    _limit_memory(request.memory)
+@dataclass(frozen=True)
+class Request:
+    """`target`: a registered name or `path.py:Class`."""
+
+    target: str
+    backbone: BackboneSpec
+    params: dict[str, Any]
+
+
+def run_checks(ask: Ask, request: Request) -> None:
+    """Every check, each `Event` told as it happens. Raises UserError when the method cannot be tried."""
     torch.set_num_threads(1)  # on nets and images this small more threads wait for each other
-    with request.events.open("a", encoding="utf-8") as events:
-        for event in events_of(request):
-            events.write(event.model_dump_json(exclude_defaults=True) + "\n")
-            events.flush()
+    subject = make_subject(request)
+    for check in CHECKS:
+        ask(check.name)
+        ask(check(subject))
 
 
-def events_of(request: Request) -> Iterator[Event]:
-    """All that is to be said, as it happens. Raises nothing but KeyboardInterrupt."""
+def make_subject(request: Request) -> Subject:
+    """Raises UserError when the method does not import, cannot be made or does not support the backbone."""
     try:
-        subject = _subject(request)
-    except UserError as error:
-        yield Event(cannot=str(error))
-        return
-    except KeyboardInterrupt:
+        return _subject(request)
+    except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        yield Event(cannot=f'method "{request.target}" cannot be tried: {in_words(error)}')
-        return
-    for check in CHECKS:
-        yield Event(begun=check.name)
-        yield Event(outcome=check(subject))
+        raise UserError(f'method "{request.target}" cannot be tried: {in_words(error)}') from error
 
 
 def _subject(request: Request) -> Subject:
@@ -67,18 +68,3 @@ def _config(kind: Any, request: Request) -> Any:
         locator = Locator("--param", request.params, {(key,): f"--param {key}" for key in request.params})
         words = explain(error, locator, (), kind.Config)
         raise UserError(words.replace("--param:1: ", "--param ")) from error  # what is missing has no place
-
-
-def _limit_memory(gib: float) -> None:
-    """Where the operating system knows such a limit: beyond it, asking for memory raises an error."""
-    try:
-        import resource  # noqa: PLC0415  (absent on Windows)
-    except ImportError:
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    wanted = int(gib * GIB)
-    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most < 0 else min(wanted, most), most))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
