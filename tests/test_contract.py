@@ -43,7 +43,7 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     if backbone == "resnet8":
         yield make_subject(kind, backbone, 0.5, data=digits())
     else:
-        yield make_subject(kind, backbone, 0.0625, data=coloured())
+        yield make_subject(kind, backbone, 0.125, data=coloured())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

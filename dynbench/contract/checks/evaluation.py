@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dynbench.contract.batches import in_batches
 from dynbench.contract.check import DoesNotApply
-from dynbench.contract.compare import far_apart, not_the_same
+from dynbench.contract.compare import far_apart, in_float64, not_the_same
 from dynbench.cost import CostModel
 from dynbench.data import Split
 from dynbench.evaluate import PointEvaluation, evaluate
@@ -46,13 +46,22 @@ def alone(subject: "Subject") -> str | None:
     x = subject.images(IMAGES)
     for label, model in subject.models.items():
         costs = subject.costs(model)
-        expected = _seen(subject, model, costs, x, [torch.arange(len(x))])
-        for how, batches in _partitions(len(x)):
-            found = _seen(subject, model, costs, x, batches)
-            for point, mine, theirs in zip(subject.points(model), expected, found, strict=True):
-                problem = _dependent(mine, theirs)
-                if problem:
-                    return f'{label}, point "{point.name}", {how}: {problem}'
+        problem = _neighbours_matter(subject, model, costs, x) and _neighbours_matter(
+            subject, in_float64(model), costs, x.double()
+        )
+        if problem:
+            return f"{label}, {problem}"
+    return None
+
+
+def _neighbours_matter(subject: "Subject", model: nn.Module, costs: CostModel, x: Tensor) -> str | None:
+    expected = _seen(subject, model, costs, x, [torch.arange(len(x))])
+    for how, batches in _partitions(len(x)):
+        found = _seen(subject, model, costs, x, batches)
+        for point, mine, theirs in zip(subject.points(model), expected, found, strict=True):
+            problem = _dependent(mine, theirs)
+            if problem:
+                return f'point "{point.name}", {how}: {problem}'
     return None
 
 

@@ -1,17 +1,18 @@
 """Executors: what is timed really skips, and gives what was evaluated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dynbench.audit import audit
 from dynbench.contract.batches import in_batches
 from dynbench.contract.check import DoesNotApply
 from dynbench.contract.checks.evaluation import ROUNDED
-from dynbench.contract.compare import far_apart
+from dynbench.contract.compare import far_apart, in_float64
 from dynbench.contract.skipped import Probe
+from dynbench.cost import CostModel
 from dynbench.errors import AuditFailed
 from dynbench.method import Point
 
@@ -40,10 +41,20 @@ def audited(subject: "Subject") -> str | None:
     executors = list(_executors(subject))
     for label, model in subject.models.items():
         points = [point for _, of, point in executors if of is model]
-        try:
-            audit(subject.method, model, subject.images(AUDITED), points, subject.costs(model))
-        except AuditFailed as error:
-            return f"{label}: {error}"
+        x, costs = subject.images(AUDITED), subject.costs(model)
+        problem = _audit(subject, model, x, points, costs) and _audit(
+            subject, in_float64(model), x.double(), points, costs
+        )
+        if problem:
+            return f"{label}: {problem}"
+    return None
+
+
+def _audit(subject: "Subject", model: nn.Module, x: Tensor, points: Sequence[Point], costs: CostModel) -> str | None:
+    try:
+        audit(subject.method, model, x, points, costs)
+    except AuditFailed as error:
+        return str(error)
     return None
 
 
@@ -51,18 +62,27 @@ def batches(subject: "Subject") -> str | None:
     """The executor gives a batch what `infer` gives its images: batches are timed too."""
     x = subject.images(12)
     for where, model, point in _executors(subject):
-        executor = subject.executor(model, point)
-        assert executor is not None
-        (expected,) = subject.infer(model, x, [point])
-        with torch.inference_mode():
-            logits = executor(x)
-        if logits.shape != expected.logits.shape:
-            return f"{where}: logits have shape {tuple(logits.shape)}, expected {tuple(expected.logits.shape)}"
-        different = far_apart(expected.logits, logits)
-        if int(different.sum()) > ROUNDED:
-            image = int(different.nonzero()[0, 0])
-            return f"{where}: {int(different.sum())} of {len(x)} images get other logits, image {image} first"
+        problem = _batch_differs(subject, model, point, x) and _batch_differs(
+            subject, in_float64(model), point, x.double()
+        )
+        if problem:
+            return f"{where}: {problem}"
     return None
+
+
+def _batch_differs(subject: "Subject", model: nn.Module, point: Point, x: Tensor) -> str | None:
+    executor = subject.executor(model, point)
+    assert executor is not None
+    (expected,) = subject.infer(model, x, [point])
+    with torch.inference_mode():
+        logits = executor(x)
+    if logits.shape != expected.logits.shape:
+        return f"logits have shape {tuple(logits.shape)}, expected {tuple(expected.logits.shape)}"
+    different = far_apart(expected.logits, logits)
+    if int(different.sum()) <= ROUNDED:
+        return None
+    image = int(different.nonzero()[0, 0])
+    return f"{int(different.sum())} of {len(x)} images get other logits, image {image} first"
 
 
 def skipped_weights(subject: "Subject") -> str | None:
