@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from dynbench.backbones import Backbone
 from dynbench.backbones.removal import inner_convs
-from dynbench.backbones.residual import BasicBlock
+from dynbench.backbones.residual import BasicBlock, ResNet
 from dynbench.cost import dense_macs
 from dynbench.data import load_data
 from dynbench.estimate import estimate
@@ -100,7 +100,7 @@ def absolute(block: nn.Module, conv: str) -> torch.Tensor:
 def test_importance_goes_back_as_through_a_transposed_net_of_absolute_weights(option: str) -> None:
     """On single pixels, where the borders leave each kernel its middle only: |W|^T of every layer, one by one."""
     torch.manual_seed(0)
-    backbone = Backbone(BasicBlock, ((4, 1), (6, 1)), (3, 1, 1), CLASSES, option).eval()
+    backbone = ResNet(BasicBlock, ((4, 1), (6, 1)), (3, 1, 1), CLASSES, option).eval()
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             middle = module.weight.detach()[:, :, 1:2, 1:2].clone()
