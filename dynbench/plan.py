@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dynbench.errors import UserError
-from dynbench.registry import did_you_mean, load
+from dynbench.registry import load
 from dynbench.suite.locate import Locator, Place, explain
 from dynbench.suite.schema import BackboneSpec, DataSpec, MethodEntry, Recipe, SuiteFile
 

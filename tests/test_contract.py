@@ -1,4 +1,4 @@
-"""What every registered method has to keep, on a basic and a bottleneck backbone: whoever wrote it."""
+"""What every registered method has to keep, on each kind of block: whoever wrote it."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -20,7 +20,13 @@ from dynbench.train.edit import apply_edits
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
-BACKBONES = {"resnet8": 1.0, "resnet50": 0.125}
+BACKBONES = {
+    "basic": BackboneSpec(name="resnet8"),
+    "bottleneck": BackboneSpec(name="resnet50", width=0.125),
+    "torchvision basic": BackboneSpec(name="resnet18", width=0.125, stem="imagenet"),
+    "torchvision bottleneck": BackboneSpec(name="resnet50", width=0.0625, stem="imagenet"),
+    "inverted residual": BackboneSpec(name="mobilenet_v2", width=0.125),
+}
 RECIPE = Recipe(epochs=1, batch_size=16)
 CPU = torch.device("cpu")
 
@@ -64,7 +70,7 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     kind = load(request.param)
     method = kind(kind.Config())
     torch.manual_seed(0)
-    spec = method.backbone(BackboneSpec(name=backbone, width=BACKBONES[backbone]))
+    spec = method.backbone(BACKBONES[backbone])
     model = method.build(build_backbone(spec, SHAPE, CLASSES))
     stage = method.stages(RECIPE)[0]
     apply_edits(stage, model, lambda count: images(min(count, 16))[0])

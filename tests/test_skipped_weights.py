@@ -19,7 +19,12 @@ from dynbench.train.edit import apply_edits
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
-BACKBONES = {"resnet8": 0.5, "resnet50": 0.0625}
+BACKBONES = {
+    "resnet8": BackboneSpec(name="resnet8", width=0.5),
+    "resnet50": BackboneSpec(name="resnet50", width=0.0625),
+    "torchvision resnet18": BackboneSpec(name="resnet18", width=0.0625, stem="imagenet"),
+    "mobilenet_v2": BackboneSpec(name="mobilenet_v2", width=0.0625),
+}
 PROBED = 2
 """Layers of each image whose channels are looked at one by one: the narrowest, since each look makes an executor."""
 
@@ -63,7 +68,7 @@ def subjects(name: str, backbone: str) -> list[Subject]:
     """One for each operating point that has an executor."""
     method = load(name)(load(name).Config())
     torch.manual_seed(0)
-    spec = method.backbone(BackboneSpec(name=backbone, width=BACKBONES[backbone]))
+    spec = method.backbone(BACKBONES[backbone])
     model = method.build(build_backbone(spec, SHAPE, CLASSES))
     for stage in method.stages(Recipe(epochs=1)):
         apply_edits(stage, model, lambda count: torch.cat(images(min(count, 16))))

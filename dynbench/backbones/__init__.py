@@ -49,8 +49,8 @@ def stage_channels(spec: BackboneSpec) -> tuple[int, ...]:
 
 
 def check_backbone(spec: BackboneSpec) -> None:
-    """Raises UserError for an unknown name, a width that leaves a stage without channels, and a stem or shortcut that the
-    backbone does not have."""
+    """Raises UserError for an unknown name, a width that leaves a stage without channels, and a stem or shortcut that
+    the backbone does not have."""
     if spec.name not in BACKBONES:
         raise UserError(f'unknown backbone "{spec.name}"; {did_you_mean(spec.name, BACKBONES)}')
     architecture = BACKBONES[spec.name]

@@ -1,8 +1,8 @@
 """torchvision's MobileNetV2 (Sandler et al., arXiv 1801.04381): inverted residuals with linear bottlenecks.
 
-Parameter names are torchvision's (`features.2.conv.0.0`, `classifier.1`), so its weights load. `width` scales every channel
-count and rounds it to whole channels, where torchvision's `width_mult` rounds to multiples of 8 and never narrows the
-last layer.
+Parameter names are torchvision's (`features.2.conv.0.0`, `classifier.1`), so its weights load. A spec's width scales
+every channel count and rounds it to whole channels, where torchvision's `width_mult` rounds to multiples of 8 and never
+narrows the last layer.
 """
 
 from typing import cast

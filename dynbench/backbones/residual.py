@@ -1,8 +1,8 @@
 """Residual nets of He et al. (2015): those for CIFAR, and torchvision's for ImageNet.
 
-A block computes `relu(branch(x) + shortcut(x))`; the first convolution is the one that a channel gate switches. Parameter
-names are those of the public CIFAR ResNets (`conv1`, `layer1.0.bn2`, `shortcut`, `linear`) and of torchvision's
-(`downsample`, `fc`), so their weights load.
+A block computes `relu(branch(x) + shortcut(x))`; the first convolution is the one that a channel gate switches.
+Parameter names are those of the public CIFAR ResNets (`conv1`, `layer1.0.bn2`, `shortcut`, `linear`) and of
+torchvision's (`downsample`, `fc`), so their weights load.
 """
 
 from typing import ClassVar, Protocol
