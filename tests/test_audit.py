@@ -34,15 +34,19 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 METHODS = (Dense, LNet, CNet, LCNet)
-BACKBONES = ("resnet8", "resnet50")
+BACKBONES = {
+    "resnet8": BackboneSpec(name="resnet8"),
+    "resnet50": BackboneSpec(name="resnet50", width=0.125),
+    "torchvision resnet18": BackboneSpec(name="resnet18", width=0.125, stem="imagenet"),
+    "mobilenet_v2": BackboneSpec(name="mobilenet_v2", width=0.125),
+}
 CPU = torch.device("cpu")
 
 
 def trained(method: Method, backbone: str, seed: int = 0) -> nn.Module:
     """A model as if trained: running statistics moved, gates that open and close with the image."""
     torch.manual_seed(seed)
-    spec = BackboneSpec(name=backbone, width=1.0 if backbone == "resnet8" else 0.125)
-    model = method.build(build_backbone(spec, (3, 16, 16), 10))
+    model = method.build(build_backbone(BACKBONES[backbone], (3, 16, 16), 10))
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -41,7 +41,7 @@ class BlockDropConfig(MethodConfig):
     lr: PositiveFloat = 1e-3
     joint_lr: PositiveFloat = 1e-4
     init: str = "dense"
-    """dense (the suite's trained dense backbone), or a file of backbone weights."""
+    """dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
     dense_epochs: PositiveInt | None = None

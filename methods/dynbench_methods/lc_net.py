@@ -30,7 +30,7 @@ class GateConfig(MethodConfig):
     leak: float = Field(0.01, ge=0, lt=1)
     """Slope of the training activation outside [0, 1]; the paper does not give it."""
     init: str = "scratch"
-    """scratch, dense (the suite's trained dense backbone), or a file of backbone weights."""
+    """scratch, dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
 
