@@ -63,11 +63,19 @@ def _backbone_prefix(model: nn.Module) -> str:
     return "backbone" if len(prefixes) > 1 else prefixes[0]
 
 
-def _kind(layer: str, prefix: str) -> Kind:
+def _shortcuts(model: nn.Module, prefix: str) -> tuple[str, ...]:
+    """Where the names of the shortcuts' layers start."""
+    backbone = model.get_submodule(prefix)
+    assert isinstance(backbone, Backbone)
+    dot = f"{prefix}." if prefix else ""
+    return tuple(f"{dot}{name}.{block.shortcut_name}." for name, block in backbone.named_blocks())
+
+
+def _kind(layer: str, prefix: str, shortcuts: tuple[str, ...]) -> Kind:
     inside = not prefix or layer == prefix or layer.startswith(f"{prefix}.")
     if not inside:
         return "control"
-    return "shortcut" if ".shortcut." in f".{layer}." else "backbone"
+    return "shortcut" if f"{layer}.".startswith(shortcuts) else "backbone"
 
 
 def _nothing(inputs: object, outputs: object) -> Counter[str]:  # noqa: ARG001  (fvcore's signature)
@@ -91,7 +99,10 @@ def static_costs(model: nn.Module, shape: tuple[int, int, int]) -> tuple[LayerCo
         by_module = analysis.by_module()
     prefix = _backbone_prefix(model)
     leaves = [name for name, module in model.named_modules() if not any(True for _ in module.children())]
-    costs = tuple(LayerCost(name, _kind(name, prefix), int(by_module[name])) for name in leaves if by_module[name])
+    shortcuts = _shortcuts(model, prefix)
+    costs = tuple(
+        LayerCost(name, _kind(name, prefix, shortcuts), int(by_module[name])) for name in leaves if by_module[name]
+    )
     outside = int(by_module[""]) - sum(cost.macs for cost in costs)
     if outside:
         raise ValueError(f"{outside} MACs of the model are spent outside its named layers; put them into modules")

@@ -87,7 +87,8 @@ class FromDense:
 
 @dataclass(frozen=True)
 class FromFile:
-    """Start from backbone weights in a file, trained for `epochs` epochs that count in the budget."""
+    """Start from backbone weights in a file, trained for `epochs` epochs that count in the budget. `path` may also be
+    one of torchvision's names, as `ResNet50_Weights.IMAGENET1K_V2`."""
 
     path: str
     epochs: int

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from dynbench.errors import UserError
-from dynbench.registry import did_you_mean, load
+from dynbench.registry import load
 from dynbench.suite.locate import Locator, Place, explain
 from dynbench.suite.schema import BackboneSpec, DataSpec, MethodEntry, Recipe, SuiteFile
 
@@ -169,12 +169,11 @@ def _check_data(suite: Suite) -> None:
 
 
 def _check_backbones(suite: Suite) -> None:
-    from dynbench.backbones import BACKBONES  # noqa: PLC0415  (imports torch)
+    from dynbench.backbones import check_backbone  # noqa: PLC0415  (imports torch)
 
     for index, backbone in enumerate(suite.file.backbones):
-        if backbone.name not in BACKBONES:
-            where = suite.locator.at(("backbones", index, "name"))
-            raise UserError(f'{where}: unknown backbone "{backbone.name}"; {did_you_mean(backbone.name, BACKBONES)}')
+        with _located(suite.locator, ("backbones", index, "name")):
+            check_backbone(backbone)
 
 
 def _configs(entry: MethodEntry, locator: Locator, index: int) -> "list[MethodConfig]":

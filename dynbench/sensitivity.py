@@ -94,12 +94,11 @@ def scan(
 
 def _variant(backbone: Backbone, layer: InnerConv, ratio: float) -> _Variant:
     names = [name for name, _ in backbone.named_blocks()]
-    block_name = layer.name.rpartition(".")[0]
     removed = rounded_up(ratio, layer.filters)
     copy = deepcopy(backbone)
     (one,) = (other for other in inner_convs(copy) if other.name == layer.name)
     one.keep(largest(l1_norms(layer.conv), layer.filters - removed))
-    return _Variant(names.index(block_name), copy.get_submodule(block_name).eval(), removed)
+    return _Variant(names.index(layer.block), copy.get_submodule(layer.block).eval(), removed)
 
 
 def _right(backbone: Backbone, variants: Sequence[_Variant], x: Tensor, labels: Tensor) -> Tensor:

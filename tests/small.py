@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dynbench.backbones import Backbone
-from dynbench.backbones.residual import BasicBlock, Bottleneck
+from dynbench.backbones.residual import BasicBlock, Bottleneck, ResNet
 from dynbench.context import Context
 from dynbench.data import Data
 from dynbench.data.cifar10 import BINARY, PYTHON
@@ -31,7 +31,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 def small_backbone(bottleneck: bool = False, option: str = "A", shape: tuple[int, int, int] = SHAPE) -> Backbone:
     """Two stages of two blocks, 4 and 8 channels, with BN statistics that are not those of a fresh net."""
     torch.manual_seed(7)
-    backbone = Backbone(Bottleneck if bottleneck else BasicBlock, ((4, 2), (8, 2)), shape, CLASSES, option)
+    backbone = ResNet(Bottleneck if bottleneck else BasicBlock, ((4, 2), (8, 2)), shape, CLASSES, option)
     return stirred(backbone)
 
 

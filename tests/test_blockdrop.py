@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
-from dynbench.backbones.residual import BasicBlock
+from dynbench.backbones.residual import BasicBlock, ResNet
 from dynbench.backbones.weights import save_weights
 from dynbench.cost import KINDS, CostModel, dense_macs, evaluating, static_costs
 from dynbench.method import FromDense, FromFile, Point, Progress, Stage
@@ -341,7 +341,7 @@ def test_large_images_get_a_smaller_look() -> None:
     """A ResNet-10 on the pooled image; its projections are control too, and its executor does the same."""
     shape = (3, 64, 64)
     torch.manual_seed(1)
-    net = BlockDropNet(Backbone(BasicBlock, ((4, 1), (8, 1)), shape, 5, "B"))
+    net = BlockDropNet(ResNet(BasicBlock, ((4, 1), (8, 1)), shape, 5, "B"))
     stirred(net.policy.net)
     costs = static_costs(net, shape)
     with FlopCounterMode(display=False) as counter, evaluating(net):

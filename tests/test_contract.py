@@ -1,6 +1,6 @@
-"""What every registered method has to keep, on a basic and a bottleneck backbone: whoever wrote it."""
+"""What every registered method has to keep, on each kind of block: whoever wrote it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
@@ -10,6 +10,7 @@ from dynbench.contract import CHECKS, Check, Subject, digits, make_subject
 from dynbench.data import Data
 from dynbench.data.split import Split, TestSplit
 from dynbench.registry import discover, load
+from dynbench.suite.schema import BackboneSpec
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
@@ -31,7 +32,15 @@ def coloured() -> Data:
     return Data(noise(64, 0), noise(64, 1), test, mean, std, CLASSES, augment=True)
 
 
-@pytest.fixture(scope="module", params=["resnet8", "resnet50"])
+BACKBONES: dict[str, tuple[BackboneSpec, Callable[[], Data]]] = {
+    "basic": (BackboneSpec(name="resnet8", width=0.5), digits),
+    "bottleneck": (BackboneSpec(name="resnet50", width=0.125), coloured),
+    "torchvision basic": (BackboneSpec(name="resnet18", width=0.125, stem="imagenet"), coloured),
+    "inverted residual": (BackboneSpec(name="mobilenet_v2", width=0.125), coloured),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(BACKBONES))
 def backbone(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -39,11 +48,8 @@ def backbone(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", params=sorted(discover()))
 def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     """A method with its default parameters, trained for a few steps."""
-    kind = load(request.param)
-    if backbone == "resnet8":
-        yield make_subject(kind, backbone, 0.5, data=digits())
-    else:
-        yield make_subject(kind, backbone, 0.125, data=coloured())
+    spec, data = BACKBONES[backbone]
+    yield make_subject(load(request.param), spec, data=data())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

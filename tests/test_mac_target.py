@@ -81,6 +81,15 @@ def test_a_pruned_net_costs_what_was_asked_for(name: str, share: float) -> None:
     assert max(shares) - min(shares) <= 2 / 16  # of the narrowest stage's filters, one more or less
 
 
+def test_depthwise_convolutions_are_told_with_the_filters_that_they_follow() -> None:
+    backbone = build_backbone(BackboneSpec(name="mobilenet_v2", width=0.5), (3, 64, 64), 10)
+    macs, removed = PrunedMacs(backbone), Counter[str]()
+    for index, layer in enumerate(inner_convs(backbone)):
+        removed[layer.name] = 3 * index
+        layer.keep(torch.arange(layer.filters - 3 * index))
+    assert macs(removed) == dense_macs(backbone) < macs.dense
+
+
 def test_skipped_layers_are_left_whole() -> None:
     backbone = small_backbone()
     dense = dense_macs(backbone)

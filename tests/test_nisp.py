@@ -16,15 +16,15 @@ from test_resume import Interrupter, assert_same_results
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
-from dynbench.backbones import Backbone
+from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.removal import inner_convs
-from dynbench.backbones.residual import BasicBlock
+from dynbench.backbones.residual import BasicBlock, ResNet
 from dynbench.cost import dense_macs
 from dynbench.data import load_data
 from dynbench.estimate import estimate
 from dynbench.method import Stage
 from dynbench.run import build_model, execute
-from dynbench.suite.schema import DataSpec, Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
 from dynbench.train.session import Session
 
 
@@ -100,7 +100,7 @@ def absolute(block: nn.Module, conv: str) -> torch.Tensor:
 def test_importance_goes_back_as_through_a_transposed_net_of_absolute_weights(option: str) -> None:
     """On single pixels, where the borders leave each kernel its middle only: |W|^T of every layer, one by one."""
     torch.manual_seed(0)
-    backbone = Backbone(BasicBlock, ((4, 1), (6, 1)), (3, 1, 1), CLASSES, option).eval()
+    backbone = ResNet(BasicBlock, ((4, 1), (6, 1)), (3, 1, 1), CLASSES, option).eval()
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             middle = module.weight.detach()[:, :, 1:2, 1:2].clone()
@@ -146,6 +146,25 @@ def test_every_layer_that_can_be_pruned_has_scores(bottleneck: bool) -> None:
     scores = propagate(backbone, torch.rand(backbone.linear.in_features))
     assert {name: len(score) for name, score in scores.items()} == filters(backbone)
     assert all(bool((score > 0).all()) for score in scores.values())
+
+
+def test_importance_of_an_expansion_comes_through_its_depthwise_convolution() -> None:
+    """And that of the last block's output through the convolution after it."""
+    backbone = build_backbone(BackboneSpec(name="mobilenet_v2", width=0.0625), (3, 16, 16), CLASSES).eval()
+    final = torch.rand(backbone.linear.in_features, dtype=torch.float64)
+
+    def weight(name: str) -> torch.Tensor:
+        conv = backbone.get_parameter(f"{name}.weight").detach().double().abs()
+        return conv.sum((2, 3)) / (1 + 1e-5) ** 0.5
+
+    out = weight("features.18.0").T @ final
+    hidden = weight("features.17.conv.2").T @ out
+    scores = propagate(backbone, final)
+    torch.testing.assert_close(scores["features.17.conv.1.0"], hidden)
+    torch.testing.assert_close(scores["features.17.conv.0.0"], weight("features.17.conv.1.0")[:, 0] * hidden)
+    branch = weight("features.17.conv.0.0").T @ scores["features.17.conv.0.0"]
+    into = weight("features.16.conv.2").T @ (branch / branch.sum())  # the last block has no shortcut
+    torch.testing.assert_close(scores["features.16.conv.1.0"], into)
 
 
 # Pruning

@@ -9,7 +9,7 @@ from torch import nn
 
 from dynbench.backbones import Backbone
 from dynbench.backbones.removal import fit_filters, inner_convs
-from dynbench.backbones.residual import BasicBlock
+from dynbench.backbones.residual import BasicBlock, ResNet
 from dynbench.cost import static_costs
 from dynbench.executors import FoldedBackbone
 
@@ -101,7 +101,7 @@ def test_some_filter_has_to_be_left() -> None:
 
 
 def test_grouped_convolutions_are_refused() -> None:
-    backbone = Backbone(BasicBlock, ((4, 1),), SHAPE, CLASSES, "A")
+    backbone = ResNet(BasicBlock, ((4, 1),), SHAPE, CLASSES, "A")
     backbone.get_submodule("layer1.0").conv2 = nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False)
     with pytest.raises(ValueError, match="grouped"):
         next(inner_convs(backbone)).keep(KEPT)

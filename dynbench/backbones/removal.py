@@ -1,35 +1,41 @@
 """Removing filters for good: the net that is left is smaller, and every layer of it runs whole.
 
 Filters are removed inside a block's branch only, the way Li et al. (arXiv 1608.08710, section 3.3) prune residual
-nets: of every branch convolution but the last, whose outputs have to fit the shortcut's.
+nets: of every branch convolution but the last, whose outputs have to fit the shortcut's. A depthwise convolution has as
+many channels as the convolution that it reads, and loses those with it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
+from itertools import takewhile
 from math import ceil
 
 import torch
 from torch import Tensor, nn
 
-from dynbench.backbones.residual import Backbone, ResidualBlock
+from dynbench.backbones.backbone import Backbone, ResidualBlock
+
+ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 @dataclass(frozen=True)
 class InnerConv:
     """A convolution of a block's branch, with the BN after it and the convolution that reads it.
 
-    `name` is the layer's in the backbone (`layer1.0.conv1`), `stage` that of its stage (`layer1`). `number` is Li et
-    al.'s: the stem is layer 1, then the branches' convolutions in order; shortcuts have none.
+    `name` is the layer's in the backbone (`layer1.0.conv1`), `block` its block's (`layer1.0`), `stage` that of its
+    stage (`layer1`). `number` is Li et al.'s: the stem is layer 1, then the branches' convolutions in order; shortcuts
+    have none. `between` are the depthwise convolutions, with BN, that stand before the reader, by name in the backbone.
     """
 
     name: str
+    block: str
     stage: str
     number: int
     conv: nn.Conv2d
     norm: nn.BatchNorm2d
     reader: nn.Conv2d
+    between: Mapping[str, ConvNorm] = field(default_factory=dict)
 
     @property
     def filters(self) -> int:
@@ -37,32 +43,50 @@ class InnerConv:
 
     def keep(self, filters: Tensor) -> None:
         """Remove every filter but those with the indices `filters` (int64), in place: the convolution's output
-        channels, the BN's, and the input channels of the convolution that reads them.
+        channels, the BN's, the depthwise convolutions' in between, and the input channels of the convolution that reads
+        them.
 
-        Raises ValueError when none would be left, and for grouped convolutions.
+        Raises ValueError when none would be left, and for other grouped convolutions.
         """
         if not len(filters):
             raise ValueError(f"{self.name}: at least one filter has to be left")
         if self.conv.groups > 1 or self.reader.groups > 1:
             raise ValueError(f"{self.name}: filters of grouped convolutions cannot be removed one by one")
-        _select(self.conv, 0, filters)
-        for name, value in [*self.norm.named_parameters(), *self.norm.named_buffers()]:
-            if value.ndim:  # BN's counter of batches has no channels
-                setattr(self.norm, name, _selected(value, 0, filters))
+        for conv, norm in ((self.conv, self.norm), *self.between.values()):
+            _select(conv, 0, filters)
+            _select_norm(norm, filters)
+            conv.out_channels = len(filters)
+        for conv, _ in self.between.values():
+            conv.in_channels = conv.groups = len(filters)
         _select(self.reader, 1, filters)
-        self.conv.out_channels = self.norm.num_features = self.reader.in_channels = len(filters)
+        self.reader.in_channels = len(filters)
 
 
 def inner_convs(backbone: Backbone) -> Iterator[InnerConv]:
-    """Every convolution of which filters can be removed, in the order of execution."""
+    """Every convolution of which filters can be removed, in the order of execution. A depthwise convolution that opens
+    a branch is none: its channels are the block's input."""
     number = 1
     for name, block in backbone.named_blocks():
-        for conv, reader in pairwise(block.branch_convs()):
+        convs = block.branch_convs()
+        for index, conv in enumerate(convs[:-1]):
             number += 1
-            stage = name.partition(".")[0]
-            parts = (_conv(block, conv), _norm(block, conv), _conv(block, reader))
-            yield InnerConv(f"{name}.{conv}", stage, number, *parts)
+            if not _is_depthwise(block, conv):
+                yield _inner_conv(backbone, name, block, index, number)
         number += 1
+
+
+def _inner_conv(backbone: Backbone, name: str, block: ResidualBlock, index: int, number: int) -> InnerConv:
+    conv, *later = block.branch_convs()[index:]
+    between = list(takewhile(lambda one: _is_depthwise(block, one), later[:-1]))
+    reader, _ = block.conv_and_norm(later[len(between)])
+    pairs = {f"{name}.{one}": block.conv_and_norm(one) for one in between}
+    stage = backbone.stage_of(name)
+    return InnerConv(f"{name}.{conv}", name, stage, number, *block.conv_and_norm(conv), reader, pairs)
+
+
+def _is_depthwise(block: ResidualBlock, name: str) -> bool:
+    conv, _ = block.conv_and_norm(name)
+    return conv.groups == conv.in_channels == conv.out_channels > 1
 
 
 def fit_filters(backbone: Backbone, weights: Mapping[str, Tensor], prefix: str = "") -> None:
@@ -90,18 +114,6 @@ def rounded_up(ratio: float, filters: int) -> int:
     return min(ceil(Fraction(str(ratio)) * filters), filters - 1)
 
 
-def _conv(block: ResidualBlock, name: str) -> nn.Conv2d:
-    conv = block.get_submodule(name)
-    assert isinstance(conv, nn.Conv2d)
-    return conv
-
-
-def _norm(block: ResidualBlock, conv: str) -> nn.BatchNorm2d:
-    norm = block.get_submodule(conv.replace("conv", "bn"))
-    assert isinstance(norm, nn.BatchNorm2d)
-    return norm
-
-
 def _select(conv: nn.Conv2d, dim: int, channels: Tensor) -> None:
     """Keep some output (`dim` 0) or input (`dim` 1) channels."""
     weight = _selected(conv.weight, dim, channels)
@@ -109,6 +121,13 @@ def _select(conv: nn.Conv2d, dim: int, channels: Tensor) -> None:
     conv.weight = weight
     if dim == 0 and conv.bias is not None:
         conv.bias = _selected(conv.bias, 0, channels)
+
+
+def _select_norm(norm: nn.BatchNorm2d, channels: Tensor) -> None:
+    for name, value in [*norm.named_parameters(), *norm.named_buffers()]:
+        if value.ndim:  # BN's counter of batches has no channels
+            setattr(norm, name, _selected(value, 0, channels))
+    norm.num_features = len(channels)
 
 
 def _selected(value: Tensor, dim: int, channels: Tensor) -> Tensor:

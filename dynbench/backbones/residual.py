@@ -1,16 +1,18 @@
-"""Residual backbones whose blocks are named and take apart, so that methods can gate, skip and prune them.
+"""Residual nets of He et al. (2015): those for CIFAR, and torchvision's for ImageNet.
 
-A block computes `relu(branch(x) + shortcut(x))`. Its branch is `first` (convolution, BN, ReLU: the part whose
-output channels a channel gate switches) followed by `rest` (the remaining convolutions, the last without ReLU).
-Parameter names are those of the public CIFAR ResNets (`conv1`, `layer1.0.bn2`, `linear`), so their weights load.
+A block computes `relu(branch(x) + shortcut(x))`; the first convolution is the one that a channel gate switches.
+Parameter names are those of the public CIFAR ResNets (`conv1`, `layer1.0.bn2`, `shortcut`, `linear`) and of
+torchvision's (`downsample`, `fc`), so their weights load.
 """
 
-from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import ClassVar, Protocol
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, pad, relu
+from torch.nn.functional import pad, relu
+
+from dynbench.backbones.backbone import Backbone, ResidualBlock
+
+__all__ = ["Backbone", "BasicBlock", "Bottleneck", "ImageNetResNet", "ResNet", "ResidualBlock", "SubsampleAndPad"]
 
 
 class SubsampleAndPad(nn.Module):
@@ -42,46 +44,25 @@ def make_shortcut(option: str, in_channels: int, out_channels: int, stride: int)
     return projection(in_channels, out_channels, stride)
 
 
-class ResidualBlock(nn.Module):
-    """`relu(branch(x) + shortcut(x))`; the base of basic and bottleneck blocks.
-
-    Attributes: `conv1`, `bn1` (the branch's first layer), `shortcut`, `in_channels`, `mid_channels` (output channels
-    of `conv1`), `out_channels`.
-    """
+class ResNetBlock(ResidualBlock):
+    """The base of basic and bottleneck blocks. Attributes: `conv1`, `bn1`, the branch's first layer."""
 
     conv1: nn.Conv2d
     bn1: nn.BatchNorm2d
-    shortcut: nn.Sequential
-
-    @property
-    def in_channels(self) -> int:
-        return self.conv1.in_channels
-
-    @property
-    def mid_channels(self) -> int:
-        return self.conv1.out_channels
 
     def branch_convs(self) -> tuple[str, ...]:
-        """Names of the branch's convolutions, in order; `conv1` comes first."""
         return tuple(name for name, child in self.named_children() if isinstance(child, nn.Conv2d))
 
     def first(self, x: Tensor) -> Tensor:
         """First convolution, BN and ReLU: (batch, in, h, w) -> (batch, mid, h', w')."""
         return relu(self.bn1(self.conv1(x)), inplace=True)
 
-    def rest(self, h: Tensor) -> Tensor:
-        """The remaining convolutions: (batch, mid, h', w') -> (batch, out, h'', w'')."""
-        raise NotImplementedError
-
-    def join(self, residual: Tensor, x: Tensor) -> Tensor:
-        """`relu(residual + shortcut(x))`, overwriting `residual`: on a CPU, fresh memory costs more than the sum."""
-        return relu(residual.add_(self.shortcut(x)), inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.join(self.rest(self.first(x)), x)
+    def _set_shortcut(self, option: str, in_channels: int, out_channels: int, stride: int) -> None:
+        setattr(self, self.shortcut_name, make_shortcut(option, in_channels, out_channels, stride))
+        self.out_channels = out_channels
 
 
-class BasicBlock(ResidualBlock):
+class BasicBlock(ResNetBlock):
     """Two 3x3 convolutions."""
 
     expansion = 1
@@ -92,31 +73,44 @@ class BasicBlock(ResidualBlock):
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.shortcut = make_shortcut(option, in_channels, planes, stride)
-        self.out_channels = planes
+        self._set_shortcut(option, in_channels, planes, stride)
 
     def rest(self, h: Tensor) -> Tensor:
-        return cast("Tensor", self.bn2(self.conv2(h)))
+        out: Tensor = self.bn2(self.conv2(h))
+        return out
 
 
-class Bottleneck(ResidualBlock):
+class Bottleneck(ResNetBlock):
     """1x1, 3x3 (strided) and 1x1 convolutions; four times as wide outside as inside."""
 
     expansion = 4
 
     def __init__(self, in_channels: int, planes: int, stride: int, option: str) -> None:
         super().__init__()
-        self.out_channels = self.expansion * planes
+        out_channels = self.expansion * planes
         self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, self.out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(self.out_channels)
-        self.shortcut = make_shortcut(option, in_channels, self.out_channels, stride)
+        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self._set_shortcut(option, in_channels, out_channels, stride)
 
     def rest(self, h: Tensor) -> Tensor:
-        return cast("Tensor", self.bn3(self.conv3(relu(self.bn2(self.conv2(h)), inplace=True))))
+        out: Tensor = self.bn3(self.conv3(relu(self.bn2(self.conv2(h)), inplace=True)))
+        return out
+
+
+class TorchvisionBasicBlock(BasicBlock):
+    """With torchvision's names."""
+
+    shortcut_name = "downsample"
+
+
+class TorchvisionBottleneck(Bottleneck):
+    """With torchvision's names; the stride is in the 3x3 convolution in both."""
+
+    shortcut_name = "downsample"
 
 
 class BlockType(Protocol):
@@ -127,12 +121,16 @@ class BlockType(Protocol):
     def __call__(self, in_channels: int, planes: int, stride: int, option: str) -> ResidualBlock: ...
 
 
-class Backbone(nn.Module):
-    """Stem, stages of residual blocks, global average pooling, linear classifier.
+class ResNet(Backbone):
+    """The net for small images: a 3x3 stem, and all stages but the first halve the image.
 
-    `stages` gives (channels, blocks) of each stage; every stage but the first halves the image. Stages are
-    `layer1`, `layer2`, ...; `named_blocks` yields `("layer1.0", block)` and so on, in order.
+    `stages` gives (channels, blocks) of each stage: `layer1`, `layer2`, ...
     """
+
+    stem_conv = "conv1"
+    linear_name = "linear"
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
 
     def __init__(
         self,
@@ -142,12 +140,9 @@ class Backbone(nn.Module):
         num_classes: int,
         option: str,
     ) -> None:
-        super().__init__()
-        self.input_shape = input_shape
-        self.num_classes = num_classes
+        super().__init__(input_shape, num_classes)
         channels = stages[0][0]
-        self.conv1 = nn.Conv2d(input_shape[0], channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
+        self._add_stem(input_shape[0], channels)
         for index, (planes, depth) in enumerate(stages):
             layers = []
             for position in range(depth):
@@ -156,24 +151,17 @@ class Backbone(nn.Module):
                 channels = planes * block.expansion
             self.add_module(f"layer{index + 1}", nn.Sequential(*layers))
         self._depth = len(stages)
-        self.linear = nn.Linear(channels, num_classes)
+        setattr(self, self.linear_name, nn.Linear(channels, num_classes))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def named_blocks(self) -> Iterator[tuple[str, ResidualBlock]]:
-        """Every residual block with its name in this module, in the order of execution."""
-        for name, module in self.named_modules():
-            if isinstance(module, ResidualBlock):
-                yield name, module
+    def _add_stem(self, inputs: int, channels: int) -> None:
+        self.conv1 = nn.Conv2d(inputs, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
 
     def stem(self, x: Tensor) -> Tensor:
-        """Images (batch, channels, height, width) -> features of the first block."""
         return relu(self.bn1(self.conv1(x)), inplace=True)
-
-    def head(self, x: Tensor) -> Tensor:
-        """Features of the last block -> logits (batch, num_classes)."""
-        return cast("Tensor", self.linear(torch.flatten(adaptive_avg_pool2d(x, 1), 1)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (batch, channels, height, width) -> logits (batch, num_classes)."""
@@ -181,3 +169,23 @@ class Backbone(nn.Module):
         for index in range(self._depth):
             x = self.get_submodule(f"layer{index + 1}")(x)
         return self.head(x)
+
+
+class ImageNetResNet(ResNet):
+    """torchvision's net for large images: a 7x7 stem of stride 2 and a 3x3 max pooling of stride 2."""
+
+    linear_name: ClassVar[str] = "fc"
+    maxpool: nn.MaxPool2d
+
+    @property
+    def pool(self) -> nn.MaxPool2d:
+        return self.maxpool
+
+    def _add_stem(self, inputs: int, channels: int) -> None:
+        self.conv1 = nn.Conv2d(inputs, channels, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+
+    def stem(self, x: Tensor) -> Tensor:
+        out: Tensor = self.maxpool(super().stem(x))
+        return out

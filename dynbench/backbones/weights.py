@@ -1,4 +1,5 @@
-"""Reading and writing weights: safetensors, or torch files with `weights_only`."""
+"""Reading and writing weights: safetensors, or torch files with `weights_only`. In place of a file that is read stands
+a name of torchvision's, as `ResNet50_Weights.IMAGENET1K_V2`, where there is no such file."""
 
 import hashlib
 import pickle
@@ -10,12 +11,16 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from dynbench.backbones.published import is_name, published_file, published_sha256
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
 
 
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a weight file. Raises UserError when it cannot be read."""
+    """Hex SHA-256 of a weight file; of a name of torchvision's, the digits that are published. Raises UserError when it
+    cannot be read, or is no such name."""
+    if is_name(path):
+        return published_sha256(str(path))
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -36,6 +41,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises UserError when the file is missing, truncated, or holds something else than tensors.
     """
+    path = published_file(str(path)) if is_name(path) else path
     try:
         loaded = _read(path)
     except FileNotFoundError as error:

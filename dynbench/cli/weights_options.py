@@ -1,4 +1,4 @@
-"""Options of the commands that look at backbone weights from a file."""
+"""Options of the commands that look at backbone weights, from a file or by torchvision's name."""
 
 import re
 from collections.abc import Callable

@@ -118,13 +118,14 @@ class Subject:
 
 def make_subject(
     kind: type[Method],
-    backbone: str = "resnet8",
+    backbone: str | BackboneSpec = "resnet8",
     width: float = 1.0,
     data: Data | None = None,
     **params: Any,
 ) -> Subject:
-    """A method class with parameters, on a backbone and data (default: a part of the digits). Raises pydantic's
-    ValidationError for parameters that do not fit."""
+    """A method class with parameters, on a backbone, named with a width or as a specification of its own, and data
+    (default: a part of the digits). Raises pydantic's ValidationError for parameters that do not fit."""
     seal()
     config = kind.Config.model_validate(params)
-    return Subject(kind, config, BackboneSpec(name=backbone, width=width), data or digits())
+    spec = BackboneSpec(name=backbone, width=width) if isinstance(backbone, str) else backbone
+    return Subject(kind, config, spec, data or digits())

@@ -14,17 +14,19 @@ class FoldedConv(nn.Module):
 
     `layers` names the model's layer that it stands for, so that the audit can say which layer ran something else than
     was accounted. `native` is true where the kernels run it, on a CPU in fp32; elsewhere plain PyTorch does, correct on
-    every device but gathering weights at every call.
+    every device but gathering weights at every call. `limit` is what its ReLU is cut off at: 6 for ReLU6.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, layer: str, kernels: bool = True) -> None:
+    def __init__(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, layer: str, kernels: bool = True, limit: float | None = None
+    ) -> None:
         super().__init__()
         if isinstance(conv.padding, str) or conv.padding_mode != "zeros":
             raise ValueError(f"{layer}: only zero padding of a given size can be folded, got {conv.padding}")
-        self.layers = (layer,)
+        self.layers, self.limit = (layer,), limit
         self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
         scale, shift = _affine(norm)
         weight = conv.weight.detach().double() * scale[:, None, None, None]
@@ -64,13 +66,47 @@ class FoldedConv(nn.Module):
 
         `outputs` and `inputs` are the indices of active channels, None for all; weights of other channels are not read.
         `x` (batch, active inputs, h, w) holds the active input channels only. `scale` is (batch or 1, active outputs
-        or 1), `residual` has the result's shape.
+        or 1), not negative, `residual` has the result's shape.
+
+        A depthwise convolution is told its `outputs`; `inputs`, the same, says that `x` holds no others.
         """
+        if relu and self.limit is not None:
+            return self._limited(self._run(x, outputs, inputs, None, residual, True), scale)
+        return self._run(x, outputs, inputs, scale, residual, relu)
+
+    def _limited(self, y: Tensor, scale: Tensor | None) -> Tensor:
+        """ReLU6 does not go through a scale as ReLU does."""
+        y = y.clamp_(max=self.limit)
+        return y if scale is None else y * scale[:, :, None, None]
+
+    def _run(
+        self,
+        x: Tensor,
+        outputs: Tensor | None,
+        inputs: Tensor | None,
+        scale: Tensor | None,
+        residual: Tensor | None,
+        relu: bool,
+    ) -> Tensor:
         if self.groups > 1 and (outputs is not None or inputs is not None):
-            raise ValueError(f"{self.layers[0]}: channels of a grouped convolution cannot be left out one by one")
+            return self._finished(self._depthwise(x, outputs, inputs), scale, residual, relu)
         if self.kernel is not None:
             return self.kernel(x, outputs, inputs, scale, residual, relu)
-        y = self._by_pytorch(x, outputs, inputs)
+        return self._finished(self._by_pytorch(x, outputs, inputs), scale, residual, relu)
+
+    def _depthwise(self, x: Tensor, outputs: Tensor | None, inputs: Tensor | None) -> Tensor:
+        """Some channels of a depthwise convolution. Raises ValueError for other grouped convolutions."""
+        depthwise = self.groups == len(self.weight) and self.weight.shape[1] == 1
+        if not depthwise or outputs is None or (inputs is not None and len(inputs) != len(outputs)):
+            raise ValueError(f"{self.layers[0]}: channels of a grouped convolution cannot be left out one by one")
+        x = x[:, outputs] if inputs is None else x
+        weight, bias = self.weight[outputs], self.bias[outputs]
+        if not len(outputs):
+            return x.new_empty(len(x), 0, *self._size(x))
+        return conv2d(x, weight, bias, self.stride, self.padding, self.dilation, len(outputs))
+
+    @staticmethod
+    def _finished(y: Tensor, scale: Tensor | None, residual: Tensor | None, relu: bool) -> Tensor:
         if scale is not None:
             y = y * scale[:, :, None, None]
         if residual is not None:

@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from dynbench.backbones.residual import Backbone
+from dynbench.backbones.backbone import Backbone
 from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
 from dynbench.executors.one_image import LinearGate, OneImageNet
@@ -21,23 +21,32 @@ class FoldedBackbone(nn.Module):
     def __init__(self, backbone: Backbone, prefix: str = "", kernels: bool = True) -> None:
         super().__init__()
         dot = f"{prefix}." if prefix else ""
-        self.stem_conv = FoldedConv(backbone.conv1, backbone.bn1, f"{dot}conv1", kernels)
+        stem, last = backbone.stem_conv, backbone.last_conv
+        self.stem_conv = FoldedConv(*backbone.conv_and_norm(stem), f"{dot}{stem}", kernels, backbone.limit)
+        self.pool = backbone.pool
         self.blocks = nn.ModuleList(
             FoldedBlock(block, f"{dot}{name}", kernels) for name, block in backbone.named_blocks()
         )
-        self.classifier = PooledLinear([backbone.linear], (f"{dot}linear",), kernels)
+        self.last_conv: FoldedConv | None = None
+        if last is not None:
+            self.last_conv = FoldedConv(*backbone.conv_and_norm(last), f"{dot}{last}", kernels, backbone.limit)
+        self.classifier = PooledLinear([backbone.linear], (f"{dot}{backbone.linear_name}",), kernels)
         self._one_image = self.for_one_image()
 
     def for_one_image(self, gates: Sequence[LinearGate] = (), mode: str = "sequential") -> OneImageNet:
         """The same in a single call of single images, with gates or without."""
-        return OneImageNet(self.stem_conv, cast("Sequence[FoldedBlock]", self.blocks), self.classifier, gates, mode)
+        blocks = cast("Sequence[FoldedBlock]", self.blocks)
+        plain = self.pool is None and self.last_conv is None and self.stem_conv.limit is None
+        return OneImageNet(self.stem_conv, blocks, self.classifier, gates, mode, plain)
 
     def stem(self, x: Tensor) -> Tensor:
         """Images (batch, channels, h, w) -> features of the first block."""
-        return cast("Tensor", self.stem_conv(x, relu=True))
+        x = self.stem_conv(x, relu=True)
+        return x if self.pool is None else cast("Tensor", self.pool(x))
 
     def head(self, x: Tensor) -> Tensor:
         """Features of the last block -> logits (batch, classes)."""
+        x = x if self.last_conv is None else self.last_conv(x, relu=True)
         return cast("Tensor", self.classifier(x))
 
     def forward(self, x: Tensor) -> Tensor:

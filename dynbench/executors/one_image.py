@@ -43,7 +43,8 @@ class LinearGate:
 
 class OneImageNet:
     """A backbone's parts for single images in fp32 on the CPU, where the kernels run every convolution. `gates`: one a
-    block, or none at all. `mode` is one of LC-Net's cost modes: `sequential`, `parallel_cancel` or `parallel`."""
+    block, or none at all. `mode` is one of LC-Net's cost modes: `sequential`, `parallel_cancel` or `parallel`. `plain`:
+    whether stem, blocks and classifier are all that there is."""
 
     def __init__(
         self,
@@ -52,8 +53,10 @@ class OneImageNet:
         classifier: PooledLinear,
         gates: Sequence[LinearGate] = (),
         mode: str = "sequential",
+        plain: bool = True,
     ) -> None:
         self._stem, self._blocks, self._classifier, self._gates, self._mode = stem, blocks, classifier, gates, mode
+        self._plain = plain and all(block.plain for block in blocks)
         self._network: Any = None
         self._made_of: Kernel | None = None
 
@@ -76,6 +79,8 @@ class OneImageNet:
         return {**self.__dict__, "_network": None, "_made_of": None}
 
     def _is_native(self) -> bool:
+        if not self._plain:
+            return False
         parts = [part for block in self._blocks for part in (block.first, *block.rest, *_parts(block.shortcut))]
         return self._stem.native and all(
             part.native if isinstance(part, FoldedConv) else isinstance(part, SubsampleAndPad) for part in parts

@@ -11,6 +11,8 @@ from dynbench.errors import AuditFailed
 
 HARNESS = (
     "dynbench.audit",
+    "dynbench.backbones.backbone",
+    "dynbench.backbones.mobilenet",
     "dynbench.backbones.residual",
     "dynbench.backbones.weights",
     "dynbench.cost",

@@ -23,6 +23,7 @@ def available() -> bool:
     if torch.ops.dynbench.convolution not in flop_registry:
         register_flop_formula(torch.ops.dynbench.convolution)(_convolution_flops)
         register_flop_formula(torch.ops.dynbench.pooled_linear)(_linear_flops)
+    _vector_size()  # asked for while an executor is watched, it would be an operator without a FLOP formula
     return True
 
 

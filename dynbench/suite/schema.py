@@ -50,6 +50,9 @@ class BackboneSpec(Model):
     shortcut: Literal["A", "B"] | None = None
     """He et al.'s shortcut options where the shape changes. A: subsample and pad with zeros; B: 1x1
     convolution. None: the backbone's own."""
+    stem: Literal["cifar", "imagenet"] | None = None
+    """cifar: 3x3, stride 1. imagenet: 7x7, stride 2, and max pooling, with torchvision's parameter names. None: by the
+    image, imagenet from 64 rows on where the backbone has it."""
 
 
 class Sgd(Model):

@@ -41,7 +41,7 @@ class BlockDropConfig(MethodConfig):
     lr: PositiveFloat = 1e-3
     joint_lr: PositiveFloat = 1e-4
     init: str = "dense"
-    """dense (the suite's trained dense backbone), or a file of backbone weights."""
+    """dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
     dense_epochs: PositiveInt | None = None
@@ -156,6 +156,7 @@ def _reward(logits: Tensor, y: Tensor, keep: Tensor, gamma: float) -> Tensor:
 def _usage(backbone: Backbone, keep: Tensor) -> dict[str, LayerUsage]:
     """Every convolution of a kept block's branch ran whole, those of a dropped one not at all."""
     usage = {}
-    for (name, block), kept in zip(backbone.named_blocks(), keep.double().unbind(1), strict=True):
+    skippable = [(name, block) for name, block in backbone.named_blocks() if block.skippable]
+    for (name, block), kept in zip(skippable, keep.double().unbind(1), strict=True):
         usage.update({f"backbone.{name}.{conv}": LayerUsage(positions=kept) for conv in block.branch_convs()})
     return usage

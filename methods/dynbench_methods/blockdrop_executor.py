@@ -1,5 +1,6 @@
 """The executor of BlockDrop: the policy network first, then the blocks that it keeps."""
 
+from collections.abc import Iterable
 from typing import cast
 
 from torch import Tensor, nn
@@ -26,10 +27,12 @@ class BlockDropExecutor(nn.Module):
         return self.backbone.head(self._blocks(self.backbone.stem(x), keep))
 
     def _blocks(self, x: Tensor, keep: Tensor) -> Tensor:
-        """`keep`, bool (batch, blocks), lies on the host: the size of each block's part is known without a wait."""
-        for block, kept in zip(self.backbone.blocks, keep.unbind(1), strict=True):
-            images = kept.nonzero()[:, 0]
-            x = block(x) if len(images) == len(x) else _some(cast("FoldedBlock", block), x, images.to(x.device))
+        """`keep`, bool (batch, skippable blocks), lies on the host: the size of each block's part is known without a
+        wait."""
+        decisions = iter(keep.unbind(1))
+        for block in cast("Iterable[FoldedBlock]", self.backbone.blocks):
+            images = next(decisions).nonzero()[:, 0] if block.skippable else None
+            x = block(x) if images is None or len(images) == len(x) else _some(block, x, images.to(x.device))
         return x
 
 

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from dynbench.backbones import Backbone, ResidualBlock
 from dynbench_methods.policy import PolicyNet
@@ -14,7 +13,7 @@ class BlockDropNet(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self.policy = PolicyNet(backbone.input_shape, len(list(backbone.named_blocks())))
+        self.policy = PolicyNet(backbone.input_shape, sum(block.skippable for _, block in backbone.named_blocks()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Images (batch, channels, height, width) -> logits (batch, classes) of the whole backbone, and the policy's
@@ -23,12 +22,19 @@ class BlockDropNet(nn.Module):
 
 
 def run_kept(backbone: Backbone, x: Tensor, keep: Tensor) -> Tensor:
-    """Images (batch, channels, h, w) -> logits (batch, classes), with the blocks of `keep`, bool (batch, blocks), only.
+    """Images (batch, channels, h, w) -> logits (batch, classes), with the skippable blocks of `keep`, bool (batch,
+    skippable blocks), only.
 
     A kept block is `relu(F(x) + shortcut(x))` and a dropped one `shortcut(x)`, without a ReLU (BlockDrop, section 3.1).
+    A block without a shortcut, which the paper does not have, is always kept.
     """
     x = backbone.stem(x)
-    for (_, block), kept in zip(backbone.named_blocks(), keep.unbind(1), strict=True):
+    decisions = iter(keep.unbind(1))
+    for _, block in backbone.named_blocks():
+        if not block.skippable:
+            x = block(x)
+            continue
+        kept = next(decisions)
         x = _run_masked(block, x, kept) if backbone.training else _run_some(block, x, kept)
     return backbone.head(x)
 
@@ -36,7 +42,7 @@ def run_kept(backbone: Backbone, x: Tensor, keep: Tensor) -> Tensor:
 def _run_masked(block: ResidualBlock, x: Tensor, kept: Tensor) -> Tensor:
     """Everything computed: in training, BN takes its statistics from the whole batch."""
     shortcut = block.shortcut(x)
-    whole = relu(block.rest(block.first(x)) + shortcut)
+    whole = block.end(block.rest(block.first(x)) + shortcut)
     return torch.where(kept[:, None, None, None], whole, shortcut)
 
 
@@ -49,5 +55,5 @@ def _run_some(block: ResidualBlock, x: Tensor, kept: Tensor) -> Tensor:
     shortcut: Tensor = block.shortcut(x)
     if not len(images):
         return shortcut
-    some = relu(block.rest(block.first(x[images])) + shortcut[images])
+    some = block.end(block.rest(block.first(x[images])) + shortcut[images])
     return shortcut.index_copy(0, images, some)

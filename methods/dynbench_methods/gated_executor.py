@@ -40,11 +40,11 @@ class GatedExecutor(nn.Module):
         super().__init__()
         self.backbone = FoldedBackbone(model.backbone, "backbone")
         self.gates = nn.ModuleList(
-            GateExecutor(cast("Gate", gate), f"gates.{index}") for index, gate in enumerate(model.gates)
+            _gate(cast("Gate", gate), f"gates.{index}") for index, gate in enumerate(model.gates)
         )
         self.mode = mode
-        gates = [cast("GateExecutor", gate).linear for gate in self.gates]
-        self._whole = self.backbone.for_one_image(gates, mode)
+        linear = [gate.linear for gate in self.gates if isinstance(gate, GateExecutor)]
+        self._whole = self.backbone.for_one_image(linear, mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, classes)."""
@@ -53,7 +53,7 @@ class GatedExecutor(nn.Module):
         run = self._one_image if len(x) == 1 else self._batch
         x = self.backbone.stem(x)
         for block, gate in zip(self.backbone.blocks, self.gates, strict=True):
-            x = run(cast("FoldedBlock", block), cast("GateExecutor", gate), x)
+            x = run(cast("FoldedBlock", block), gate, x) if isinstance(gate, GateExecutor) else block(x)
         return self.backbone.head(x)
 
     def _beside(self, block: FoldedBlock, x: Tensor) -> Tensor | None:
@@ -79,10 +79,14 @@ class GatedExecutor(nn.Module):
         groups = _groups(salience, len(x), x.device)
         if groups and len(groups[0]) == len(x):
             return self._branch(block, x, hidden, *_parts(salience))
-        out = block.skip(x)  # of an identity it is x itself, which is ours and needed no more
+        # Of an identity it is x itself, which is ours and needed no more.
+        out = block.skip(x) if block.skippable else None
         for images in groups:
             done = None if hidden is None else hidden[images]
-            out[images] = self._branch(block, x[images], done, *_parts(salience.of(images)))
+            part = self._branch(block, x[images], done, *_parts(salience.of(images)))
+            out = part.new_empty(len(x), *part.shape[1:]) if out is None else out
+            out[images] = part
+        assert out is not None
         return out
 
     def _branch(
@@ -97,11 +101,14 @@ class GatedExecutor(nn.Module):
         """relu(F(x) * S_L + shortcut(x)) of images that all run the `active` channels, with scores `channels` (batch,
         active) and `layer` (batch, 1); `hidden` is the first convolution's output, if done. None: all, or ones."""
         if self.mode == "sequential":
-            hidden = block.first(x, active, scale=channels, relu=True)
-        else:
-            hidden = block.first(x, relu=True) if hidden is None else hidden
-            hidden = hidden if channels is None else hidden[:, active] * channels[:, :, None, None]
-        return block.join(hidden, x, active, layer)
+            return block.join(block.open(x, active, channels), x, active, layer)
+        whole = block.first(x, relu=True) if hidden is None else hidden
+        return block.join(block.narrow(whole, active, channels), x, active, layer)
+
+
+def _gate(gate: Gate, name: str) -> nn.Module:
+    """Where there is nothing to decide, something that is never called."""
+    return nn.Identity() if gate.empty else GateExecutor(gate, name)
 
 
 def _parts(salience: Salience) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

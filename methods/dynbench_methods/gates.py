@@ -37,17 +37,24 @@ class Gate(nn.Module):
     """The control net of one block, equations 3 and 4; both gates share one global average pooling (section 3.3).
 
     `group` neighbouring channels share one score (the paper: 1). It leaves the initialisation open: gates start open
-    (bias 1, small weights).
+    (bias 1, small weights). Blocks without a shortcut, which the paper does not have, get no layer gate.
     """
 
     def __init__(self, block: ResidualBlock, layer: bool, channel: bool, leak: float, group: int = 1) -> None:
         super().__init__()
         self.leak, self.group = leak, group
-        self.layer = _fully_connected(block.in_channels, 1) if layer else None
+        self.layer = _fully_connected(block.in_channels, 1) if layer and block.skippable else None
         self.channel = _fully_connected(block.in_channels, block.mid_channels // group) if channel else None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to decide: the block runs whole."""
+        return self.layer is None and self.channel is None
 
     def forward(self, x: Tensor) -> Salience:
         """Salience of the block's input (batch, in_channels, h, w)."""
+        if self.empty:
+            return Salience(None, None)
         pooled = x.mean((2, 3))
         layer = self._activate(self.layer(pooled)[:, 0]) if self.layer is not None else None
         channel = self._activate(self.channel(pooled)) if self.channel is not None else None
@@ -66,7 +73,8 @@ def _fully_connected(inputs: int, outputs: int) -> nn.Linear:
 
 class GatedBackbone(nn.Module):
     """A backbone with a gate at every block: `relu(F(x) * S_L + shortcut(x))` (equation 2), where S_C scales the
-    output of F's first convolution after its BN and ReLU, so that a channel at zero can be removed."""
+    output of F's first convolution after its BN and ReLU, so that a channel at zero can be removed. Of an inverted
+    residual block, which the paper does not have, it scales the depthwise convolution's output, for the same reason."""
 
     def __init__(self, backbone: Backbone, layer: bool, channel: bool, leak: float, group: int = 1) -> None:
         super().__init__()

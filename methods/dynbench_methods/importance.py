@@ -10,7 +10,7 @@ from dynbench.backbones.residual import SubsampleAndPad
 
 
 def propagate(backbone: Backbone, final: Tensor) -> dict[str, Tensor]:
-    """From the importance `final` (channels,) of the last block's output to that of the features behind each branch
+    """From the importance `final` (channels,) of what enters the classifier to that of the features behind each branch
     convolution but the last, (filters,) float64 by the layer's name.
 
     `s_l = |W_{l+1}|^T s_{l+1}`, ReLU passes it on whole. The paper's neurons are taken together here as channels: a
@@ -20,14 +20,15 @@ def propagate(backbone: Backbone, final: Tensor) -> dict[str, Tensor]:
     """
     scores: dict[str, Tensor] = {}
     importance = final.double()
+    if backbone.last_conv is not None:
+        importance = _back(*backbone.conv_and_norm(backbone.last_conv), importance)
     for name, block in reversed(list(backbone.named_blocks())):
         branch = importance
         for conv in reversed(block.branch_convs()):
             if branch is not importance:
                 scores[f"{name}.{conv}"] = branch
-            layer, norm = block.get_submodule(conv), block.get_submodule(conv.replace("conv", "bn"))
-            branch = _back(cast("nn.Conv2d", layer), cast("nn.BatchNorm2d", norm), branch)
-        importance = branch + _through_shortcut(block, importance)
+            branch = _back(*block.conv_and_norm(conv), branch)
+        importance = branch + _through_shortcut(block, importance) if block.skippable else branch
         importance = importance / importance.sum()  # only ratios matter, and dozens of products overflow
     return scores
 
@@ -37,7 +38,11 @@ def _back(conv: nn.Conv2d, norm: nn.BatchNorm2d, importance: Tensor) -> Tensor:
     variance = norm.running_var
     assert variance is not None
     scale = norm.weight.detach().double().abs() / (variance.double() + norm.eps).sqrt()
-    return conv.weight.detach().double().abs().sum((2, 3)).T @ (scale * importance)
+    weight = conv.weight.detach().double().abs().sum((2, 3))
+    if conv.groups == 1:
+        return weight.T @ (scale * importance)
+    groups = weight.view(conv.groups, -1, weight.shape[1])
+    return torch.einsum("goi,go->gi", groups, (scale * importance).view(conv.groups, -1)).flatten()
 
 
 def _through_shortcut(block: ResidualBlock, importance: Tensor) -> Tensor:

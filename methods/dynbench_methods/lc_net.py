@@ -30,7 +30,7 @@ class GateConfig(MethodConfig):
     leak: float = Field(0.01, ge=0, lt=1)
     """Slope of the training activation outside [0, 1]; the paper does not give it."""
     init: str = "scratch"
-    """scratch, dense (the suite's trained dense backbone), or a file of backbone weights."""
+    """scratch, dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
 
@@ -42,7 +42,11 @@ class GateConfig(MethodConfig):
 
 
 class LCNet(Method):
-    """Layer and channel gates at every block. L-Net and C-Net are this with one kind of gate."""
+    """Layer and channel gates at every block. L-Net and C-Net are this with one kind of gate.
+
+    Of an inverted residual block, which the paper does not have, the expansion is "conv1" in the cost modes; the
+    depthwise convolution runs the active channels in all of them. Blocks without a shortcut get no layer gate.
+    """
 
     name = "lc_net"
     Config = GateConfig
@@ -98,12 +102,14 @@ def _usage(
     for (name, block), salience in zip(blocks, saliences, strict=True):
         runs = None if salience.layer is None else (salience.layer > 0).double()
         active = None if salience.channel is None else (salience.channel > 0).double().mean(1)
-        first, second, *others = (f"backbone.{name}.{conv}" for conv in block.branch_convs())
+        layers, gated = [f"backbone.{name}.{conv}" for conv in block.branch_convs()], len(block.gated_convs())
+        first, reader, others = layers[0], layers[gated], layers[gated + 1 :]
         usage[first] = {
             "sequential": LayerUsage(outputs=active, positions=runs),
             "parallel_cancel": LayerUsage(positions=runs),
             "parallel": LayerUsage(),
         }[mode]
-        usage[second] = LayerUsage(inputs=active, positions=runs)
+        usage.update({depthwise: LayerUsage(outputs=active, positions=runs) for depthwise in layers[1:gated]})
+        usage[reader] = LayerUsage(inputs=active, positions=runs)
         usage.update({other: LayerUsage(positions=runs) for other in others})
     return usage

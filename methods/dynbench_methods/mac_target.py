@@ -19,6 +19,7 @@ class PrunedMacs:
         self.filters = {layer.name: layer.filters for layer in inner_convs(backbone)}
         modules = {module: name for name, module in backbone.named_modules()}
         self._reads = {modules[layer.reader]: layer.name for layer in inner_convs(backbone)}
+        self._reads |= {depthwise: layer.name for layer in inner_convs(backbone) for depthwise in layer.between}
         self._costs = static_costs(backbone, backbone.input_shape)
         self.dense = sum(cost.macs for cost in self._costs)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from dynbench.backbones import Backbone
-from dynbench.backbones.residual import BasicBlock
+from dynbench.backbones.residual import BasicBlock, ResNet
 from dynbench.executors import FoldedBackbone
 
 LARGE = 64
@@ -26,7 +26,7 @@ class PolicyNet(nn.Module):
         super().__init__()
         self.large = shape[1] >= LARGE
         widths, option = ((64, 128, 256, 512), "B") if self.large else ((16, 32, 64), "A")
-        self.net = Backbone(BasicBlock, tuple((width, 1) for width in widths), shape, blocks, option)
+        self.net = ResNet(BasicBlock, tuple((width, 1) for width in widths), shape, blocks, option)
         if self.large:
             self.net.conv1 = nn.Conv2d(shape[0], widths[0], 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -26,7 +26,7 @@ class PruningConfig(MethodConfig):
     """Constant learning rate of retraining, without warm-up; the optimizer is the recipe's otherwise. None: the
     recipe's learning rate and schedule over `epochs` (learning-rate rewinding, Renda et al., arXiv 2003.02389)."""
     init: str = "dense"
-    """dense (the suite's trained dense backbone), or a file of backbone weights."""
+    """dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
     dense_epochs: PositiveInt | None = None
