@@ -2,8 +2,10 @@
 
 import gc
 import threading
+import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from small import CPU, random_split, small_backbone
 from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms.functional import resized_crop
 
-from dynbench.data import Data, pixels
+from dynbench.data import Data, decoders, pixels
 from dynbench.data.decoders import thread_count
 from dynbench.data.epoch import Share, epoch_batches
 from dynbench.data.image_files import AHEAD, in_batches
@@ -180,6 +182,20 @@ def test_names_of_files_are_out_of_reach(tmp_path: Path) -> None:
     known = [vars(images), vars(images._decoders), *map(vars, threading.enumerate())]
     assert not any(".JPEG" in str(one) for one in known)
     assert all(thread._args[0].empty() for thread in threading.enumerate() if thread.name.startswith("decoder"))
+
+
+def test_decoders_are_at_work_before_a_plugin_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes up while a plugin is watched would pass for a thread of the plugin's."""
+    work, begun = decoders._work, []
+
+    def late(*arguments: Any) -> None:
+        time.sleep(0.05)
+        begun.append(1)
+        work(*arguments)
+
+    monkeypatch.setattr(decoders, "_work", late)
+    grey_files(tmp_path, 1, threads=3)
+    assert len(begun) == 3
 
 
 def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:

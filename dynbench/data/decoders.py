@@ -71,9 +71,12 @@ class Decoders:
         number = threads or thread_count()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         start: SimpleQueue[Files] = SimpleQueue()
+        ready: SimpleQueue[None] = SimpleQueue()
         for _ in range(number):
             start.put(files)  # as an argument, it would stay with the thread for everybody to see
-            threading.Thread(target=_work, args=(start, self._tasks), name="decoder", daemon=True).start()
+            threading.Thread(target=_work, args=(start, ready, self._tasks), name="decoder", daemon=True).start()
+        for _ in range(number):
+            ready.get()  # one that comes up later would pass for a plugin's, which is watched by then
         weakref.finalize(self, _stop, self._tasks, number)
 
     def submit(self, indices: Sequence[int], seed: int | None, pinned: bool) -> Batch:
@@ -101,8 +104,9 @@ def _stop(tasks: "SimpleQueue[Task | None]", number: int) -> None:
         tasks.put(None)
 
 
-def _work(start: "SimpleQueue[Files]", tasks: "SimpleQueue[Task | None]") -> None:
+def _work(start: "SimpleQueue[Files]", ready: "SimpleQueue[None]", tasks: "SimpleQueue[Task | None]") -> None:
     root, names = start.get()
+    ready.put(None)
     while (task := tasks.get()) is not None:
         batch, place, index, seed = task
         try:
