@@ -107,7 +107,7 @@ def test_what_is_declared_must_be_there(tmp_path: Path) -> None:
         ({"name": "digits", "side": 16}, "data.side: images of digits are 8 pixels wide and are not cropped"),
         (
             {"name": "imagenet", "classes": 10},
-            "imagenet has 1000 classes; leave out data.classes and data.training_images",
+            "imagenet has 1000 classes; leave out data.classes and data.train",
         ),
     ],
 )

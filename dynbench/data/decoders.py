@@ -26,10 +26,10 @@ INDEX_BITS = 32
 
 
 class Batch:
-    """Images that are being decoded: uint8 (images, side, side, 3)."""
+    """Images that are being decoded: uint8 (images, 3, side, side)."""
 
     def __init__(self, images: int, side: int, pinned: bool) -> None:
-        self._pixels = torch.empty(images, side, side, 3, dtype=torch.uint8, pin_memory=pinned)
+        self._pixels = torch.empty(images, 3, side, side, dtype=torch.uint8, pin_memory=pinned)
         self._array = self._pixels.numpy()
         self._lock, self._done = threading.Lock(), threading.Event()
         self._left = images
@@ -39,7 +39,7 @@ class Batch:
 
     @property
     def side(self) -> int:
-        return self._pixels.shape[1]
+        return self._pixels.shape[2]
 
     def put(self, place: int, pixels: np.ndarray | None, problem: str | None = None) -> None:
         """One image, or why there is none."""
@@ -52,11 +52,11 @@ class Batch:
                 self._done.set()
 
     def wait(self) -> Tensor:
-        """uint8 (images, 3, side, side), channels last in memory. Raises UserError when a file cannot be decoded."""
+        """uint8 (images, 3, side, side). Raises UserError when a file cannot be decoded."""
         self._done.wait()
         if self._problem is not None:
             raise UserError(self._problem)
-        return self._pixels.permute(0, 3, 1, 2)
+        return self._pixels
 
 
 Task = tuple[Batch, int, int, int | None]
