@@ -101,7 +101,7 @@ def _subject(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> _Subject:
 def _controls(suite: Suite, subject: _Subject, name: str, runs: Sequence[Run]) -> list[Run]:
     """The runs of one control, with the dense runs that they start from; none when the suite has it. Raises
     _NoControlError."""
-    info = dataset_info(subject.run.data.name)
+    info = dataset_info(subject.run.data)
     make = {NARROW: _narrow, PRUNED: _pruned}[name]
     config = load(name).Config.model_validate(make(subject, info))
     found = [run for one in subject.runs for run in with_start(suite, one.backbone, one.seed, config, name)]

@@ -61,7 +61,7 @@ class Estimate:
 
 def estimate(run: Run) -> Estimate:
     """Raises UserError when the method does not support the backbone or either is misnamed."""
-    info = dataset_info(run.data.name)
+    info = dataset_info(run.data)
     method = run.make_method()
     backbone = build_backbone(run.built, info.shape, info.num_classes)
     reason = method.unsupported(backbone)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dynbench.cost import CostModel, evaluating
 from dynbench.data import Split
 from dynbench.data.augment import Normalise
+from dynbench.data.image_files import Images, in_batches
 from dynbench.integrity.labels import check_not_copied, made_up
 from dynbench.integrity.watch import watched
 from dynbench.method import Method, Output, Point
@@ -92,7 +93,7 @@ class _Tally:
 def predict(
     method: Method,
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     normalise: Normalise,
     costs: CostModel,
     points: Sequence[Point],
@@ -102,8 +103,8 @@ def predict(
     here, nor in the frames below the plugin's."""
     tallies = [_Tally() for _ in points]
     with evaluating(model), watched("while it was evaluated"):
-        for start in range(0, len(images), batch_size):
-            x = normalise(images[start : start + batch_size])
+        for batch in in_batches(images, batch_size):
+            x = normalise(batch)
             for tally, output in zip(tallies, method.infer(model, x, points), strict=True):
                 tally.add(output, len(x), costs)
     return tuple(tally.result(point) for tally, point in zip(tallies, points, strict=True))

@@ -160,7 +160,7 @@ def _check_data(suite: Suite) -> None:
 
     data = suite.file.data
     with _located(suite.locator, ("data", "name")):
-        info = dataset_info(data.name)
+        info = dataset_info(data)
     if data.validation is not None and data.validation >= info.training_images:
         raise UserError(
             f"{suite.locator.at(('data', 'validation'))}: data.validation: {data.name} has {info.training_images} "

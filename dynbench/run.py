@@ -151,7 +151,7 @@ def _pretrained(run: Run, data: Data, context: Context) -> tuple[StageBudget, ..
 
 def _record(run: Run, context: Context, started: float) -> Record:
     """A finished record without its results."""
-    info = dataset_info(run.data.name)
+    info = dataset_info(run.data)
     return Record(
         run_id=run.run_id,
         status="finished",

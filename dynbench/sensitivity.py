@@ -15,6 +15,7 @@ from dynbench.backbones.weights import load_weights
 from dynbench.cost import evaluating
 from dynbench.data import Split, load_data
 from dynbench.data.augment import Normalise
+from dynbench.data.image_files import in_batches
 from dynbench.device import choose_device
 from dynbench.suite.schema import BackboneSpec, DataSpec
 
@@ -67,7 +68,8 @@ def scan_weights(
     loaded = load_data(data)
     model = build_backbone(backbone, loaded.shape, loaded.num_classes)
     load_weights(model, weights)
-    split = Split(loaded.validation.images[:images], loaded.validation.labels[:images]).to(where)
+    whole = loaded.validation
+    split = (whole if images is None else Split(whole.images[:images], whole.labels[:images])).to(where)
     return scan(model.to(where), split, loaded.normalise(where), ratios, batch_size, on_batch)
 
 
@@ -84,10 +86,10 @@ def scan(
     variants = [_variant(backbone, layer, ratio) for layer in layers for ratio in ratios]
     right = torch.zeros(len(variants) + 1, dtype=torch.int64)
     with evaluating(backbone):
-        for start in range(0, len(split), batch_size):
-            x, labels = split.images[start : start + batch_size], split.labels[start : start + batch_size]
+        batches = zip(in_batches(split.images, batch_size), torch.split(split.labels, batch_size), strict=True)
+        for number, (x, labels) in enumerate(batches):
             right += _right(backbone, variants, normalise(x), labels)
-            on_batch(start + len(x), len(split))
+            on_batch(number * batch_size + len(x), len(split))
     *top1, whole = (100 * right.double() / len(split)).tolist()
     return Scan(tuple(ratios), len(split), whole, tuple(_results(layers, variants, top1, len(ratios))))
 

@@ -122,7 +122,7 @@ def test_statistics_must_fit_the_channels() -> None:
 
 def test_unknown_data_set() -> None:
     with pytest.raises(UserError, match='unknown data set "cifar"; did you mean "cifar10"'):
-        dataset_info("cifar")
+        dataset_info(DataSpec(name="cifar"))
 
 
 # CIFAR-10 on disk: both layouts, made small

@@ -56,7 +56,7 @@ def test_a_record_agrees_with_its_arrays(suite: str, record: Record) -> None:
 
 @pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
 def test_its_weights_fit_and_its_commit_was_clean(suite: str, record: Record) -> None:
-    info = dataset_info(record.run.data.name)
+    info = dataset_info(record.run.data)
     weights = weights_path(REFERENCE / suite, record.run_id)
     backbone = build_backbone(record.run.built, info.shape, info.num_classes)
     model = record.run.make_method().restore(backbone, read_weights(weights))

@@ -118,7 +118,8 @@ def _do(
     # What can be wrong is better known before hours of training than after, and before anything is written.
     device = choose_device(suite.file.device)
     training = sum(_training_macs(run, suite.file.limits) for run in todo)
-    load_data(suite.file.data)
+    for note in load_data(suite.file.data).notes:
+        click.echo(note, err=True)
     _check_writable(folder)
     console.print(
         f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about {macs(training)}MACs of "

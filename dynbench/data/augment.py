@@ -4,16 +4,27 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+PADDING = 4
 
-def random_crop_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
+
+def random_crop_flip(images: Tensor, generator: torch.Generator, padding: int = PADDING) -> Tensor:
     """Zero-pad by `padding`, crop at a random place, flip half of the images left to right.
 
     (batch, channels, height, width) -> the same shape and type, every image on its own. Random numbers are
     drawn on the CPU from `generator`, so that every device sees the same crops.
     """
-    batch, channels, height, width = images.shape
+    return crop_flip(images, *draw_crops(len(images), generator, padding), padding)
+
+
+def draw_crops(batch: int, generator: torch.Generator, padding: int = PADDING) -> tuple[Tensor, Tensor]:
+    """Where each image of a batch is cropped, rows and columns (2, batch), and whether it is flipped (batch,)."""
     shifts = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
-    flips = torch.rand(batch, generator=generator) < 0.5  # noqa: PLR2004  (half)
+    return shifts, torch.rand(batch, generator=generator) < 0.5  # noqa: PLR2004  (half)
+
+
+def crop_flip(images: Tensor, shifts: Tensor, flips: Tensor, padding: int = PADDING) -> Tensor:
+    """Crop and flip images (batch, channels, height, width) as `draw_crops` says."""
+    batch, channels, height, width = images.shape
     columns = torch.arange(width).expand(batch, width)
     columns = torch.where(flips[:, None], width - 1 - columns, columns) + shifts[1][:, None]
     rows = torch.arange(height) + shifts[0][:, None]

@@ -1,4 +1,4 @@
-"""Images as tensors, and a test split that can be read once."""
+"""Images and their labels, and a test split that can be read once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dynbench.data.image_files import Images
 from dynbench.errors import UserError
 
 
 @dataclass(frozen=True)
 class Split:
-    """`images` uint8 (n, channels, height, width) and `labels` int64 (n,)."""
+    """`images` uint8 (n, channels, height, width), in memory or in files, and `labels` int64 (n,)."""
 
-    images: Tensor
+    images: Images
     labels: Tensor
 
     def __len__(self) -> int:
@@ -26,6 +27,7 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device))
 
     def take(self, indices: Tensor) -> "Split":
+        """Some of the images, in memory."""
         return Split(self.images[indices], self.labels[indices])
 
 
@@ -39,6 +41,10 @@ class RawData:
     std: tuple[float, ...]
     augment: bool
     """Whether random crops and flips keep the label (digits: no)."""
+    validation: Split | None = None
+    """What a rule of the data set's own has held out of `train` already."""
+    notes: tuple[str, ...] = ()
+    """What is unusual about it, a line each."""
 
 
 class TestSplit:

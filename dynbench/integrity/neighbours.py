@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dynbench.cost import CostModel, evaluating
 from dynbench.data.augment import Normalise
+from dynbench.data.image_files import Images
 from dynbench.errors import AuditFailed
 from dynbench.evaluate import PointEvaluation, Prediction
 from dynbench.integrity.watch import watched
@@ -57,7 +58,7 @@ def differing(first: PointEvaluation, again: Prediction, order: Tensor) -> list[
 def check_alone(
     method: Method,
     model: nn.Module,
-    images: Tensor,
+    images: Images,
     normalise: Normalise,
     doubtful: Sequence[int],
     point: Point,

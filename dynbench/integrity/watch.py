@@ -40,6 +40,8 @@ DATA_FILES = {
     "test_batch.bin",
 }
 """By their published names: a copy under another name is not known."""
+IMAGE_FILES = (".JPEG",)
+"""As ImageNet's files end."""
 
 
 @dataclass
@@ -115,7 +117,7 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
         return
     if event == "open":
         name = PurePath(str(args[0])).name if isinstance(args[0], str | PurePath) else ""
-        if name in DATA_FILES:
+        if name in DATA_FILES or name.endswith(IMAGE_FILES):
             watch.findings.append(f"read the data set's file {name} by itself")
     elif not watch.files_only and (event in ELSEWHERE or event in SEARCHES):
         watch.findings.append(ELSEWHERE.get(event) or SEARCHES[event])

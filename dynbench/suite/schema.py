@@ -34,12 +34,18 @@ class DataSpec(Model):
     root: Path | None = None
     """Folder that holds (or will hold) the data; `--data` overrides it. It does not affect the run id."""
     validation: PositiveInt | None = None
-    """Images held out of the training split, by the data set's stored permutation. None: its default."""
+    """Images held out of the training split, by the data set's stored permutation or rule. None: its default."""
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
     """Per-channel normalisation of images in [0, 1]. None: the data set's own statistics."""
     augment: bool = True
-    """Random pad-4 crop and horizontal flip, where the data set allows it."""
+    """Random pad-4 crop and horizontal flip, where the data set allows it; random resized crop of images in files."""
+    side: PositiveInt | None = None
+    """Pixels of a side of the crops of images in files. None: 224."""
+    classes: PositiveInt | None = None
+    """Of `imagefolder`, which may hold any."""
+    training_images: PositiveInt | None = None
+    """Of `imagefolder`, those held out included."""
 
 
 class BackboneSpec(Model):

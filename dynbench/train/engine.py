@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from dynbench.data import Data, Split
-from dynbench.data.augment import Normalise, random_crop_flip
+from dynbench.data.augment import Normalise
+from dynbench.data.epoch import epoch_batches
 from dynbench.errors import TrainingDiverged
 from dynbench.integrity.steps import ByHand
 from dynbench.integrity.watch import unwatched
@@ -61,16 +62,14 @@ class StageTrainer:
         """
         started = time.perf_counter()
         torch.manual_seed(derived_seed(self._seed, self.stage.name, epoch))
-        generator = torch.Generator().manual_seed(derived_seed(self._seed, self.stage.name, epoch, "data"))
-        order = torch.randperm(len(self._train), generator=generator).to(self.device)
+        seed = derived_seed(self._seed, self.stage.name, epoch, "data")
         scheduler = self._scheduler(epoch)
         total, lr = torch.zeros((), device=self.device), 0.0
         self.model.train()
         by_hand = ByHand(self.model, self.steps)
-        for step in range(self.steps):
-            indices = order[step * self._batch : (step + 1) * self._batch]
+        for step, (images, labels) in enumerate(epoch_batches(self._train, self._batch, seed, self._augment)):
             with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
-                loss = self.loss(*self._images(indices, generator), self._progress(epoch, step))
+                loss = self.loss(self._normalise(images), labels, self._progress(epoch, step))
             total += self.descend(loss)
             lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
@@ -96,12 +95,6 @@ class StageTrainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         return loss.detach()
-
-    def _images(self, indices: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        images, labels = self._train.images[indices], self._train.labels[indices]
-        if self._augment:
-            images = random_crop_flip(images, generator)
-        return self._normalise(images), labels
 
     def _progress(self, epoch: int, step: int) -> Progress:
         return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)

@@ -1,0 +1,67 @@
+"""Images that stay in their files until they are wanted."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dynbench.data.decoders import Batch, Decoders
+
+AHEAD = 3
+"""Batches that are decoded ahead of the one in use."""
+
+
+class ImageFiles:
+    """Stands where a uint8 tensor (n, 3, side, side) of images stands: indexing gives such a tensor, decoded then, of
+    the centre crops. Whole splits are better read as a `stream`, which is decoded ahead.
+
+    Reading raises UserError that names the file which cannot be decoded.
+    """
+
+    def __init__(self, decoders: Decoders, device: torch.device | None = None) -> None:
+        self._decoders = decoders
+        self.device = device or torch.device("cpu")
+
+    def __len__(self) -> int:
+        return self._decoders.count
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return len(self), 3, self._decoders.side, self._decoders.side
+
+    def to(self, device: torch.device) -> "ImageFiles":
+        """The same images, decoded here and then sent to `device`, as uint8."""
+        return ImageFiles(self._decoders, device)
+
+    def __getitem__(self, which: slice | Tensor | Sequence[int]) -> Tensor:
+        chosen: Any = which.cpu() if isinstance(which, Tensor) else which
+        return next(self.stream([torch.arange(len(self))[chosen]]))
+
+    def stream(self, batches: Iterable[Tensor], seed: int | None = None) -> Iterator[Tensor]:
+        """For each tensor (batch,) of image numbers, those images; with a `seed`, random crops and flips instead of
+        centre crops, which depend on the seed and the image's number and on nothing else."""
+        waiting: deque[Batch] = deque()
+        for numbers in batches:
+            waiting.append(self._decoders.submit(numbers.tolist(), seed, self.device.type == "cuda"))
+            if len(waiting) > AHEAD:
+                yield self._sent(waiting.popleft().wait())
+        while waiting:
+            yield self._sent(waiting.popleft().wait())
+
+    def _sent(self, batch: Tensor) -> Tensor:
+        return batch.to(self.device, non_blocking=True)
+
+
+Images = Tensor | ImageFiles
+"""uint8 (n, channels, height, width)."""
+
+
+def in_batches(images: Images, size: int) -> Iterator[Tensor]:
+    """All of the images, in order, `size` at a time."""
+    if isinstance(images, ImageFiles):
+        yield from images.stream(torch.split(torch.arange(len(images)), size))
+        return
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
