@@ -19,15 +19,17 @@ CLASSES = 10
 
 
 class LooksUp(Dense):
-    """Finds the split that is being evaluated among the locals of its callers."""
+    """Finds the split that is being evaluated among the locals of its callers, and counts the images that it has seen
+    of it."""
 
     name = "looks_up"
+    seen = 0
 
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
-        start, split = _callers_local("start"), _callers_local("split")
+        split = _callers_local("split")
         assert isinstance(split, Split)
-        assert isinstance(start, int)
-        logits = one_hot(split.labels[start : start + len(x)], CLASSES).float()
+        logits = one_hot(split.labels[self.seen : self.seen + len(x)], CLASSES).float()
+        self.seen = (self.seen + len(x)) % len(split)
         return [Output(logits) for _ in points]
 
 
