@@ -14,8 +14,8 @@ def check_batch(size: int, world: int) -> None:
     if size % world:
         near = max(1, size // world) * world
         raise UserError(
-            f"recipe.batch_size {size} is what all {world} processes take in a step, and cannot be divided evenly among "
-            f"them; take {near}, or other processes"
+            f"recipe.batch_size {size} is what all {world} processes take in a step, and cannot be divided evenly; "
+            f"take {near}, or another number of processes"
         )
 
 

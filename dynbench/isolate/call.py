@@ -46,8 +46,9 @@ def call(
     that passes between the two is pickled; what the child prints ends up in `log`, its last part. `look` is called now
     and then while the child works.
 
-    Raises what `answers` and `look` raise, UserError and OSError as the function raises them, and ChildEnded for everything else
-    that ends it: other exceptions, exits, signals, the limits; ChildDied, which is one, when it had not answered.
+    Raises what `answers` and `look` raise, UserError and OSError as the function raises them, and ChildEnded for
+    everything else that ends it: other exceptions, exits, signals, the limits; ChildDied, which is one, when it ended
+    without an answer.
     """
     context = _context()
     ours, theirs = context.Pipe()

@@ -57,8 +57,8 @@ class StageTrainer:
         device: torch.device,
         team: Team = ALONE,
     ) -> None:
-        """With a `team`, which makes the same trainer on every process, an epoch is trained by all of them together: each
-        takes its share of every step. Raises UserError when a step cannot be divided evenly."""
+        """A `team` makes the same trainer on every process, and each takes its share of every step. Raises UserError
+        when a step cannot be divided evenly."""
         self.stage, self.model, self.recipe, self.device, self.team = stage, model, recipe, device, team
         self._seed, self._train, self._augment = seed, train, data.augment
         self._normalise: Normalise = data.normalise(device, recipe.channels_last)

@@ -86,8 +86,8 @@ class Session:
         places = self.context.team.gathered((checkpoint.stage, checkpoint.epoch) if checkpoint else None)
         if len(set(places)) > 1:
             raise UserError(
-                f"the processes of this run do not see the same checkpoint in {self._folder}; put the results folder on "
-                "storage that all machines share (--results)"
+                f"the processes of this run do not find the same checkpoint in {self._folder}; --results has to be on "
+                "storage that all machines share"
             )
 
     def _edit(self, stage: Stage) -> int:
