@@ -62,7 +62,10 @@ def _follow(seat: Seat) -> NoReturn:
     """Help the first process until it is done; it says everything that there is to say."""
     from dynbench.distributed.crew import follow_torchrun  # noqa: PLC0415
 
-    follow_torchrun(seat)
+    try:
+        follow_torchrun(seat)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     sys.exit(0)
 
 

@@ -26,10 +26,12 @@ def local_crew(world: int, limits: Limits) -> Iterator[Leader]:
     threads = [threading.Thread(target=_follow, args=(seat,), daemon=True) for seat in seats[1:]]
     for thread in threads:
         thread.start()
-    with _leading(seats[0], "dynbench", limits) as leader:
-        yield leader
-    for thread in threads:
-        thread.join(LAST_SECONDS)
+    try:
+        with _leading(seats[0], "dynbench", limits) as leader:
+            yield leader
+    finally:
+        for thread in threads:
+            thread.join(LAST_SECONDS)
 
 
 def _follow(seat: Seat) -> None:

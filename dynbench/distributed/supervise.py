@@ -30,8 +30,11 @@ class _Looker:
         self._seen: float | None = None
 
     def __call__(self) -> None:
-        if self._seen is None and self._board.failure(self._number):
-            self._seen = time.monotonic()
+        if self._seen is None:
+            failure = self._board.failure(self._number)
+            if failure is not None and failure.kind == "stopped":  # nobody wants to know
+                raise _Stopped
+            self._seen = time.monotonic() if failure else None
         if self._seen is not None and time.monotonic() - self._seen > GRACE_SECONDS:
             raise _Stopped
 

@@ -59,6 +59,7 @@ OTHERS = {
     "numpy": ("array_equal", "asarray", "empty", "mean", "median", "percentile"),
     "torch": ("cat", "equal", "no_grad", "inference_mode", "randperm", "stack", "topk", "zeros"),
     "torch.cuda": ("synchronize",),
+    "torch.distributed": ("all_gather_object", "all_reduce", "broadcast", "broadcast_object_list"),
     "torch.nn.functional": ("conv2d", "cross_entropy", "linear"),
     "torch.optim.optimizer": ("register_optimizer_step_post_hook",),
     "torch.utils._python_dispatch": ("TorchDispatchMode", "_disable_current_modes"),
