@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynbench.distributed.team import ALONE, Team
 from dynbench.events import Observer
 from dynbench.suite.schema import Evaluation
 
@@ -23,6 +24,8 @@ class Context:
     command: str
     commit: str
     """Of the code that runs: asked for at the start, since a checkout can move on under a long run."""
+    team: Team = ALONE
+    """The processes that make a run together."""
 
     def weights(self, run_id: str) -> Path:
         """Trained weights of a finished run."""

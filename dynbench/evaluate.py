@@ -11,6 +11,7 @@ from dynbench.cost import CostModel, evaluating
 from dynbench.data import Split
 from dynbench.data.augment import Normalise
 from dynbench.data.image_files import Images, in_batches
+from dynbench.distributed.team import ALONE, Team
 from dynbench.integrity.labels import check_not_copied, made_up
 from dynbench.integrity.watch import watched
 from dynbench.method import Method, Output, Point
@@ -89,6 +90,19 @@ class _Tally:
         layers = (torch.stack(self.layers).sum(0) / len(macs)).cpu().numpy()
         return Prediction(point.name, torch.cat(self.top).cpu(), macs, layers)
 
+    def shared(self, team: Team) -> "_Tally":
+        """The batches of the whole team, in order."""
+        if team.world == 1:
+            return self
+        whole = _Tally()
+        for top, macs, layers in team.gathered(
+            [[one.cpu() for one in own] for own in (self.top, self.macs, self.layers)]
+        ):
+            whole.top += top
+            whole.macs += macs
+            whole.layers += layers
+        return whole
+
 
 def predict(
     method: Method,
@@ -98,16 +112,17 @@ def predict(
     costs: CostModel,
     points: Sequence[Point],
     batch_size: int,
+    team: Team = ALONE,
 ) -> tuple[Prediction, ...]:
     """What `model` answers at each of `points` on `images`, uint8 (n, channels, height, width). There are no labels
-    here, nor in the frames below the plugin's."""
+    here, nor in the frames below the plugin's. Each process of a `team` asks for its part; all have the whole then."""
     tallies = [_Tally() for _ in points]
     with evaluating(model), watched("while it was evaluated"):
-        for batch in in_batches(images, batch_size):
+        for batch in in_batches(images, batch_size, team.part(len(images), batch_size)):
             x = normalise(batch)
             for tally, output in zip(tallies, method.infer(model, x, points), strict=True):
                 tally.add(output, len(x), costs)
-    return tuple(tally.result(point) for tally, point in zip(tallies, points, strict=True))
+    return tuple(tally.shared(team).result(point) for tally, point in zip(tallies, points, strict=True))
 
 
 def evaluate(
@@ -118,15 +133,18 @@ def evaluate(
     costs: CostModel,
     points: Sequence[Point],
     batch_size: int,
+    team: Team = ALONE,
 ) -> tuple[PointEvaluation, ...]:
-    """Evaluate `model` at each of `points` on the whole split, whose labels are made-up ones while the plugin runs.
+    """Evaluate `model` at each of `points` on the whole split, whose labels are made-up ones while the plugin runs. The
+    processes of a `team` divide the work; each has the result.
 
     Raises AuditFailed when the answers follow those.
     """
     classes = int(split.labels.max()) + 1
     with made_up(split.labels, classes) as false:
-        predictions = predict(method, model, split.images, normalise, costs, points, batch_size)
+        predictions = predict(method, model, split.images, normalise, costs, points, batch_size, team)
+    seen = torch.cat(team.gathered(false[team.part(len(split), batch_size)].cpu()))  # each process's own
     for prediction in predictions:
         answers, labels = prediction.top[:, 0], split.labels.cpu()
-        check_not_copied(answers, labels, false.cpu(), classes, f'point "{prediction.point}"')
+        check_not_copied(answers, labels, seen, classes, f'point "{prediction.point}"')
     return tuple(prediction.score(split.labels) for prediction in predictions)

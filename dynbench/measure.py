@@ -52,15 +52,17 @@ class _Evaluator:
         # Labels stay where they are: copies on the device would be true ones while the plugin runs.
         on_device = Split(split.images.to(self.context.device), split.labels)
         size = self.context.evaluation.batch_size
-        return evaluate(self.method, self.model, on_device, self.normalise, self.costs, self.points, size)
+        team = self.context.team
+        return evaluate(self.method, self.model, on_device, self.normalise, self.costs, self.points, size, team)
 
     def beside_others(self, first: Sequence[PointEvaluation]) -> None:
         """Validation images in another order and batch size: raises AuditFailed when that changes their answers from
         those of the `first` time."""
         images = self.data.validation.images.to(self.context.device)
-        size, order, points = self.context.evaluation.batch_size, other_order(len(images)), self.points
+        team, points = self.context.team, self.points
+        size, order = self.context.evaluation.batch_size, team.from_first(other_order(len(images)))
         chosen, size = images[order.to(images.device)], other_size(size, len(order))
-        again = predict(self.method, self.model, chosen, self.normalise, self.costs, points, size)
+        again = predict(self.method, self.model, chosen, self.normalise, self.costs, points, size, team)
         for point, one, other in zip(points, first, again, strict=True):
             doubtful = differing(one, other, order)
             if doubtful:
@@ -77,7 +79,8 @@ def measure(
     """Evaluate on validation twice, which must agree; audit on validation images; read the test split once.
 
     Raises ValueError when two evaluations differ, AuditFailed when executed and accounted MACs do, when answers depend
-    on the batch or follow made-up labels, or when the weights change meanwhile.
+    on the batch or follow made-up labels, or when the weights change meanwhile. Of several processes the first one
+    audits, and has the results; the others have none.
     """
     evaluator = _Evaluator(method, model, data, static_costs(model, data.shape), run, context)
     with kept(model, "while it was evaluated"), steps_are(0, "while it was evaluated"):
@@ -85,9 +88,11 @@ def measure(
         _check_same(validation, evaluator.on(data.validation))
         evaluator.beside_others(validation)
     with kept(model, "while it was audited"), steps_are(0, "while it was audited"):
-        audits = evaluator.audit()
+        audits = evaluator.audit() if context.team.first else ()
     with kept(model, "on the test split"), steps_are(0, "on the test split"):
         test = evaluator.on(data.test.read())
+    if not context.team.first:
+        return (), {}
     points = tuple(_point(v, t, a, evaluator.layers) for v, t, a in zip(validation, test, audits, strict=True))
     return points, _arrays(test, audits)
 

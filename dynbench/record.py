@@ -220,11 +220,19 @@ class Record(_Part):
     """Operators that FLOPs were counted of by a formula that neither torch nor dynbench brought: their MACs are as the
     plugin says. Empty in records from before it was noted."""
     machine: Machine
+    world_size: int = 1
+    """Processes that trained the run together, each on a device like `machine.device`, when it was finished. Each took
+    recipe.batch_size / world_size images a step, which its batch statistics are of."""
     commit: str
     command: str
     started: float
     finished: float
     tracked: Tracked | None = None
+
+    @property
+    def batch_per_device(self) -> int:
+        """Training images that each process took in a step."""
+        return self.run.recipe.batch_size // self.world_size
 
     @property
     def is_static(self) -> bool:

@@ -45,7 +45,8 @@ def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
 
 
 def produce(run: Run, context: Context) -> Record:
-    """Train and evaluate one run; its record is written, finished or failed."""
+    """Train and evaluate one run; its record is written, finished or failed. Of several processes the first one writes,
+    and the others' records have no results."""
     seal()  # in a process of its own that is before the plugin is imported
     started = time.time()
     try:
@@ -57,7 +58,8 @@ def produce(run: Run, context: Context) -> Record:
     except (Exception, SystemExit) as error:  # a plugin may raise anything; it costs its own run only
         summary = f"{type(error).__name__}: {error}"
         record, arrays = failed(run, context, started, summary, traceback.format_exc()), {}
-    write_record(context.results, record, arrays)
+    if context.team.first:
+        write_record(context.results, record, arrays)
     return record
 
 
@@ -123,7 +125,8 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
     verify("after training")
     points, arrays = measure(method, model, data, run, context)
     verify("after evaluation")
-    save_weights(model, context.weights(run.run_id))
+    if context.team.first:
+        save_weights(model, context.weights(run.run_id))
     record = _record(run, context, journal.started).model_copy(
         update={
             "budget": Budget(stages=journal.stages, pretrained=_pretrained(run, data, context)),
@@ -161,6 +164,7 @@ def _record(run: Run, context: Context, started: float) -> Record:
         plugin=find(run.method).distribution,
         static=load(run.method).static,
         machine=describe_machine(str(context.device), usable_precision(run.recipe.precision, context.device)),
+        world_size=context.team.world,
         commit=context.commit,
         command=context.command,
         started=started,

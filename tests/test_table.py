@@ -62,6 +62,7 @@ CONTRACT = {
     "epochs_pretrained": "Int64",
     "train_macs_pretrained": "Int64",
     "static": "boolean",
+    "world_size": "Int64",
 }
 
 
@@ -101,7 +102,7 @@ def test_a_failed_run_has_no_results_and_says_why(results: Path) -> None:
     failed = table[table.status == "failed"].iloc[0]
     empty = {name for name in table.columns if failed[name] is pd.NA}
     described = {"suite", "run_id", "method", "params", "backbone", "width", "dataset", "seed", "status", "static"}
-    made_on = {"macs_dense", "device", "torch_version", "commit", "train_precision", "error"}
+    made_on = {"macs_dense", "device", "torch_version", "commit", "train_precision", "error", "world_size"}
     assert empty == set(CONTRACT) - described - made_on
     assert failed.error == "TrainingDiverged: the loss is nan in epoch 3"
 

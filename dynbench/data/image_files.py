@@ -11,6 +11,7 @@ from dynbench.data.decoders import Batch, Decoders
 
 AHEAD = 3
 """Batches that are decoded ahead of the one in use."""
+ALL = slice(None)
 
 
 class ImageFiles:
@@ -58,10 +59,11 @@ Images = Tensor | ImageFiles
 """uint8 (n, channels, height, width)."""
 
 
-def in_batches(images: Images, size: int) -> Iterator[Tensor]:
-    """All of the images, in order, `size` at a time."""
+def in_batches(images: Images, size: int, part: slice = ALL) -> Iterator[Tensor]:
+    """All of the images, or a contiguous `part` of them, in order, `size` at a time."""
+    first, end, _ = part.indices(len(images))
     if isinstance(images, ImageFiles):
-        yield from images.stream(torch.split(torch.arange(len(images)), size))
+        yield from images.stream(torch.arange(start, min(start + size, end)) for start in range(first, end, size))
         return
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+    for start in range(first, end, size):
+        yield images[start : min(start + size, end)]

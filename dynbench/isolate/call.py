@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from dynbench.isolate import child
 from dynbench.isolate.output import Output
-from dynbench.isolate.watch import ChildEnded, Watch, how_it_ended
+from dynbench.isolate.watch import ChildDied, ChildEnded, Watch, how_it_ended
 from dynbench.suite.schema import Limits
 
 if TYPE_CHECKING:
@@ -31,18 +31,24 @@ def _no_questions(question: Any) -> Any:
     raise AssertionError(f"a question that nobody answers: {question}")
 
 
+def _nothing() -> None: ...
+
+
 def call(
     function: Callable[..., Any],
     *arguments: Any,
     limits: Limits,
     answers: _Answers = _no_questions,
     log: Path | None = None,
+    look: Callable[[], None] = _nothing,
 ) -> Any:
     """`function(ask, *arguments)` in a child process, in which `ask(question)` is `answers(question)` here. Everything
-    that passes between the two is pickled; what the child prints ends up in `log`, its last part.
+    that passes between the two is pickled; what the child prints ends up in `log`, its last part. `look` is called now
+    and then while the child works.
 
-    Raises what `answers` raises, UserError and OSError as the function raises them, and ChildEnded for everything else
-    that ends it: other exceptions, exits, signals, the limits.
+    Raises what `answers` and `look` raise, UserError and OSError as the function raises them, and ChildEnded for
+    everything else that ends it: other exceptions, exits, signals, the limits; ChildDied, which is one, when it ended
+    without an answer.
     """
     context = _context()
     ours, theirs = context.Pipe()
@@ -55,7 +61,7 @@ def call(
     output, watch = Output(os.dup(source.fileno())), Watch(process.pid, limits)
     source.close()
     try:
-        return _converse(ours, process, watch, answers)
+        return _converse(ours, process, watch, answers, look)
     finally:
         watch.kill()
         process.join()
@@ -75,9 +81,11 @@ def _context() -> BaseContext:
     return context
 
 
-def _converse(connection: Connection, process: "BaseProcess", watch: Watch, answers: _Answers) -> Any:
+def _converse(
+    connection: Connection, process: "BaseProcess", watch: Watch, answers: _Answers, look: Callable[[], None]
+) -> Any:
     while True:
-        kind, content = _next(connection, process, watch)
+        kind, content = _next(connection, process, watch, look)
         if kind == child.QUESTION:
             connection.send(answers(content))
             watch.heard()  # it waited for us
@@ -88,12 +96,13 @@ def _converse(connection: Connection, process: "BaseProcess", watch: Watch, answ
         raise content if kind == child.RAISED else ChildEnded(content)
 
 
-def _next(connection: Connection, process: "BaseProcess", watch: Watch) -> tuple[str, Any]:
+def _next(connection: Connection, process: "BaseProcess", watch: Watch, look: Callable[[], None]) -> tuple[str, Any]:
     """The child's next message."""
     with suppress(EOFError, ConnectionError):
         while process.is_alive() or connection.poll(0):
             if connection.poll(POLL_SECONDS):
                 return connection.recv()  # type: ignore[no-any-return]
             watch.check()
+            look()
     process.join(LAST_SECONDS)
-    raise ChildEnded(how_it_ended(process.exitcode))
+    raise ChildDied(how_it_ended(process.exitcode))

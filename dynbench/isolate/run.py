@@ -29,7 +29,7 @@ def execute_isolated(run: Run, context: Context, timer: Timer | None, limits: Li
     alone = replace(context, observer=Observer())
     log = work_folder(context.results, run.run_id) / OUTPUT
     try:
-        trained = call(_produce, run, alone, limits=limits, answers=partial(_pass_on, context.observer), log=log)
+        trained = call(_produce, run, alone, limits=limits, answers=partial(pass_on, context.observer), log=log)
     except ChildEnded as error:
         trained = failed(run, context, started, str(error))
     return complete(trained, context, timer)
@@ -37,15 +37,16 @@ def execute_isolated(run: Run, context: Context, timer: Timer | None, limits: Li
 
 def _produce(ask: Ask, run: Run, context: Context) -> Record:
     """In the child."""
-    return produce(run, replace(context, observer=_Remote(ask)))
+    return produce(run, replace(context, observer=Remote(ask)))
 
 
-def _pass_on(observer: Observer, question: tuple[str, tuple[Any, ...]]) -> None:
+def pass_on(observer: Observer, question: tuple[str, tuple[Any, ...]]) -> None:
+    """What a `Remote` in the child process tells."""
     name, arguments = question
     getattr(observer, name)(*arguments)
 
 
-class _Remote(Observer):
+class Remote(Observer):
     """Tells the parent process what happens while a run is trained."""
 
     def __init__(self, ask: Ask) -> None:

@@ -17,6 +17,10 @@ class ChildEnded(Exception):  # noqa: N818  (named for what happened)
     """A child process ended, or was ended, before it had answered. The message says how."""
 
 
+class ChildDied(ChildEnded):
+    """It ended by itself, or something outside dynbench ended it."""
+
+
 class Watch:
     """Holds one child process, and those that it starts, to the limits."""
 

@@ -178,6 +178,13 @@ COLUMNS: tuple[Column, ...] = (
         "whether the method spends the same on every image by its design",
         lambda e: e.record.is_static,
     ),
+    Column(
+        "world_size",
+        "Int64",
+        "",
+        "processes that trained the run together, each on its share of a step",
+        lambda e: e.record.world_size,
+    ),
 )
 """Order, names and dtypes are pinned by a test."""
 

@@ -101,6 +101,7 @@ def result_tags(record: Record) -> Iterator[Text]:
     yield Text("plugin", record.plugin)
     yield Text("commit", record.commit)
     yield Text("command", record.command)
+    yield Text("world_size", str(record.world_size))
     yield from _flatten("machine", record.machine.model_dump(exclude={"versions"}))
     yield from _flatten("version", record.machine.versions)
     if record.error is not None:

@@ -12,12 +12,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from dynbench.data import Data, Split
 from dynbench.data.augment import Normalise
-from dynbench.data.epoch import epoch_batches
+from dynbench.data.epoch import Share, epoch_batches
+from dynbench.distributed.check import check_batch
+from dynbench.distributed.team import ALONE, Team
 from dynbench.errors import TrainingDiverged
 from dynbench.integrity.steps import ByHand
 from dynbench.integrity.watch import unwatched
 from dynbench.method import Progress, Stage
 from dynbench.suite.schema import Recipe
+from dynbench.train.parallel import share_buffers, shared_loss
 from dynbench.train.precision import usable_precision
 
 LOOK_EVERY = 50
@@ -44,16 +47,28 @@ class StageTrainer:
     """Trains one stage of one run. `optimizer` and the epoch number are all the state there is."""
 
     def __init__(
-        self, stage: Stage, model: nn.Module, data: Data, train: Split, recipe: Recipe, seed: int, device: torch.device
+        self,
+        stage: Stage,
+        model: nn.Module,
+        data: Data,
+        train: Split,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        team: Team = ALONE,
     ) -> None:
-        self.stage, self.model, self.recipe, self.device = stage, model, recipe, device
+        """A `team` makes the same trainer on every process, and each takes its share of every step. Raises UserError
+        when a step cannot be divided evenly."""
+        self.stage, self.model, self.recipe, self.device, self.team = stage, model, recipe, device, team
         self._seed, self._train, self._augment = seed, train, data.augment
         self._normalise: Normalise = data.normalise(device, recipe.channels_last)
         self._batch = min(recipe.batch_size, len(train))
+        check_batch(self._batch, team.world)
         self.steps = len(train) // self._batch
         self._bf16 = usable_precision(recipe.precision, device) == "bf16"
-        self._loss = torch.compile(stage.loss) if recipe.compile else stage.loss
+        loss = torch.compile(stage.loss) if recipe.compile else stage.loss
         self.optimizer: Optimizer = stage.optimizer(model)
+        self._loss = shared_loss(model, loss, device, team)
 
     def epoch(self, epoch: int, on_step: Callable[[int, float], None]) -> EpochResult:
         """Train epoch number `epoch`; `on_step(steps done, mean loss so far)` now and then.
@@ -61,22 +76,25 @@ class StageTrainer:
         Raises TrainingDiverged when the loss is NaN or infinite.
         """
         started = time.perf_counter()
-        torch.manual_seed(derived_seed(self._seed, self.stage.name, epoch))
+        torch.manual_seed(derived_seed(self._seed, self.stage.name, epoch, *self._noise))
         seed = derived_seed(self._seed, self.stage.name, epoch, "data")
         scheduler = self._scheduler(epoch)
-        total, lr = torch.zeros((), device=self.device), 0.0
+        share = Share(self.team.rank, self.team.world)
+        total, mean, lr = torch.zeros((), device=self.device), 0.0, 0.0
         self.model.train()
         by_hand = ByHand(self.model, self.steps)
-        for step, (images, labels) in enumerate(epoch_batches(self._train, self._batch, seed, self._augment)):
+        for step, (images, labels) in enumerate(epoch_batches(self._train, self._batch, seed, self._augment, share)):
             with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
                 loss = self.loss(self._normalise(images), labels, self._progress(epoch, step))
             total += self.descend(loss)
             lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
             if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
-                self._look(epoch, step + 1, float(total), on_step)
+                mean = float(self.team.mean(total))
+                self._look(epoch, step + 1, mean, on_step)
+        share_buffers(self.model, self.team)
         seconds = time.perf_counter() - started
-        return EpochResult(float(total) / self.steps, lr, self.steps * self._batch, seconds)
+        return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds)
 
     def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """One optimisation step on images (batch, channels, height, width); returns the detached loss."""
@@ -85,7 +103,7 @@ class StageTrainer:
     def loss(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """The stage's loss, in the precision of the training."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            return self._loss(self.model, x, y, progress)
+            return self._loss(x, y, progress)
 
     def descend(self, loss: Tensor) -> Tensor:
         """One step down the gradients of `loss`, which it returns detached."""
@@ -95,6 +113,11 @@ class StageTrainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         return loss.detach()
+
+    @property
+    def _noise(self) -> tuple[str, ...]:
+        """What makes the random numbers of a loss others on each process; nothing on the first."""
+        return () if self.team.first else (f"process {self.team.rank}",)
 
     def _progress(self, epoch: int, step: int) -> Progress:
         return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)

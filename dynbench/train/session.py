@@ -16,7 +16,7 @@ from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import Data, Split
-from dynbench.errors import AuditFailed
+from dynbench.errors import AuditFailed, UserError
 from dynbench.evaluate import PointEvaluation, evaluate
 from dynbench.integrity.steps import steps_are
 from dynbench.integrity.watch import watched
@@ -64,6 +64,7 @@ class Session:
     def train(self) -> Journal:
         """Run every stage to its end; the model is then trained. Raises TrainingDiverged, UserError."""
         checkpoint = read_checkpoint(self._folder / "checkpoint.pt", self.run.run_id)
+        self._check_shared(checkpoint)
         journal = Journal.model_validate_json(checkpoint.done) if checkpoint else Journal(started=time.time())
         with watched("while it said its stages"), steps_are(0, "while it said its stages"):
             stages = self.method.stages(self.run.recipe)
@@ -76,9 +77,18 @@ class Session:
                 continue
             here = checkpoint if checkpoint is not None and index == checkpoint.stage else None
             journal = self._train_stage(index, stage, journal, here, edit_macs)
-            if index + 1 < len(stages):
+            if index + 1 < len(stages) and self.context.team.first:
                 save_weights(self.model, self._end_of(index))
         return journal
+
+    def _check_shared(self, checkpoint: Checkpoint | None) -> None:
+        """Raises UserError when the processes would not go on from the same place."""
+        places = self.context.team.gathered((checkpoint.stage, checkpoint.epoch) if checkpoint else None)
+        if len(set(places)) > 1:
+            raise UserError(
+                f"the processes of this run do not find the same checkpoint in {self._folder}; --results has to be on "
+                "storage that all machines share"
+            )
 
     def _edit(self, stage: Stage) -> int:
         """The stage's edits, in place; the MACs that they dispatched."""
@@ -100,9 +110,8 @@ class Session:
     def _train_stage(
         self, index: int, stage: Stage, journal: Journal, checkpoint: Checkpoint | None, edit_macs: int
     ) -> Journal:
-        trainer = StageTrainer(
-            stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, self.context.device
-        )
+        team, device = self.context.team, self.context.device
+        trainer = StageTrainer(stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, device, team)
         if checkpoint is not None:
             self.model.load_state_dict(checkpoint.model)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
@@ -118,11 +127,12 @@ class Session:
             last = epoch + 1 == stage.epochs
             seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None
             journal = _with_epoch(journal, stage, epoch, result, seen, macs, edit_macs)
-            done = journal.model_dump_json()
-            state = Checkpoint(
-                self.run.run_id, index, epoch + 1, self.model.state_dict(), trainer.optimizer.state_dict(), done
-            )
-            write_checkpoint(self._folder / "checkpoint.pt", state)
+            if team.first:
+                done = journal.model_dump_json()
+                state = Checkpoint(
+                    self.run.run_id, index, epoch + 1, self.model.state_dict(), trainer.optimizer.state_dict(), done
+                )
+                write_checkpoint(self._folder / "checkpoint.pt", state)
             observer.epoch_finished(self.run, journal.history)
         self._check_macs(stage, macs)
         return journal
@@ -147,12 +157,12 @@ class Session:
         """Evaluates the model as it then is on the validation split, at its first operating point."""
         costs = CostModel(static_costs(self.model, self.data.shape), self.context.device)
         normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
-        batch_size = self.context.evaluation.batch_size
+        size, team = self.context.evaluation.batch_size, self.context.team
 
         def validate() -> PointEvaluation:
             with watched("naming its points"):
                 points = self.method.points(self.model)[:1]
-            return evaluate(self.method, self.model, self._validation, normalise, costs, points, batch_size)[0]
+            return evaluate(self.method, self.model, self._validation, normalise, costs, points, size, team)[0]
 
         return validate
 
