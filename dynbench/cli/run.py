@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dynbench.cli.engine import Engine, engine_of, engine_options
 from dynbench.cli.plan import unplanned_lines
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
 from dynbench.errors import UserError
@@ -28,6 +28,7 @@ INTERRUPTED = 130
 
 @click.command("run")
 @suite_options
+@engine_options
 @click.option("--no-latency", is_flag=True, help="Time nothing, as the suite's `latency: none`.")
 def command(suite: Path, results: Path | None, no_latency: bool, **options: Any) -> None:
     """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
@@ -39,7 +40,8 @@ def command(suite: Path, results: Path | None, no_latency: bool, **options: Any)
         read = read_suite(suite, **options)
         if no_latency:
             read = replace(read, file=read.file.model_copy(update={"latency": None}))
-        failed = _run(read, plan(read), results_folder(read, results))
+        with engine_of(options) as engine:
+            failed = _run(read, plan(read), results_folder(read, results), engine)
     sys.exit(1 if failed else 0)
 
 
@@ -60,7 +62,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(suite: Suite, runs: Sequence[Run], folder: Path) -> bool:
+def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Engine) -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console  # noqa: PLC0415
 
@@ -73,7 +75,7 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path) -> bool:
     check_budget(suite, runs)
     known = in_order((*runs, *known_controls(suite, runs, folder).runs))
     todo = unfinished(known, folder)
-    left_out = _do(suite, runs, known, todo, folder, console) if todo else []
+    left_out = _do(suite, runs, known, todo, folder, console, engine) if todo else []
     if not todo:
         console.print(f"{suite.file.name}: all {len(known)} runs are finished")
     _show(suite, folder, drawn_again=bool(todo), console=console)
@@ -97,38 +99,40 @@ def _check_writable(folder: Path) -> None:
 
 
 def _do(
-    suite: Suite, runs: Sequence[Run], known: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console"
+    suite: Suite,
+    runs: Sequence[Run],
+    known: Sequence[Run],
+    todo: Sequence[Run],
+    folder: Path,
+    console: "Console",
+    engine: Engine,
 ) -> list[str]:
     """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
     run that was left out because of another's failure."""
     from dynbench.cli.kernels import prepare_kernels  # noqa: PLC0415
-    from dynbench.cli.progress import progress_for  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.context import Context  # noqa: PLC0415
     from dynbench.controls import known_controls  # noqa: PLC0415
     from dynbench.data import load_data  # noqa: PLC0415
-    from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.events import Observers  # noqa: PLC0415
-    from dynbench.isolate.run import execute_isolated  # noqa: PLC0415
     from dynbench.latency.measure import Timer  # noqa: PLC0415
     from dynbench.machine import commit  # noqa: PLC0415
-    from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
     from dynbench.tracking import Tracker  # noqa: PLC0415
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
-    device = choose_device(suite.file.device)
+    device = engine.device(suite.file.device)
     training = sum(_training_macs(run, suite.file.limits) for run in todo)
     for note in load_data(suite.file.data).notes:
         click.echo(note, err=True)
     _check_writable(folder)
     console.print(
         f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about {macs(training)}MACs of "
-        f"training on {device}; results in {folder}",
+        f"training on {device}{engine.at_once}; results in {folder}",
         soft_wrap=True,
     )
     prepare_kernels(console, str(device))
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
-    progress = progress_for(console)
+    progress = engine.progress(console)
     observers = Observers(progress, *([tracker] if tracker else []))
     observers.suite_started(known, [run for run in known if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
@@ -136,7 +140,7 @@ def _do(
     limits = suite.file.limits
     root = suite.file.data.root
     timer = Timer(folder, protocol, str(device), root, _command_line(), limits) if protocol else None
-    runner = SuiteRunner(known, context, timer, partial(execute_isolated, limits=limits))
+    runner = engine.runner(known, context, timer, limits)
     try:
         runner.run()
         more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
