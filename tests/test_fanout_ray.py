@@ -1,0 +1,120 @@
+"""Runs on a real Ray: two nodes, one of them killed; workers on one machine."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Call, Cli
+
+from dynbench.record import Record, read_arrays, read_records
+
+ray = pytest.importorskip("ray")
+
+EPOCHS = 8
+SUITE = f"""\
+name: fanout
+data: digits
+backbones: [{{name: resnet8, width: 0.25}}]
+recipe: {{epochs: {EPOCHS}, batch_size: 32}}
+seeds: [0, 1]
+methods:
+  - dense
+  - {{name: lc_net, params: {{l1_layer: 0.1, init: dense}}}}
+tracking: none
+latency: none
+"""
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+"""A run's numbers depend on its number of threads, wherever it is made."""
+
+
+@pytest.fixture(scope="module")
+def in_turn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the same suite, made one after another without Ray."""
+    folder = tmp_path_factory.mktemp("in-turn")
+    with running(folder) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return folder / "results"
+
+
+@contextmanager
+def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`dynbench run` with `options`, its output to be read as it comes."""
+    suite = folder / "fanout.yaml"
+    suite.write_text(SUITE)
+    command = [sys.executable, "-m", "dynbench", "run", str(suite), "--results", "results", "--device", "cpu", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def two_nodes() -> Iterator["ray.cluster_utils.Cluster"]:
+    """A cluster of two nodes of one core."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415
+
+    soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    """Results, per-image arrays and weights."""
+    for mine, theirs in zip(read_records(one), read_records(other), strict=True):
+        assert (mine.run_id, mine.status) == (theirs.run_id, "finished")
+        assert mine.points == theirs.points
+        assert losses(mine) == losses(theirs)
+        arrays, expected = read_arrays(one, mine.run_id), read_arrays(other, mine.run_id)
+        assert arrays.keys() == expected.keys()
+        assert all(np.array_equal(array, expected[name]) for name, array in arrays.items())
+        weights = f"work/{mine.run_id}/model.safetensors"
+        assert (one / weights).read_bytes() == (other / weights).read_bytes()
+
+
+def losses(record: Record) -> list[tuple[str, int, float]]:
+    return [(epoch.stage, epoch.epoch, epoch.loss) for epoch in record.history]
+
+
+def told(output: str, pattern: str) -> Counter[str]:
+    return Counter(re.findall(pattern, output, re.MULTILINE))
+
+
+def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(tmp_path: Path, in_turn: Path) -> None:
+    with two_nodes() as cluster:
+        doomed = cluster.add_node(num_cpus=1)
+        lost, lines = "", []
+        with running(tmp_path, "--engine", "ray", "--address", cluster.address) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                placed = re.match(r"\[\d/4\] (.*) on \S+ \((\w+)\)", line)
+                if placed and doomed is not None and doomed.node_id.startswith(placed[2]):
+                    lost = placed[1]
+                if doomed is not None and lost and line.startswith(f"    {lost}: train 2/{EPOCHS} "):
+                    cluster.remove_node(doomed, allow_graceful=False)
+                    doomed = None
+            errors = process.stderr.read() if process.stderr else ""
+    output = "".join(lines)
+    assert (process.returncode, errors) == (0, ""), output
+    assert doomed is None, output
+    assert re.search(rf"^\[\d/4\] {re.escape(lost)} again on ", output, re.MULTILINE), output
+    assert re.search(rf"^    {re.escape(lost)}: train: going on after epoch [2-7]$", output, re.MULTILINE), output
+    assert set(told(output, r"^    (.*): test ").values()) == {1}
+    assert max(told(output, rf"^    (.*): train (?:\d+)/{EPOCHS} ").values()) <= EPOCHS
+    assert_same_results(tmp_path / "results", in_turn)
+    left = {path.name for path in (tmp_path / "results" / "work").rglob("*") if path.is_file()}
+    assert left == {"lock", "model.safetensors", "token"}
