@@ -1,6 +1,7 @@
 """Orders as tasks of a Ray cluster."""
 
 import socket
+import sys
 from typing import Any
 
 from dynbench.fanout.cluster import Cluster
@@ -31,6 +32,8 @@ def perform(order: Order, needed: list[Any], mailbox: Any) -> Answer:
     """On a node. `needed`: references to what the run starts from, brought only where it is not to be seen."""
     import ray  # noqa: PLC0415
 
+    # A run's process imports its parent's main program, which is Ray's: plugins are to have a process without it.
+    vars(sys.modules["__main__"]).pop("__file__", None)
     posted: list[Any] = []
 
     def fetch() -> Files:
