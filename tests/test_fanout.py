@@ -246,7 +246,7 @@ def test_a_control_that_starts_from_a_run_that_failed_before_is_left_out(
 def test_what_the_user_has_to_mend_on_a_node_names_it_and_comes_after_the_other_runs(
     tiny_suite: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dense, lc_net = runs = runs_of(tiny_suite)
+    dense, _ = runs = runs_of(tiny_suite)
     results, nowhere = tmp_path / "results", tmp_path / "nowhere"
 
     class Partly(Nodes):
@@ -280,7 +280,7 @@ def test_runs_of_another_process_are_waited_for(
     tiny_suite: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "WAIT_SECONDS", 0)
-    dense, lc_net = runs = runs_of(tiny_suite)
+    dense, _ = runs = runs_of(tiny_suite)
     work_folder(tmp_path, dense.run_id).mkdir(parents=True)
     lock = FileLock(work_folder(tmp_path, dense.run_id) / "lock")
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -18,6 +19,8 @@ _SETTINGS = {
 }
 LOCAL_STORE = 100 * 2**20
 """Bytes: nothing but events and records passes through it."""
+
+KNOCK_SECONDS = 10
 
 
 def import_ray() -> ModuleType:
@@ -45,6 +48,7 @@ class Cluster:
         with _own_signals():
             try:
                 if fanout.workers is None:
+                    _knock(fanout.address)
                     self.ray.init(address=fanout.address, **quiet)
                 else:
                     self.ray.init(
@@ -58,11 +62,11 @@ class Cluster:
                 raise UserError(self._unreachable(fanout, error)) from error
 
     def _unreachable(self, fanout: Fanout, error: Exception) -> str:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         if fanout.workers is not None:
             return f"Ray does not start on this machine: {reason}"
         return (
-            f"no Ray cluster at {fanout.address}: {reason} Start one with `ray start --head`, name one with --address, "
+            f"no Ray cluster at {fanout.address}: {reason}; start one with `ray start --head`, name one with --address, "
             "or use --workers N on this machine alone"
         )
 
@@ -107,6 +111,13 @@ class Cluster:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _knock(address: str) -> None:
+    """Raises OSError when nobody answers at `HOST:PORT`: Ray would ask for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in address:
+        socket.create_connection((host, int(port)), KNOCK_SECONDS).close()
 
 
 @contextmanager
