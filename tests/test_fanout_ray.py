@@ -126,7 +126,7 @@ def test_workers_on_one_machine_give_the_results_of_runs_in_turn(tmp_path: Path,
     with running(tmp_path, "--workers", "2") as process:
         output, errors = process.communicate()
     assert (process.returncode, errors) == (0, ""), output
-    assert ", 2 runs at once on " in output
+    assert " of training on cpu, 2 at once; " in output
     assert len(told(output, r"^\[\d/4\] (.*) on ")) == 4
     assert_same_results(tmp_path / "results", in_turn)
 

@@ -109,7 +109,7 @@ def engine_of(options: dict[str, Any]) -> Iterator[Engine]:
 
 def _fanout(options: dict[str, Any]) -> "Fanout | None":
     """Raises UserError when options contradict each other."""
-    from dynbench.fanout.request import Fanout  # noqa: PLC0415
+    from dynbench.fanout.request import AUTO, Fanout  # noqa: PLC0415
 
     address, workers = options.get("address"), options.get("workers")
     cpus, gpus = options.get("cpus_per_run"), options.get("gpus_per_run")
@@ -118,7 +118,7 @@ def _fanout(options: dict[str, Any]) -> "Fanout | None":
             raise UserError("--workers N is this machine by Ray; leave out --address and --engine local")
         return Fanout(workers=workers, cpus=cpus, gpus=gpus)
     if options.get("engine") == RAY:
-        return Fanout(address=address or "auto", cpus=cpus, gpus=gpus)
+        return Fanout(address=address or AUTO, cpus=cpus, gpus=gpus)
     if (address, cpus, gpus) != (None, None, None):
         raise UserError("--address, --cpus-per-run and --gpus-per-run are for --engine ray")
     return None

@@ -44,8 +44,8 @@ class OnRay:
 
     @property
     def at_once(self) -> str:
-        slots = self._cluster.slots(self._cluster.size(self._device))
-        return f", {slots} runs at once on {len(self._cluster.nodes())} nodes of Ray"
+        slots, nodes = self._cluster.slots(self._cluster.size(self._device)), len(self._cluster.nodes())
+        return f", {slots} at once" + (f" on {nodes} nodes" if nodes > 1 else "")
 
     def progress(self, console: Console) -> Display:
         return progress_for_many(console)

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from dynbench.errors import UserError
-from dynbench.fanout.request import Fanout, Size
+from dynbench.fanout.request import AUTO, Fanout, Size
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -65,10 +65,10 @@ class Cluster:
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         if fanout.workers is not None:
             return f"Ray does not start on this machine: {reason}"
-        return (
-            f"no Ray cluster at {fanout.address}: {reason}; start one with `ray start --head`, name one with --address, "
-            "or use --workers N on this machine alone"
-        )
+        mend = "start one with `ray start --head`, name one with --address, or use --workers N on this machine alone"
+        if fanout.address == AUTO:
+            return f"no Ray cluster was started on this machine: {mend}"
+        return f"no Ray cluster at {fanout.address}: {reason}; {mend}"
 
     def nodes(self) -> list[tuple[float, float]]:
         """(cores, GPUs) of each node that is alive."""

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class Fanout:
     """`workers`: so many runs at once on this machine; None: a Ray cluster at `address`."""
 
     workers: int | None = None
-    address: str = "auto"
-    """`auto`: RAY_ADDRESS, else the cluster that was started on this machine."""
+    address: str = AUTO
+    """`AUTO`: RAY_ADDRESS, else the cluster that was started on this machine."""
     cpus: int | None = None
     """Cores of each run, which are its threads. None: an equal share of the machine, of the GPU's machine, or 1."""
     gpus: float | None = None
