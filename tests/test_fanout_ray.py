@@ -46,11 +46,13 @@ def in_turn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def running(
+    folder: Path, *options: str, program: tuple[str, ...] = ("-m", "dynbench")
+) -> Iterator[subprocess.Popen[str]]:
     """`dynbench run` with `options`, its output to be read as it comes."""
     suite = folder / "fanout.yaml"
     suite.write_text(SUITE)
-    command = [sys.executable, "-m", "dynbench", "run", str(suite), "--results", "results", "--device", "cpu", *options]
+    command = [sys.executable, *program, "run", str(suite), "--results", "results", "--device", "cpu", *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder
     ) as process:
@@ -73,9 +75,9 @@ def two_nodes() -> Iterator["ray.cluster_utils.Cluster"]:
         cluster.shutdown()
 
 
-def assert_same_results(one: Path, other: Path, *methods: str) -> None:
-    """Results, per-image arrays and weights, of all runs or those of some methods."""
-    wanted = [record for record in read_records(other) if not methods or record.run.method in methods]
+def assert_same_results(one: Path, other: Path, part: str = "") -> None:
+    """Results, per-image arrays and weights, of all runs or of those whose ids have this part."""
+    wanted = [record for record in read_records(other) if part in record.run_id.split("-") or not part]
     for mine, theirs in zip(read_records(one), wanted, strict=True):
         assert (mine.run_id, mine.status) == (theirs.run_id, "finished")
         assert mine.points == theirs.points
@@ -120,6 +122,22 @@ def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(
     assert_same_results(tmp_path / "results", in_turn)
     left = {path.name for path in (tmp_path / "results" / "work").rglob("*") if path.is_file()}
     assert left == {"lock", "model.safetensors", "token"}
+
+
+def test_nodes_that_do_not_see_the_results_folder_send_everything_back(tmp_path: Path, in_turn: Path) -> None:
+    """The driver's token is not the file's, as if the folder were another machine's."""
+    elsewhere = (
+        "import sys; from dynbench.cli import engine_ray, main; "
+        "engine_ray.token_of = lambda results: 'elsewhere'; main(sys.argv[1:])"
+    )
+    with two_nodes() as cluster:
+        options = ("--engine", "ray", "--address", cluster.address, "--seeds", "0")
+        with running(tmp_path, *options, program=("-c", elsewhere)) as process:
+            output, errors = process.communicate()
+    assert (process.returncode, errors) == (0, ""), output
+    assert_same_results(tmp_path / "results", in_turn, "s0")
+    left = {path.name for path in (tmp_path / "results" / "work").rglob("*") if path.is_file()}
+    assert left == {"lock", "model.safetensors"}  # nodes have not written here
 
 
 def test_workers_on_one_machine_give_the_results_of_runs_in_turn(tmp_path: Path, in_turn: Path) -> None:
