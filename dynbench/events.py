@@ -14,11 +14,17 @@ class Observer:
 
     def run_started(self, run: Run) -> None: ...
 
+    def run_placed(self, run: Run, node: str) -> None:
+        """Where several are under way: `node` makes the run, again after another was lost with it."""
+
     def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
         """A stage of `epochs` epochs of `steps` steps begins, or goes on after `done` epochs."""
 
     def steps_done(self, epoch: int, step: int, loss: float) -> None:
         """`step` steps of epoch number `epoch` are done; `loss` is their mean."""
+
+    def steps_done_of(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        """In place of `steps_done` where several runs are under way."""
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         """`history` ends with the epoch that has just finished."""
@@ -31,6 +37,10 @@ class Observer:
 
     def run_finished(self, record: Record) -> Record:
         """A run's record is about to be written, finished or failed; return it, with what you add to it."""
+        return record
+
+    def run_timed(self, record: Record) -> Record:
+        """The record, with latencies, of a run that had finished without is about to be written; as `run_finished`."""
         return record
 
     def waiting(self, run: Run) -> None:
@@ -51,6 +61,10 @@ class Observers(Observer):
         for observer in self._all:
             observer.run_started(run)
 
+    def run_placed(self, run: Run, node: str) -> None:
+        for observer in self._all:
+            observer.run_placed(run, node)
+
     def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
         for observer in self._all:
             observer.stage_started(run, stage, epochs, done, steps)
@@ -58,6 +72,10 @@ class Observers(Observer):
     def steps_done(self, epoch: int, step: int, loss: float) -> None:
         for observer in self._all:
             observer.steps_done(epoch, step, loss)
+
+    def steps_done_of(self, run: Run, epoch: int, step: int, loss: float) -> None:
+        for observer in self._all:
+            observer.steps_done_of(run, epoch, step, loss)
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         for observer in self._all:
@@ -74,6 +92,11 @@ class Observers(Observer):
     def run_finished(self, record: Record) -> Record:
         for observer in self._all:
             record = observer.run_finished(record)
+        return record
+
+    def run_timed(self, record: Record) -> Record:
+        for observer in self._all:
+            record = observer.run_timed(record)
         return record
 
     def waiting(self, run: Run) -> None:

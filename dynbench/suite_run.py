@@ -39,6 +39,18 @@ def _is_recorded(results: Path, run: Run) -> bool:
     return record is not None and record.status == "finished"
 
 
+def left_out_line(run: Run, needed: str) -> str:
+    """Why a run could not start."""
+    return f"{run.label} ({run.built.name}, seed {run.seed}) starts from {needed}, which failed"
+
+
+def raise_problems(problems: Sequence[UserError]) -> None:
+    """Raises the first, if there is any."""
+    if problems:
+        others = len(problems) - 1
+        raise UserError(f"{problems[0]}{f' (and {others} more runs failed so)' if others else ''}")
+
+
 class SuiteRunner:
     """Runs what is not finished. Each run is done by whichever process holds its lock, and tried once."""
 
@@ -64,9 +76,7 @@ class SuiteRunner:
             if not any(tried):
                 self._context.observer.waiting(waiting[0])
                 time.sleep(WAIT_SECONDS)
-        if self._problems:
-            others = len(self._problems) - 1
-            raise UserError(f"{self._problems[0]}{f' (and {others} more runs failed so)' if others else ''}")
+        raise_problems(self._problems)
         found = (find_record(self._context.results, run.run_id) for run in self._runs)
         return tuple(record for record in found if record is not None)
 
@@ -103,7 +113,7 @@ class SuiteRunner:
 
     def _leave_out(self, run: Run, needed: str) -> bool:
         self._tried.add(run.run_id)
-        self.left_out.append(f"{run.label} ({run.built.name}, seed {run.seed}) starts from {needed}, which failed")
+        self.left_out.append(left_out_line(run, needed))
         return True
 
     def _give_up(self, run: Run, problem: UserError) -> None:

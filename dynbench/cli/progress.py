@@ -21,7 +21,7 @@ def results_line(record: Record) -> str:
     return f"test {point.test_top1:.2f} %, {macs(point.macs.mean)}MACs ({share:.0%} of dense)"
 
 
-def _validated(history: Sequence[EpochRecord]) -> str:
+def validated(history: Sequence[EpochRecord]) -> str:
     """The newest look at the validation split."""
     seen = next((epoch for epoch in reversed(history) if epoch.val_top1 is not None), None)
     return "" if seen is None else f"val {seen.val_top1:.2f} %, {macs(seen.val_macs or 0)}MACs"
@@ -85,7 +85,7 @@ class PlainProgress(Display):
         last = history[-1]
         done = last.epoch + 1
         left = (time.monotonic() - self._started) / (done - self._first) * (self._epochs - done)
-        seen = _validated(history[-1:])
+        seen = validated(history[-1:])
         self.console.print(
             f"    {last.stage} {done}/{self._epochs} loss {last.loss:.3f}{' ' if seen else ''}{seen}, "
             f"{duration(left)} left",
@@ -123,7 +123,7 @@ class RichProgress(Display):
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
         if self._task is not None:
-            self._bars.update(self._task, seen=_validated(history))
+            self._bars.update(self._task, seen=validated(history))
 
     def timing_started(self, run: Run) -> None:
         self.close()

@@ -6,55 +6,48 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from dynbench.cli.engine.engine import Engine
+from dynbench.cli.engine.options import engine_of, engine_options
 from dynbench.cli.plan import unplanned_lines
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
-from dynbench.distributed.check import check_batch, check_devices
 from dynbench.distributed.seat import Seat, given_seat
 from dynbench.errors import UserError
 from dynbench.plan import Run, Suite, in_order, plan
 
 if TYPE_CHECKING:
-    import torch
     from rich.console import Console
 
     from dynbench.suite.schema import Limits
-    from dynbench.suite_run import Execute
 
 INTERRUPTED = 130
-Processes = Seat | int
-"""That train each run together: those of torchrun, in which this one has a seat, or so many of our own."""
 
 
 @click.command("run")
 @suite_options
+@engine_options
 @click.option("--no-latency", is_flag=True, help="Time nothing, as the suite's `latency: none`.")
-@click.option(
-    "--nproc", type=click.IntRange(min=1), help="Processes that train each run together, on a device each [1]."
-)
-def command(suite: Path, results: Path | None, no_latency: bool, nproc: int | None, **options: Any) -> None:
+def command(suite: Path, results: Path | None, no_latency: bool, **options: Any) -> None:
     """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
 
     An interrupted run goes on from its last epoch when the same command is given again. Under torchrun its processes
-    train each run together, as those of --nproc do; the first one does the rest. Exit code 0; 1 when runs
-    failed; 2 when something has to be mended first; 130 when interrupted.
+    train each run together, as those of --nproc do; the first one does the rest. Exit code 0; 1 when runs failed; 2
+    when something has to be mended first; 130 when interrupted.
     """
     seat = given_seat()
-    if seat is not None and nproc is not None:
-        raise UserError("torchrun says how many processes there are; leave out --nproc")
     if seat is not None and seat.rank > 0:
         _follow(seat)
     with _interruptible():
         read = read_suite(suite, **options)
         if no_latency:
             read = replace(read, file=read.file.model_copy(update={"latency": None}))
-        failed = _run(read, plan(read), results_folder(read, results), seat or nproc or 1)
+        with engine_of(options, seat) as engine:
+            failed = _run(read, plan(read), results_folder(read, results), engine)
     sys.exit(1 if failed else 0)
 
 
@@ -86,7 +79,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(suite: Suite, runs: Sequence[Run], folder: Path, processes: Processes) -> bool:
+def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Engine) -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console  # noqa: PLC0415
 
@@ -96,11 +89,11 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path, processes: Processes) 
     from dynbench.suite_run import unfinished  # noqa: PLC0415
 
     console = Console(markup=False, highlight=False)
-    _check_processes(suite, processes)
+    engine.check(suite)
     check_budget(suite, runs)
     known = in_order((*runs, *known_controls(suite, runs, folder).runs))
     todo = unfinished(known, folder)
-    left_out = _do(suite, runs, known, todo, folder, console, processes) if todo else []
+    left_out = _do(suite, runs, known, todo, folder, console, engine) if todo else []
     if not todo:
         console.print(f"{suite.file.name}: all {len(known)} runs are finished")
     _show(suite, folder, drawn_again=bool(todo), console=console)
@@ -111,15 +104,6 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path, processes: Processes) 
         click.echo(line, err=True)
     records = (find_record(folder, run.run_id) for run in (*runs, *controls.runs))
     return bool(left_out) or any(record is not None and record.status == "failed" for record in records)
-
-
-def _check_processes(suite: Suite, processes: Processes) -> None:
-    """Raises UserError when a step cannot be divided among the processes."""
-    world = processes.world if isinstance(processes, Seat) else processes
-    try:
-        check_batch(suite.file.recipe.batch_size, world)
-    except UserError as error:
-        raise UserError(f"{suite.locator.at(('recipe', 'batch_size'))}: {error}") from error
 
 
 def _check_writable(folder: Path) -> None:
@@ -139,38 +123,34 @@ def _do(
     todo: Sequence[Run],
     folder: Path,
     console: "Console",
-    processes: Processes,
+    engine: Engine,
 ) -> list[str]:
     """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
     run that was left out because of another's failure."""
     from dynbench.cli.kernels import prepare_kernels  # noqa: PLC0415
-    from dynbench.cli.progress import progress_for  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.context import Context  # noqa: PLC0415
     from dynbench.controls import known_controls  # noqa: PLC0415
     from dynbench.data import load_data  # noqa: PLC0415
-    from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.events import Observers  # noqa: PLC0415
     from dynbench.latency.measure import Timer  # noqa: PLC0415
     from dynbench.machine import commit  # noqa: PLC0415
-    from dynbench.suite_run import SuiteRunner  # noqa: PLC0415
     from dynbench.tracking import Tracker  # noqa: PLC0415
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
-    device = choose_device(suite.file.device)
-    check_devices(device, processes.local_world if isinstance(processes, Seat) else processes)
+    device = engine.device(suite.file.device)
     training = sum(_training_macs(run, suite.file.limits) for run in todo)
     for note in load_data(suite.file.data).notes:
         click.echo(note, err=True)
     _check_writable(folder)
     console.print(
         f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about {macs(training)}MACs of "
-        f"training on {_on(device, processes, suite)}; results in {folder}",
+        f"training on {engine.where(device, suite)}; results in {folder}",
         soft_wrap=True,
     )
     prepare_kernels(console, str(device))
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
-    progress = progress_for(console)
+    progress = engine.progress(console)
     observers = Observers(progress, *([tracker] if tracker else []))
     observers.suite_started(known, [run for run in known if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
@@ -178,42 +158,19 @@ def _do(
     limits = suite.file.limits
     root = suite.file.data.root
     timer = Timer(folder, protocol, str(device), root, _command_line(), limits) if protocol else None
+    runner = engine.runner(known, context, timer, limits)
     try:
-        with _executing(processes, limits) as execute:
-            runner = SuiteRunner(known, context, timer, execute)
+        runner.run()
+        more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
+        if more:
+            observers.suite_started((*known, *more), known)
+            runner.add(more)
             runner.run()
-            more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
-            if more:
-                observers.suite_started((*known, *more), known)
-                runner.add(more)
-                runner.run()
     finally:
         progress.close()
         if tracker and tracker.problem:
             click.echo(tracker.problem, err=True)
     return runner.left_out
-
-
-def _on(device: "torch.device", processes: Processes, suite: Suite) -> str:
-    world = processes.world if isinstance(processes, Seat) else processes
-    if world == 1:
-        return str(device)
-    return f"{world} processes, {suite.file.recipe.batch_size // world} images a step on each, with {device.type}"
-
-
-@contextmanager
-def _executing(processes: Processes, limits: "Limits") -> Iterator["Execute"]:
-    """What does a run, on so many processes."""
-    from dynbench.isolate.run import execute_isolated  # noqa: PLC0415
-
-    if processes == 1:
-        yield partial(execute_isolated, limits=limits)
-        return
-    from dynbench.distributed.crew import local_crew, torchrun_crew  # noqa: PLC0415
-
-    crew = torchrun_crew(processes, limits) if isinstance(processes, Seat) else local_crew(processes, limits)
-    with crew as leader:
-        yield leader.execute
 
 
 def _training_macs(run: Run, limits: "Limits") -> int:

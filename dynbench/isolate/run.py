@@ -25,14 +25,19 @@ def execute_isolated(run: Run, context: Context, timer: Timer | None, limits: Li
     """As `dynbench.run.execute`, but whatever the plugin does, crash, hang, exit or take all memory, costs this run
     only; what it prints goes to a file of the run's work folder. Latency is taken from here: its workers are processes
     of their own."""
+    return complete(train_isolated(run, context, limits), context, timer)
+
+
+def train_isolated(run: Run, context: Context, limits: Limits) -> Record:
+    """As `dynbench.run.produce`, in a child process; the record of a child that ended early is not written."""
     started = time.time()
     alone = replace(context, observer=Observer())
     log = work_folder(context.results, run.run_id) / OUTPUT
     try:
-        trained = call(_produce, run, alone, limits=limits, answers=partial(pass_on, context.observer), log=log)
+        trained: Record = call(_produce, run, alone, limits=limits, answers=partial(pass_on, context.observer), log=log)
     except ChildEnded as error:
         trained = failed(run, context, started, str(error))
-    return complete(trained, context, timer)
+    return trained
 
 
 def _produce(ask: Ask, run: Run, context: Context) -> Record:

@@ -23,28 +23,37 @@ class Tracker(Observer):
         self._results = results
         self._place = find_place(results, uri)
         self._store: Store | None = None
-        self._open: MlflowRun | None = None
-        self._tracked = Tracked(uri=self._place.stored, run_id=NO_RUN)
-        self._incomplete = 0
+        self._open: dict[str, MlflowRun] = {}
+        self._tracked: dict[str, Tracked] = {}
+        self._incomplete: set[str] = set()
 
     def run_started(self, run: Run) -> None:
-        self._open = None
-        self._tracked = self._known(run)
+        self._open.pop(run.run_id, None)
+        self._tracked[run.run_id] = self._known(run)
         started = time.time()
-        self._attempt(lambda: self._start(run, started))
+        self._attempt(run, lambda: self._start(run, started))
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
-        opened = self._open
+        opened = self._open.get(run.run_id)
         if opened is not None:
-            self._attempt(lambda: self._send(opened, run, history))
+            self._attempt(run, lambda: self._send(opened, run, history))
 
     def run_finished(self, record: Record) -> Record:
-        self._attempt(lambda: self._finish(record))
-        if not self._tracked.complete:
-            self._incomplete += 1
-        elif self._incomplete == 0:
-            self.problem = None
-        return record.model_copy(update={"tracked": self._tracked})
+        run_id = record.run_id
+        self._tracked.setdefault(run_id, self._known(record.run))
+        self._attempt(record.run, lambda: self._finish(record))
+        self._open.pop(run_id, None)
+        if self._tracked[run_id].complete:
+            self._incomplete.discard(run_id)
+            self.problem = self.problem if self._incomplete else None
+        else:
+            self._incomplete.add(run_id)
+        return record.model_copy(update={"tracked": self._tracked[run_id]})
+
+    def run_timed(self, record: Record) -> Record:
+        """Opened again: it has finished once."""
+        self._tracked[record.run_id] = self._known(record.run)
+        return self.run_finished(record)
 
     def _known(self, run: Run) -> Tracked:
         """What was sent of the run before it was interrupted, or the last time that it was done."""
@@ -62,29 +71,30 @@ class Tracker(Observer):
 
     def _start(self, run: Run, started: float) -> None:
         self._store = self._store or Store(self._place)
-        self._open = self._store.open(run, started, self._tracked)
-        write_state(self._results, run.run_id, self._open.tracked)
-        self._open.describe(run)
+        opened = self._store.open(run, started, self._tracked[run.run_id])
+        self._open[run.run_id] = opened
+        write_state(self._results, run.run_id, opened.tracked)
+        opened.describe(run)
 
     def _send(self, opened: MlflowRun, run: Run, history: Sequence[EpochRecord]) -> None:
         opened.send_epochs(history)
         write_state(self._results, run.run_id, opened.tracked)
 
     def _finish(self, record: Record) -> None:
-        if self._open is None:
+        if record.run_id not in self._open:
             self._start(record.run, record.started)
-        assert self._open is not None
-        self._open.finish(record)
+        self._open[record.run_id].finish(record)
 
-    def _attempt(self, action: Callable[[], None]) -> None:
+    def _attempt(self, run: Run, action: Callable[[], None]) -> None:
         """Do it, remember what was sent, and note what went wrong."""
         failure: Exception | None = None
         try:
             action()
         except (TrackingFailed, UserError) as error:
             failure = error
-        if self._open is not None:
-            self._tracked = self._open.tracked
+        opened = self._open.get(run.run_id)
+        if opened is not None:
+            self._tracked[run.run_id] = opened.tracked
         if failure is not None:
-            self._open = None
+            self._open.pop(run.run_id, None)
             self.problem = f"{failure}; nothing is lost: `{sync_command(self._results)}` sends it later"

@@ -1,0 +1,1 @@
+"""What `dynbench run` has its runs made by."""
