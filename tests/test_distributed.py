@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from conftest import Call
 from dynbench_methods.lc_net import LCNet
+from pictures import noise_files
 from small import CLASSES, CPU, SHAPE, random_data, random_images, random_split, small_backbone
 from test_resume import clear_registry, timeless
 from torch import Tensor, nn
@@ -206,6 +207,14 @@ def test_parts_are_whole_batches_each_once(count: int, batch: int, world: int) -
         one.tolist() for rank in range(world) for one in in_batches(images, batch, Team(rank, world).part(count, batch))
     ]
     assert parts == whole == [list(range(count))[start : start + batch] for start in range(0, count, batch)]
+
+
+def test_parts_of_files_are_those_of_their_pixels(tmp_path: Path) -> None:
+    files = noise_files(tmp_path, 7, side=8)
+    expected = torch.cat(list(in_batches(files, 3)))
+    parts = [list(in_batches(files, 3, Team(rank, 4).part(7, 3))) for rank in range(4)]
+    assert sorted(len(batch) for part in parts for batch in part) == [1, 3, 3]
+    assert torch.equal(torch.cat([batch for part in parts for batch in part]), expected)
 
 
 # What is asked for beforehand

@@ -55,15 +55,16 @@ class Leader:
         return (record if self._decides(record, number, endings) else None), endings
 
     def _decides(self, record: Record | None, number: int, endings: Sequence[Ending]) -> bool:
-        """A finished record stands unless the run failed somewhere; a failed one, when it failed here first and not
-        because another process had died."""
+        """A finished record stands unless the run failed somewhere; a failed one, when it failed here first, or for the
+        same reason everywhere, and not because another process had died."""
         if record is None:
             return False
         kinds = {ending.kind for ending in endings}
         if record.status == "finished":
             return "failed" not in kinds
         first = self._board.failure(number)
-        return "died" not in kinds and first is not None and first.rank == self._seat.rank
+        own = first is not None and (first.rank == self._seat.rank or first.words == record.error)
+        return own and "died" not in kinds
 
     def _failed(self, run: Run, context: Context, started: float, endings: Sequence[Ending]) -> Record:
         """The reason is the first process that died, or else the first that failed."""
