@@ -1,6 +1,11 @@
 """Numbers for people."""
 
 
+def size(count: int) -> str:
+    """Bytes as `312 kB`, `1.24 GB`: of 1,000."""
+    return f"{macs(count)}B"
+
+
 def macs(value: float) -> str:
     """`40.6 M`, `0.555 G`, `192 `: three digits, a space and an SI prefix, for `MACs` to follow."""
     prefixes = ("", "k", "M", "G", "T", "P", "E")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_letters
 
+from dynbench.caveats import caveat
 from dynbench.report.literature import Quoted, quoted_on
 from dynbench.report.pareto import pareto_front
 from dynbench.report.style import point_markers
@@ -33,7 +34,8 @@ class Panel:
     @property
     def title(self) -> str:
         backbones = dict.fromkeys(point.configuration.setting.backbone for point in self.points)
-        return f"{self.dataset}, {', '.join(backbones)}"
+        warning = caveat(self.dataset)
+        return f"{self.dataset}, {', '.join(backbones)}" + (f"\n{self.dataset}: {warning}" if warning else "")
 
     @property
     def unit(self) -> tuple[float, str]:

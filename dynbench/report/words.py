@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from dynbench.caveats import with_caveat
 from dynbench.plan import Run
 from dynbench.record import Budget
 from dynbench.report.control import MATCHED, Comparison
@@ -73,7 +74,7 @@ def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
     """`quickstart: resnet8 on digits, dense 0.75 MMACs; mean over 3 seeds ± 95 % interval`."""
     width = "" if setting.width == 1 else f" x{setting.width:g}"
     dense = short_macs(max(configuration.macs_dense for configuration in chosen))
-    title = f"{setting.suite}: {setting.backbone}{width} on {setting.dataset}, dense {dense} MACs"
+    title = f"{setting.suite}: {setting.backbone}{width} on {with_caveat(setting.dataset)}, dense {dense} MACs"
     return f"{title}; {seeds(chosen)}"
 
 
