@@ -22,7 +22,7 @@ def disk_line(dataset: str, data_bytes: int, needs: "Sequence[DiskNeeds]") -> st
 
     kept, working = sum(one.kept for one in needs), max((one.working for one in needs), default=0)
     data = f"; {dataset} takes about {size(data_bytes)}" if data_bytes else ""
-    return f"Disk, for what is to do: {size(kept)} kept, {size(working)} more while a run trains{data}."
+    return f"Disk, still to be written: {size(kept)} kept, {size(working)} more while a run trains{data}."
 
 
 def show_measured(console: "Console", suite: "Suite", todo: "Sequence[Run]") -> None:
@@ -48,7 +48,7 @@ def show_measured(console: "Console", suite: "Suite", todo: "Sequence[Run]") -> 
     if machines:
         table.title = f"Each run, from {STEPS} steps of each stage on {'; '.join(machines)}"
         console.print(table)
-        console.print(f"Still to do: {duration(total)} of one such device. {_left_out(suite)}")
+        console.print(f"Still to run: {duration(total)} of one such device. {_left_out(suite)}")
     for line in failed:
         console.print(line)
 

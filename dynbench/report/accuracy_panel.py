@@ -32,10 +32,13 @@ class Panel:
         return [*(point.macs.mean for point in self.points), *(row.macs for row in self.quoted)]
 
     @property
+    def backbones(self) -> list[str]:
+        return list(dict.fromkeys(point.configuration.setting.backbone for point in self.points))
+
+    @property
     def title(self) -> str:
-        backbones = dict.fromkeys(point.configuration.setting.backbone for point in self.points)
         warning = caveat(self.dataset)
-        return f"{self.dataset}, {', '.join(backbones)}" + (f"\n{self.dataset}: {warning}" if warning else "")
+        return f"{self.dataset}, {', '.join(self.backbones)}" + (f"\n{self.dataset}: {warning}" if warning else "")
 
     @property
     def unit(self) -> tuple[float, str]:
@@ -84,6 +87,8 @@ class Panel:
             return ""
         shared = self.shared(method)
         words = [word for word in parameters(configuration.run) if word not in shared]
+        if len(self.backbones) > 1:
+            words.append(configuration.setting.backbone)
         if method == CONTROL:
             others = [word for word in words if not word.startswith("width=")]
             words = [f"width {configuration.run.built.width:.3g}", *others]

@@ -10,7 +10,9 @@ from dynbench.report.summary import Configuration, PointSummary, Setting, config
 from dynbench.report.verdict import verdicts
 from dynbench.report.words import (
     accuracy,
+    compared_name,
     control_name,
+    controls_title,
     epochs,
     mark_meanings,
     marks,
@@ -116,8 +118,8 @@ def _budget(setting: Setting, known: Sequence[Configuration]) -> str:
 
 
 def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    title = "**Against the nearest static controls, on the same test images**"
-    yield f"{title}\n\n{markdown_table(CONTROL_HEADERS, map(_control_row, comparisons), TEXT_COLUMNS)}"
+    rows = [(compared_name(one, comparisons), *_control_row(one)) for one in comparisons]
+    yield f"**{controls_title(comparisons)}**\n\n{markdown_table(CONTROL_HEADERS, rows, TEXT_COLUMNS)}"
     notes = mark_meanings(comparisons)
     if notes:
         yield "\\\n".join(f"\\{note}" for note in notes)
@@ -126,7 +128,6 @@ def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 def _control_row(comparison: Comparison) -> tuple[str, ...]:
     return (
-        comparison.point.configuration.run.label,
         comparison.point.name,
         f"{comparison.point.test_top1.mean:.2f}",
         control_name(comparison.control.configuration),
