@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dynbench.record import EngineRecord, EngineTiming, Record, Timing
 from dynbench.report.control import Comparison
 from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
+from dynbench.report.literature import Quoted
 from dynbench.report.markdown_table import markdown_table, one_line
+from dynbench.report.quoted_table import quoted_rows, quoted_table
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
 from dynbench.report.verdict import verdicts
 from dynbench.report.words import (
@@ -67,8 +69,11 @@ ENGINE_HEADERS = ("engine", "version", "batch", "p50 ms", "p90 ms", "p99 ms", "i
 TEXT_COLUMNS = {"method", "point", "control", "best engine", "engine", "version"}
 
 
-def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]) -> str:
-    """The final table, the budgets, the failures, the controls' table, and what was timed."""
+def markdown_report(
+    records: Sequence[Record], comparisons: Sequence[Comparison], literature: Sequence[Quoted] = ()
+) -> str:
+    """The final table, the budgets, the failures, the controls' table, what was timed, and what papers print of the
+    same backbones."""
     known = configurations(records)
     settings = dict.fromkeys(c.setting for c in known)
     parts = [part for setting in settings for part in (_block(setting, known), _budget(setting, known))]
@@ -78,6 +83,7 @@ def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]
     if comparisons:
         parts += _controls(comparisons)
     parts += [part for block in blocks(records) for part in _latency(block)]
+    parts += quoted_table(quoted_rows(settings, literature))
     return "\n\n".join(parts) + "\n"
 
 
