@@ -30,7 +30,7 @@ from dynbench.train.engine import StageTrainer
 from dynbench.train.precision import usable_precision
 
 STEPS = 5
-"""Timed, after one that is not."""
+"""Timed at the most, after one that is not; fewer where a step takes longer than `STEP_SECONDS`."""
 PROBE = 8
 """Images of the first step on a CPU."""
 STEP_SECONDS = 4.0
@@ -108,7 +108,7 @@ class _Bench:
         fitting = int(STEP_SECONDS / each)
         if self._measured < self._batch:
             self._measured = max(self._measured, min(self._batch, fitting))
-        each = self._step(stage, STEPS)
+        each = self._step(stage, max(1, min(STEPS, int(STEPS * STEP_SECONDS / (each * self._measured)))))
         fixed = peak.start + checkpoint_bytes(stage, self._model)  # gradients are as large as the state, or smaller
         self.memory = max(self.memory, peak.at(self._batch, self._measured, fixed))
         images = stage.epochs * epoch_images(self._run, self._info)

@@ -97,7 +97,7 @@ def test_large_batches_are_measured_with_fewer_images(suite: Path, monkeypatch: 
 def test_the_plan_shows_hours_memory_and_disk_once_for_all_seeds(suite: Path, tmp_path: Path, call: Call) -> None:
     result = call("plan", suite, "--results", tmp_path / "r", "--seeds", "0,1", "--methods", "dense", "--measure")
     assert result.exit_code == 0, result.output
-    above, below = result.output.split("Each run, from 5 steps of each stage on ")
+    above, below = result.output.split("Each run, from up to 5 steps of each stage on ")
     assert above.count("to do") == 2
     (row,) = (line.split() for line in below.splitlines() if line.startswith("dense"))
     assert row[1:3] == ["2", "32"]
@@ -114,7 +114,7 @@ def test_a_plugin_that_fails_when_it_is_tried_does_not_stop_the_others(
     result = call("plan", suite, "--results", tmp_path / "r", "--set", "methods=[raises, dense]", "--measure")
     assert result.exit_code == 0, result.output
     assert "not measured: raises: " in result.output
-    assert "Each run, from 5 steps" in result.output
+    assert "Each run, from up to 5 steps" in result.output
 
 
 def test_without_measure_nothing_is_tried(suite: Path, tmp_path: Path, call: Call) -> None:

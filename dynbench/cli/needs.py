@@ -46,7 +46,7 @@ def show_measured(console: "Console", suite: "Suite", todo: "Sequence[Run]") -> 
         machines[f"{found.device}, {found.threads} threads, {found.precision}"] = None
         table.add_row(_name(runs[0], suite), str(len(runs)), *_cells(found))
     if machines:
-        table.title = f"Each run, from {STEPS} steps of each stage on {'; '.join(machines)}"
+        table.title = f"Each run, from up to {STEPS} steps of each stage on {'; '.join(machines)}"
         console.print(table)
         console.print(f"Still to run: {duration(total)} of one such device. {_left_out(suite)}")
     for line in failed:

@@ -17,10 +17,12 @@ def macs(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `2 h 05 min`."""
-    minute, hour = 60, 3600
+    """`42 s`, `3 min`, `2 h 05 min`, `1,234 h`."""
+    minute, hour, many = 60, 3600, 360_000
     if seconds < minute:
         return f"{seconds:.0f} s"
     if seconds < hour:
         return f"{seconds / minute:.0f} min"
+    if seconds >= many:
+        return f"{seconds / hour:,.0f} h"
     return f"{int(seconds // hour)} h {int(seconds % hour // minute):02d} min"
