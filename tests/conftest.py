@@ -111,6 +111,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are made in this process, where they see what was patched."""
     monkeypatch.setattr("dynbench.isolate.run.call", call_here)
     monkeypatch.setattr("dynbench.isolate.estimate.call", call_here)
+    monkeypatch.setattr("dynbench.isolate.throughput.call", call_here)
 
 
 @pytest.fixture

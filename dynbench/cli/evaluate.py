@@ -2,6 +2,7 @@
 
 import click
 
+from dynbench.caveats import caveat
 from dynbench.cli.weights_options import WeightsOptions, weights_options
 
 
@@ -14,8 +15,10 @@ def command(of: WeightsOptions, split: str) -> None:
     from dynbench.evaluate_weights import evaluate_weights  # noqa: PLC0415
 
     result = evaluate_weights(of.weights, of.backbone, of.data, split, of.device, of.batch_size)
+    warning = caveat(of.data.name)
     wrong = int((~result.correct).sum())
     click.echo(
         f"{split}: {wrong} of {len(result.correct)} images wrong; top-1 {result.top1:.2f} %, error "
         f"{100 - result.top1:.2f} %, top-5 {result.top5:.2f} %, {macs(result.total_macs.mean())}MACs"
+        + (f" ({of.data.name}: {warning})" if warning else "")
     )

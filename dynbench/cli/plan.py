@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dynbench.cli.needs import disk_line, show_measured
 from dynbench.cli.suite_options import read_suite, results_folder, suite_options
 from dynbench.plan import Run, in_order, plan
 
@@ -19,6 +20,7 @@ COLUMNS = {
     "backbone": "left",
     "seed": "right",
     "MACs": "right",
+    "gates": "right",
     "of dense": "right",
     "epochs": "right",
     "training": "right",
@@ -30,14 +32,16 @@ LABEL_WIDTH = 26
 
 @click.command("plan")
 @suite_options
-def command(suite: Path, results: Path | None, **options: Any) -> None:
-    """Show the runs of SUITE, what they cost, and which are finished. Trains nothing."""
+@click.option("--measure", is_flag=True, help="Try each run for a few steps on this device: hours, memory.")
+def command(suite: Path, results: Path | None, measure: bool, **options: Any) -> None:
+    """Show the runs of SUITE, what they cost, and which are finished. Trains nothing, and needs no data."""
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from dynbench.cap import check_budget  # noqa: PLC0415
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.controls import known_controls  # noqa: PLC0415
+    from dynbench.data import dataset_info  # noqa: PLC0415
     from dynbench.isolate.estimate import estimate_isolated  # noqa: PLC0415
     from dynbench.suite_run import unfinished  # noqa: PLC0415
 
@@ -55,21 +59,29 @@ def command(suite: Path, results: Path | None, **options: Any) -> None:
         if name not in common:
             width = LABEL_WIDTH if name == "run" else None
             table.add_column(name, justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
-    total = 0
+    total, disk = 0, []
     for run in runs:
         cost = estimate_isolated(run, read.file.limits)
-        total += cost.own_train_macs if cost and run.run_id in todo else 0
+        if cost and run.run_id in todo:
+            total += cost.own_train_macs
+            disk.append(cost.disk)
         state = _state(folder, run) if run.run_id in todo else "finished"
         state += "" if run in asked else " *"
         own = (value for name, value in _per_run(run).items() if name not in common)
         table.add_row(run.label, *own, *_costs(cost), state)
     console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
-    console.print(f"MACs: one image, everything on. training: estimated MACs. Still to train: {macs(total)}MACs.")
+    console.print(
+        "MACs: one image, everything on; gates: those of control nets among them. training: estimated MACs. "
+        f"Still to train: {macs(total)}MACs."
+    )
+    console.print(disk_line(read.file.data.name, dataset_info(read.file.data).disk_bytes, disk))
     if controls.runs:
         console.print("*: a static control of the suite's dynamic runs, or the dense net that it starts from.")
     for line in unplanned_lines(controls):
         console.print(line)
+    if measure:
+        show_measured(console, read, [run for run in runs if run.run_id in todo])
 
 
 def _per_run(run: Run) -> dict[str, str]:
@@ -98,13 +110,13 @@ def _state(folder: Path, run: Run) -> str:
     return "failed" if record and record.status == "failed" else "to do"
 
 
-def _costs(cost: "Estimate | None") -> tuple[str, str, str, str]:
+def _costs(cost: "Estimate | None") -> tuple[str, ...]:
     from dynbench.cli.units import macs  # noqa: PLC0415
     from dynbench.report.words import stage_epochs  # noqa: PLC0415
 
     if cost is None:
-        return ("fails", "", "", "")
+        return ("fails", "", "", "", "")
     training = macs(cost.own_train_macs)
     if cost.pretrained:
         training = f"{macs(cost.pretrained_train_macs)} + {training}"
-    return macs(cost.macs), f"{cost.macs / cost.macs_dense:.1%}", stage_epochs(cost), training
+    return macs(cost.macs), macs(cost.macs_control), f"{cost.macs / cost.macs_dense:.1%}", stage_epochs(cost), training

@@ -13,7 +13,9 @@ from dynbench.report.summary import Configuration, PointSummary, Setting, config
 from dynbench.report.verdict import verdicts
 from dynbench.report.words import (
     accuracy,
+    compared_name,
     control_name,
+    controls_title,
     epochs,
     mark_meanings,
     marks,
@@ -127,13 +129,13 @@ def wrap_label(label: str, width: int = NAME_WIDTH) -> list[str]:
 
 def control_table(comparisons: Sequence[Comparison]) -> Table:
     """Every dynamic operating point against the nearest static controls, how near those are, and what it comes to."""
-    table = _table("Against the nearest static controls, on the same test images", "method", CONTROL_HEADERS)
+    table = _table(controls_title(comparisons), "method", CONTROL_HEADERS)
     table.columns[-1].justify = "left"  # the marks after the ratios would put them out of line
     last = None
     for comparison in comparisons:
         point = comparison.point
         if last is None or point.configuration is not last.configuration:
-            for line in wrap_label(point.configuration.run.label):
+            for line in wrap_label(compared_name(comparison, comparisons)):
                 table.add_row(line)
         table.add_row(*_comparison(comparison, again=point is last))
         last = point

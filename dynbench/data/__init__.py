@@ -13,6 +13,7 @@ from dynbench.data.imagenet import (
     HELD,
     SIDE,
     TRAIN_IMAGES,
+    VAL_IMAGES,
     folder_validation,
     load_folder,
     load_imagenet,
@@ -31,23 +32,32 @@ Shape = tuple[int, int, int]
 @dataclass(frozen=True)
 class DatasetInfo:
     """What is known of a data set without reading it. `shape` is (channels, height, width) of an image;
-    `training_images` includes the `validation` ones that are held out unless the suite says otherwise."""
+    `training_images` includes the `validation` ones that are held out unless the suite says otherwise. `test_images`
+    and `disk_bytes`, of its files, are 0 where nobody knows."""
 
     load: Callable[[DataSpec], RawData]
     shape: Shape
     num_classes: int
     training_images: int
     validation: int
+    test_images: int = 0
+    disk_bytes: int = 0
     in_files: bool = False
     """Whether images are cropped when they are read: to any size, then."""
 
 
+_LARGE = (3, SIDE, SIDE)
+# Bytes: CIFAR-10's binary files; ILSVRC2012's two archives of images; the sample of 1,000 photographs, about.
 DATASETS = {
-    "digits": DatasetInfo(load_digits, (1, 8, 8), 10, 1437, 180),
-    "cifar10": DatasetInfo(load_cifar10, (3, 32, 32), 10, 50_000, 5_000),
-    "imagenet": DatasetInfo(load_imagenet, (3, SIDE, SIDE), CLASSES, TRAIN_IMAGES, HELD * CLASSES, in_files=True),
-    "imagenet-sample": DatasetInfo(load_sample, (3, SIDE, SIDE), CLASSES, CLASSES, CLASSES // 10, in_files=True),
-    "imagefolder": DatasetInfo(load_folder, (3, SIDE, SIDE), 0, 0, 0, in_files=True),
+    "digits": DatasetInfo(load_digits, (1, 8, 8), 10, 1437, 180, 360),
+    "cifar10": DatasetInfo(load_cifar10, (3, 32, 32), 10, 50_000, 5_000, 10_000, 184_380_000),
+    "imagenet": DatasetInfo(
+        load_imagenet, _LARGE, CLASSES, TRAIN_IMAGES, HELD * CLASSES, VAL_IMAGES, 154_642_401_280, in_files=True
+    ),
+    "imagenet-sample": DatasetInfo(
+        load_sample, _LARGE, CLASSES, CLASSES, CLASSES // 10, CLASSES, 34_000_000, in_files=True
+    ),
+    "imagefolder": DatasetInfo(load_folder, _LARGE, 0, 0, 0, in_files=True),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_letters
 
+from dynbench.caveats import caveat
 from dynbench.report.literature import Quoted, quoted_on
 from dynbench.report.pareto import pareto_front
 from dynbench.report.style import point_markers
@@ -31,9 +32,13 @@ class Panel:
         return [*(point.macs.mean for point in self.points), *(row.macs for row in self.quoted)]
 
     @property
+    def backbones(self) -> list[str]:
+        return list(dict.fromkeys(point.configuration.setting.backbone for point in self.points))
+
+    @property
     def title(self) -> str:
-        backbones = dict.fromkeys(point.configuration.setting.backbone for point in self.points)
-        return f"{self.dataset}, {', '.join(backbones)}"
+        warning = caveat(self.dataset)
+        return f"{self.dataset}, {', '.join(self.backbones)}" + (f"\n{self.dataset}: {warning}" if warning else "")
 
     @property
     def unit(self) -> tuple[float, str]:
@@ -82,6 +87,8 @@ class Panel:
             return ""
         shared = self.shared(method)
         words = [word for word in parameters(configuration.run) if word not in shared]
+        if len(self.backbones) > 1:
+            words.append(configuration.setting.backbone)
         if method == CONTROL:
             others = [word for word in words if not word.startswith("width=")]
             words = [f"width {configuration.run.built.width:.3g}", *others]

@@ -59,8 +59,11 @@ def histogram_figure(results: Path, known: Sequence[Configuration]) -> Figure:
         return figure
     edges = _edges(dynamic)
     all_axes = figure.subplots(len(dynamic), 1, squeeze=False, sharex=True)[:, 0]
+    several = len({panel.configuration.setting.backbone for panel in dynamic}) > 1
     for axes, panel in zip(all_axes, dynamic, strict=True):
         _draw(axes, panel, edges)
+        run = panel.configuration.run
+        axes.set_title(f"{run.label}, {run.backbone.name}" if several else run.label, fontsize=8, pad=3)
     all_axes[-1].set_xlabel("MMACs per test image")
     figure.supylabel("test images (%)", fontsize=8.5)
     _caption(figure, [panel for panel in panels if not panel.dynamic])
@@ -106,7 +109,6 @@ def _draw(axes: Axes, panel: _Panel, edges: list[float]) -> None:
         )
     dense = panel.configuration.macs_dense / 1e6
     axes.axvline(dense, color="black", linewidth=0.9, linestyle="--", label=f"dense, {dense:.3g}")
-    axes.set_title(run.label, fontsize=8, pad=3)
     axes.grid(visible=True, axis="y")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.4)
 

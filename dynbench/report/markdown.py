@@ -5,12 +5,16 @@ from collections.abc import Iterator, Sequence
 from dynbench.record import EngineRecord, EngineTiming, Record, Timing
 from dynbench.report.control import Comparison
 from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
+from dynbench.report.literature import Quoted
 from dynbench.report.markdown_table import markdown_table, one_line
+from dynbench.report.quoted_table import quoted_rows, quoted_table
 from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
 from dynbench.report.verdict import verdicts
 from dynbench.report.words import (
     accuracy,
+    compared_name,
     control_name,
+    controls_title,
     epochs,
     mark_meanings,
     marks,
@@ -65,8 +69,11 @@ ENGINE_HEADERS = ("engine", "version", "batch", "p50 ms", "p90 ms", "p99 ms", "i
 TEXT_COLUMNS = {"method", "point", "control", "best engine", "engine", "version"}
 
 
-def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]) -> str:
-    """The final table, the budgets, the failures, the controls' table, and what was timed."""
+def markdown_report(
+    records: Sequence[Record], comparisons: Sequence[Comparison], literature: Sequence[Quoted] = ()
+) -> str:
+    """The final table, the budgets, the failures, the controls' table, what was timed, and what papers print of the
+    same backbones."""
     known = configurations(records)
     settings = dict.fromkeys(c.setting for c in known)
     parts = [part for setting in settings for part in (_block(setting, known), _budget(setting, known))]
@@ -76,6 +83,7 @@ def markdown_report(records: Sequence[Record], comparisons: Sequence[Comparison]
     if comparisons:
         parts += _controls(comparisons)
     parts += [part for block in blocks(records) for part in _latency(block)]
+    parts += quoted_table(quoted_rows(settings, literature))
     return "\n\n".join(parts) + "\n"
 
 
@@ -116,8 +124,8 @@ def _budget(setting: Setting, known: Sequence[Configuration]) -> str:
 
 
 def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    title = "**Against the nearest static controls, on the same test images**"
-    yield f"{title}\n\n{markdown_table(CONTROL_HEADERS, map(_control_row, comparisons), TEXT_COLUMNS)}"
+    rows = [(compared_name(one, comparisons), *_control_row(one)) for one in comparisons]
+    yield f"**{controls_title(comparisons)}**\n\n{markdown_table(CONTROL_HEADERS, rows, TEXT_COLUMNS)}"
     notes = mark_meanings(comparisons)
     if notes:
         yield "\\\n".join(f"\\{note}" for note in notes)
@@ -126,7 +134,6 @@ def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 def _control_row(comparison: Comparison) -> tuple[str, ...]:
     return (
-        comparison.point.configuration.run.label,
         comparison.point.name,
         f"{comparison.point.test_top1.mean:.2f}",
         control_name(comparison.control.configuration),

@@ -36,7 +36,8 @@ def realised_figure(timed: Sequence[Block]) -> Figure:
         for axes, batch in zip(row[:columns], block.ends, strict=False):
             _draw(axes, block, batch)
         conditions = block.conditions
-        head = f"{conditions.net}, dense {block.macs_dense} MACs; {conditions.machine}"
+        break_ = "\n" if columns == 1 else " "  # over one panel it would be cut off
+        head = f"{conditions.net}, dense {block.macs_dense} MACs;{break_}{conditions.machine}"
         row[0].set_title(f"{head}\n\nbatch {block.ends[0]}", fontsize=8)
         row[0].set_ylabel("realised speed-up: dense time / method time")
         _draw_key(row[-1], block)

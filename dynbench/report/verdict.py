@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from dynbench.report.control import Comparison
-from dynbench.report.words import control_name, over_seeds
+from dynbench.report.words import compared_name, control_name, over_seeds
 
 OUTCOMES = {"better": "better than", "worse": "worse than", "not shown": "no difference shown from"}
 
@@ -13,7 +13,7 @@ def verdicts(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """A line for each operating point that has controls of its cost, one for each method of which no point has any."""
     for _, group in groupby(comparisons, lambda comparison: comparison.point.configuration.key):
         found = list(group)
-        label = found[0].point.configuration.run.label
+        label = compared_name(found[0], comparisons)
         matched = [comparison for comparison in found if comparison.matched]
         if not matched:
             yield f"{label}: no static control of its cost to be held against"

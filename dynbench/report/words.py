@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from dynbench.caveats import caveat, with_caveat
 from dynbench.plan import Run
 from dynbench.record import Budget
 from dynbench.report.control import MATCHED, Comparison
@@ -73,7 +74,7 @@ def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
     """`quickstart: resnet8 on digits, dense 0.75 MMACs; mean over 3 seeds ± 95 % interval`."""
     width = "" if setting.width == 1 else f" x{setting.width:g}"
     dense = short_macs(max(configuration.macs_dense for configuration in chosen))
-    title = f"{setting.suite}: {setting.backbone}{width} on {setting.dataset}, dense {dense} MACs"
+    title = f"{setting.suite}: {setting.backbone}{width} on {with_caveat(setting.dataset)}, dense {dense} MACs"
     return f"{title}; {seeds(chosen)}"
 
 
@@ -90,6 +91,20 @@ def control_name(configuration: Configuration) -> str:
     """`width 0.43` for a dense net, else the method's name."""
     run = configuration.run
     return f"width {run.built.width:.3g}" if run.method == CONTROL else run.method
+
+
+def controls_title(comparisons: Sequence[Comparison]) -> str:
+    """The head of the controls' table, with the caveats of the data sets."""
+    datasets = dict.fromkeys(comparison.point.configuration.setting.dataset for comparison in comparisons)
+    warned = "".join(f"; {with_caveat(dataset)}" for dataset in datasets if caveat(dataset))
+    return f"Against the nearest static controls, on the same test images{warned}"
+
+
+def compared_name(comparison: Comparison, among: Sequence[Comparison]) -> str:
+    """The dynamic method with its parameters, and with its backbone where `among` are several."""
+    configuration = comparison.point.configuration
+    several = len({one.point.configuration.setting.backbone for one in among}) > 1
+    return f"{configuration.run.label}, {configuration.setting.backbone}" if several else configuration.run.label
 
 
 def over_seeds(comparison: Comparison) -> str:

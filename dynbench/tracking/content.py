@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from dynbench.caveats import caveat
 from dynbench.plan import Run
 from dynbench.record import EpochRecord, PointRecord, Record
 
@@ -89,6 +90,8 @@ def start_tags(run: Run) -> Iterator[Text]:
     yield Text("dynbench.kind", "run")
     yield Text("dynbench.run_id", run.run_id)
     yield Text("label", run.label)
+    if warning := caveat(run.data.name):
+        yield Text("dataset_caveat", f"{run.data.name}: {warning}")
 
 
 def suite_tags() -> Iterator[Text]:

@@ -1,0 +1,96 @@
+"""What the runs of a suite need of the machine: disk, and measured, time and memory."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dynbench.disk import DiskNeeds
+    from dynbench.plan import Run, Suite
+    from dynbench.throughput import Throughput
+
+HEADERS = ("runs", "batch", "images/s", "training", "evaluation", "memory")
+
+
+def disk_line(dataset: str, data_bytes: int, needs: "Sequence[DiskNeeds]") -> str:
+    """In words, what runs with such `needs` and their data set take."""
+    from dynbench.cli.units import size  # noqa: PLC0415
+
+    kept, working = sum(one.kept for one in needs), max((one.working for one in needs), default=0)
+    data = f"; {dataset} takes about {size(data_bytes)}" if data_bytes else ""
+    return f"Disk, still to be written: {size(kept)} kept, {size(working)} more while a run trains{data}."
+
+
+def show_measured(console: "Console", suite: "Suite", todo: "Sequence[Run]") -> None:
+    """Try the runs `todo` for a few steps, those that differ in nothing but their seed once, and print what each of
+    them would take."""
+    from rich.table import Table  # noqa: PLC0415
+
+    from dynbench.cli.units import duration  # noqa: PLC0415
+    from dynbench.throughput import STEPS  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    table.add_column("run", overflow="fold", min_width=26)
+    for header in HEADERS:
+        table.add_column(header, justify="right")
+    total, failed, machines = 0.0, [], dict[str, None]()
+    for runs, found in _measured(suite, todo):
+        if isinstance(found, str):
+            failed.append(f"not measured: {_name(runs[0], suite)}: {found}")
+            continue
+        total += len(runs) * found.seconds
+        machines[f"{found.device}, {found.threads} threads, {found.precision}"] = None
+        table.add_row(_name(runs[0], suite), str(len(runs)), *_cells(found))
+    if machines:
+        table.title = f"Each run, from up to {STEPS} steps of each stage on {'; '.join(machines)}"
+        console.print(table)
+        console.print(f"Still to run: {duration(total)} of one such device. {_left_out(suite)}")
+    for line in failed:
+        console.print(line)
+
+
+def _name(run: "Run", suite: "Suite") -> str:
+    return run.label if len(suite.file.backbones) == 1 else f"{run.label}, {run.backbone.name}"
+
+
+def _cells(found: "Throughput") -> tuple[str, ...]:
+    from dynbench.cli.units import duration, size  # noqa: PLC0415
+
+    batches = dict.fromkeys(str(stage.batch) for stage in found.stages)
+    rates = (f"{stage.images_per_second:,.{0 if stage.images_per_second > 99 else 1}f}" for stage in found.stages)  # noqa: PLR2004
+    times = duration(found.training), duration(found.evaluation)
+    return "\n".join(batches), "\n".join(rates), *times, size(found.memory)
+
+
+def _measured(suite: "Suite", todo: "Sequence[Run]") -> "Iterator[tuple[list[Run], Throughput | str]]":
+    """The runs of each configuration with what was measured of it; who waits is told."""
+    from dynbench.device import choose_device  # noqa: PLC0415
+    from dynbench.isolate.throughput import measure_isolated  # noqa: PLC0415
+
+    device = choose_device(suite.file.device)
+    alike = _alike(todo)
+    for number, runs in enumerate(alike.values(), start=1):
+        if sys.stderr.isatty():
+            click.echo(f"measuring {number} of {len(alike)}: {runs[0].label}", err=True)
+        yield runs, measure_isolated(runs[0], suite.file.evaluation, device, suite.file.limits)
+
+
+def _alike(runs: "Sequence[Run]") -> "Mapping[str, list[Run]]":
+    """Those that differ in nothing but their seed and what they start from."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.model_copy(update={"seed": 0, "start": None}).model_dump_json(), []).append(run)
+    return found
+
+
+def _left_out(suite: "Suite") -> str:
+    """What the estimate is from, and what it leaves out."""
+    from dynbench.data import dataset_info  # noqa: PLC0415
+
+    files = dataset_info(suite.file.data).in_files
+    decoding = "reading and decoding images, which goes on beside it and may be slower, " if files else ""
+    return f"An estimate from noise in place of images: without {decoding}audits and latency."
