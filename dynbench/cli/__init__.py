@@ -13,6 +13,7 @@ COMMANDS = {
     "plan": ("dynbench.cli.plan", "Show a suite's runs, their MACs, and which are finished."),
     "time": ("dynbench.cli.time", "Time finished runs on this machine, without training."),
     "report": ("dynbench.cli.report", "Make table and plots again from records alone."),
+    "table": ("dynbench.cli.headline", "Markdown table of records for a README, with quoted figures."),
     "baseline": ("dynbench.cli.baseline", "Write what later results are checked against."),
     "check": ("dynbench.cli.check", "Compare results with a baseline; exit code 1: worse."),
     "export": ("dynbench.cli.export", "Write the flat table of a results folder."),
