@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("dynbench.cli.export", "Write the flat table of a results folder."),
     "sync": ("dynbench.cli.sync", "Send records to MLflow that it does not have yet."),
     "evaluate": ("dynbench.cli.evaluate", "Evaluate backbone weights from a file."),
+    "verify": ("dynbench.cli.verify", "Evaluate a finished run's weights again: as recorded?"),
     "sensitivity": ("dynbench.cli.sensitivity", "Prune one layer at a time and evaluate: which layers bear it."),
     "test": ("dynbench.cli.test", "Try a method: does it keep what every method has to keep?"),
     "new": ("dynbench.cli.new", "Write a small package to start a method of your own from."),
