@@ -18,6 +18,7 @@ from dynbench.integrity.steps import ByHand
 from dynbench.integrity.watch import unwatched
 from dynbench.method import Progress, Stage
 from dynbench.suite.schema import Recipe
+from dynbench.train.compiled import compiled
 from dynbench.train.precision import usable_precision
 
 LOOK_EVERY = 50
@@ -52,7 +53,7 @@ class StageTrainer:
         self._batch = min(recipe.batch_size, len(train))
         self.steps = len(train) // self._batch
         self._bf16 = usable_precision(recipe.precision, device) == "bf16"
-        self._loss = torch.compile(stage.loss) if recipe.compile else stage.loss
+        self._loss = compiled(stage.loss, recipe.compile)
         self.optimizer: Optimizer = stage.optimizer(model)
 
     def epoch(self, epoch: int, on_step: Callable[[int, float], None]) -> EpochResult:
