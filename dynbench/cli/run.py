@@ -21,6 +21,7 @@ from dynbench.plan import Run, Suite, in_order, plan
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dynbench.events import Observer
     from dynbench.suite.schema import Limits
 
 INTERRUPTED = 130
@@ -29,23 +30,28 @@ INTERRUPTED = 130
 @click.command("run")
 @suite_options
 @click.option("--no-latency", is_flag=True, help="Time nothing, as the suite's `latency: none`.")
-def command(suite: Path, results: Path | None, no_latency: bool, **options: Any) -> None:
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after the epoch that passes them.")
+def command(suite: Path, results: Path | None, no_latency: bool, minutes: float | None, **options: Any) -> None:
     """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
 
     An interrupted run goes on from its last epoch when the same command is given again. Exit code 0; 1 when runs
-    failed; 2 when something has to be mended first; 130 when interrupted.
+    failed; 2 when something has to be mended first; 3 when --minutes are over and work is left; 130 when interrupted.
     """
+    from dynbench.cli.deadline import Deadline  # noqa: PLC0415
+
+    deadline = Deadline(minutes) if minutes is not None else None
     with _interruptible():
         read = read_suite(suite, **options)
         if no_latency:
             read = replace(read, file=read.file.model_copy(update={"latency": None}))
-        failed = _run(read, plan(read), results_folder(read, results))
+        failed = _run(read, plan(read), results_folder(read, results), deadline)
     sys.exit(1 if failed else 0)
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end with one line: what is done is on disk."""
+    """Ctrl-C, SIGTERM and the end of the time end with one line: what is done is on disk."""
+    from dynbench.cli.deadline import WORK_LEFT, TimeIsUpError  # noqa: PLC0415
 
     def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
@@ -53,6 +59,9 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except TimeIsUpError:
+        click.echo("time is up; the same command goes on from the last finished epoch", err=True)
+        sys.exit(WORK_LEFT)
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from the last finished epoch", err=True)
         sys.exit(INTERRUPTED)
@@ -60,7 +69,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(suite: Suite, runs: Sequence[Run], folder: Path) -> bool:
+def _run(suite: Suite, runs: Sequence[Run], folder: Path, deadline: "Observer | None") -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console  # noqa: PLC0415
 
@@ -73,7 +82,7 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path) -> bool:
     check_budget(suite, runs)
     known = in_order((*runs, *known_controls(suite, runs, folder).runs))
     todo = unfinished(known, folder)
-    left_out = _do(suite, runs, known, todo, folder, console) if todo else []
+    left_out = _do(suite, runs, known, todo, folder, console, deadline) if todo else []
     if not todo:
         console.print(f"{suite.file.name}: all {len(known)} runs are finished")
     _show(suite, folder, drawn_again=bool(todo), console=console)
@@ -97,7 +106,13 @@ def _check_writable(folder: Path) -> None:
 
 
 def _do(
-    suite: Suite, runs: Sequence[Run], known: Sequence[Run], todo: Sequence[Run], folder: Path, console: "Console"
+    suite: Suite,
+    runs: Sequence[Run],
+    known: Sequence[Run],
+    todo: Sequence[Run],
+    folder: Path,
+    console: "Console",
+    deadline: "Observer | None",
 ) -> list[str]:
     """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
     run that was left out because of another's failure."""
@@ -129,7 +144,7 @@ def _do(
     prepare_kernels(console, str(device))
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
     progress = progress_for(console)
-    observers = Observers(progress, *([tracker] if tracker else []))
+    observers = Observers(*filter(None, (progress, tracker, deadline)))  # the last: the others have heard what it ends
     observers.suite_started(known, [run for run in known if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
     protocol = suite.file.latency
