@@ -12,7 +12,7 @@ import triton.language as tl
 
 @triton.jit
 def some_outputs(
-    x, weight, bias, offsets, channel, scale, out,  # noqa: E501
+    x, weight, bias, offsets, channel, scale, out,
     K, C, H, W, HO, WO, stride, padding, dilation,
     KH: tl.constexpr, KW: tl.constexpr, SCALED: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
@@ -51,7 +51,7 @@ def some_outputs(
 
 @triton.jit
 def some_inputs(
-    x, weight, bias, offsets, channel, scale, residual, out,  # noqa: E501
+    x, weight, bias, offsets, channel, scale, residual, out,
     K, C, H, W, HO, WO, stride, padding, dilation,
     KH: tl.constexpr, KW: tl.constexpr, SCALED: tl.constexpr, ADDED: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,

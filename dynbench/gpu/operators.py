@@ -6,13 +6,12 @@ gradients.
 
 import os
 from collections.abc import Sequence
-from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import flop_registry, register_flop_formula
+from torch.utils.flop_counter import register_flop_formula
 
 from dynbench.gpu.rows import Rows
 from dynbench.native.build import CHOICE
@@ -27,22 +26,12 @@ def wanted(x: Tensor) -> bool:
     """Whether images like `x` go through these kernels."""
     if os.environ.get(CHOICE) != "triton" or x.dtype != torch.float32 or find_spec("triton") is None:
         return False
-    available()
     return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
 
 
-@cache
-def available() -> bool:
-    """Registers the FLOP formulas."""
-    for operator, formula in ((_some_outputs, _outputs_flops), (_some_inputs, _inputs_flops)):
-        packet = operator._opoverload.overloadpacket
-        if packet not in flop_registry:
-            register_flop_formula(packet)(formula)
-    return True
-
-
 def by_tap(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (K, C, KH, KW) as the kernels read them: for some outputs (KH, KW, K, C), for some inputs (KH, KW, C, K)."""
+    """Weights (K, C, KH, KW) as the kernels read them: (KH, KW, K, C) for some outputs, (KH, KW, C, K) for some
+    inputs."""
     return weight.permute(2, 3, 0, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous()
 
 
@@ -51,7 +40,8 @@ def some_outputs(
 ) -> Tensor:
     """`(conv(x) + bias) * scale`, then ReLU if asked for, of the output channels in `rows` alone: images (B, C, h, w),
     weights by tap (KH, KW, K, C), scale (rows,) -> (rows, h', w'). `options`: stride, padding, dilation."""
-    return _some_outputs(x.contiguous(), weight, bias, rows.offsets, rows.channel, scale, relu, *options)
+    result: Tensor = _some_outputs(x.contiguous(), weight, bias, rows.offsets, rows.channel, scale, relu, *options)
+    return result
 
 
 def some_inputs(
@@ -67,7 +57,10 @@ def some_inputs(
     """`(conv(x) + bias) * scale + residual`, then ReLU if asked for, where only the input channels in `rows` are not
     zero: x (rows, h, w), weights by tap (KH, KW, C, K), scale (B,), residual like the result -> (B, K, h', w')."""
     added = None if residual is None else residual.contiguous()
-    return _some_inputs(x.contiguous(), weight, bias, rows.offsets, rows.channel, scale, added, relu, *options)
+    result: Tensor = _some_inputs(
+        x.contiguous(), weight, bias, rows.offsets, rows.channel, scale, added, relu, *options
+    )
+    return result
 
 
 @torch.library.custom_op("dynbench_gpu::some_outputs", mutates_args=())
@@ -89,11 +82,12 @@ def _some_outputs(
     there = _result(size, taps, stride, padding, dilation)
     out = x.new_empty(len(channel), *there)
     if out.numel():
-        kernels.some_outputs[(batch, -(-outputs // BM), -(-there[0] * there[1] // BN))](
-            x, weight, bias, offsets, channel, bias if scale is None else scale, out,
-            outputs, channels, *size, *there, stride, padding, dilation,
-            *taps, scale is not None, relu, _precision(), BM, BN, BK,
-        )  # fmt: skip
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+            kernels.some_outputs[(batch, -(-outputs // BM), -(-there[0] * there[1] // BN))](
+                x, weight, bias, offsets, channel, bias if scale is None else scale, out,
+                outputs, channels, *size, *there, stride, padding, dilation,
+                *taps, scale is not None, relu, _precision(), BM, BN, BK,
+            )  # fmt: skip
     return out
 
 
@@ -117,11 +111,12 @@ def _some_inputs(
     there = _result(size, taps, stride, padding, dilation)
     out = x.new_empty(batch, outputs, *there)
     if out.numel():
-        kernels.some_inputs[(batch, -(-outputs // BM), -(-there[0] * there[1] // BN))](
-            x, weight, bias, offsets, channel, bias if scale is None else scale, out if residual is None else residual,
-            out, outputs, channels, *size, *there, stride, padding, dilation,
-            *taps, scale is not None, residual is not None, relu, _precision(), BM, BN, BK,
-        )  # fmt: skip
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
+            kernels.some_inputs[(batch, -(-outputs // BM), -(-there[0] * there[1] // BN))](
+                x, weight, bias, offsets, channel, bias if scale is None else scale,
+                out if residual is None else residual, out, outputs, channels, *size, *there, stride, padding, dilation,
+                *taps, scale is not None, residual is not None, relu, _precision(), BM, BN, BK,
+            )  # fmt: skip
     return out
 
 
@@ -148,3 +143,8 @@ def _inputs_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **op
     """2 for every output channel and pixel, active input channel and tap: `x` (rows, h, w) has those of all images."""
     _, outputs, height, width = out_shape
     return 2 * x[0] * outputs * height * width * weight[0] * weight[1]
+
+
+# Now: a counter that is made before the first call would not know them.
+register_flop_formula(torch.ops.dynbench_gpu.some_outputs)(_outputs_flops)
+register_flop_formula(torch.ops.dynbench_gpu.some_inputs)(_inputs_flops)
