@@ -6,6 +6,7 @@ gradients.
 
 import os
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -24,9 +25,14 @@ Shape = Sequence[int]
 
 def wanted(x: Tensor) -> bool:
     """Whether images like `x` go through these kernels."""
-    if os.environ.get(CHOICE) != "triton" or x.dtype != torch.float32 or find_spec("triton") is None:
+    if os.environ.get(CHOICE) != "triton" or x.dtype != torch.float32 or not _has_triton():
         return False
     return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def by_tap(weight: Tensor) -> tuple[Tensor, Tensor]:
