@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Call
 from small import make_context, make_run
 from two_stages import TwoStages
 
@@ -217,3 +218,16 @@ def test_a_damaged_checkpoint_says_what_to_do(tmp_path: Path, damage: str) -> No
         execute(run, make_context(tmp_path))
     assert str(path) in str(raised.value)
     assert not (tmp_path / "records").exists()
+
+
+def test_pieces_of_some_minutes_end_with_the_numbers_of_one_go(tmp_path: Path, call: Call) -> None:
+    suite = tmp_path / "resume.yaml"
+    suite.write_text(SUITE)
+    assert call("run", suite, "--epochs", 2, "--results", tmp_path / "whole").exit_code == 0
+    codes: list[int] = []
+    while not codes or codes[-1] == 3:
+        result = call("run", suite, "--epochs", 2, "--results", tmp_path / "pieces", "--minutes", 1e-6)
+        codes.append(result.exit_code)
+        assert ("time is up" in result.output) == (codes[-1] == 3)
+    assert codes == [3, 3, 0]  # one epoch each; the last piece evaluates
+    assert_same_results(tmp_path / "pieces", tmp_path / "whole")

@@ -23,6 +23,7 @@ from dynbench.plan import Run, Suite, in_order, plan
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dynbench.events import Observer
     from dynbench.suite.schema import Limits
 
 INTERRUPTED = 130
@@ -32,22 +33,26 @@ INTERRUPTED = 130
 @suite_options
 @engine_options
 @click.option("--no-latency", is_flag=True, help="Time nothing, as the suite's `latency: none`.")
-def command(suite: Path, results: Path | None, no_latency: bool, **options: Any) -> None:
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after the epoch that passes them.")
+def command(suite: Path, results: Path | None, no_latency: bool, minutes: float | None, **options: Any) -> None:
     """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
 
     An interrupted run goes on from its last epoch when the same command is given again. Under torchrun its processes
     train each run together, as those of --nproc do; the first one does the rest. Exit code 0; 1 when runs failed; 2
-    when something has to be mended first; 130 when interrupted.
+    when something has to be mended first; 3 when --minutes are over and work is left; 130 when interrupted.
     """
+    from dynbench.cli.deadline import Deadline  # noqa: PLC0415
+
     seat = given_seat()
     if seat is not None and seat.rank > 0:
         _follow(seat)
+    deadline = Deadline(minutes) if minutes is not None else None
     with _interruptible():
         read = read_suite(suite, **options)
         if no_latency:
             read = replace(read, file=read.file.model_copy(update={"latency": None}))
         with engine_of(options, seat) as engine:
-            failed = _run(read, plan(read), results_folder(read, results), engine)
+            failed = _run(read, plan(read), results_folder(read, results), engine, deadline)
     sys.exit(1 if failed else 0)
 
 
@@ -64,7 +69,8 @@ def _follow(seat: Seat) -> NoReturn:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C and SIGTERM end with one line: what is done is on disk."""
+    """Ctrl-C, SIGTERM and the end of the time end with one line: what is done is on disk."""
+    from dynbench.cli.deadline import WORK_LEFT, TimeIsUpError  # noqa: PLC0415
 
     def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
@@ -72,6 +78,9 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except TimeIsUpError:
+        click.echo("time is up; the same command goes on from the last finished epoch", err=True)
+        sys.exit(WORK_LEFT)
     except KeyboardInterrupt:
         click.echo("interrupted; the same command goes on from the last finished epoch", err=True)
         sys.exit(INTERRUPTED)
@@ -79,7 +88,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Engine) -> bool:
+def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Engine, deadline: "Observer | None") -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console  # noqa: PLC0415
 
@@ -93,7 +102,7 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Engine) -> boo
     check_budget(suite, runs)
     known = in_order((*runs, *known_controls(suite, runs, folder).runs))
     todo = unfinished(known, folder)
-    left_out = _do(suite, runs, known, todo, folder, console, engine) if todo else []
+    left_out = _do(suite, runs, known, todo, folder, console, engine, deadline) if todo else []
     if not todo:
         console.print(f"{suite.file.name}: all {len(known)} runs are finished")
     _show(suite, folder, drawn_again=bool(todo), console=console)
@@ -124,6 +133,7 @@ def _do(
     folder: Path,
     console: "Console",
     engine: Engine,
+    deadline: "Observer | None",
 ) -> list[str]:
     """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
     run that was left out because of another's failure."""
@@ -151,7 +161,7 @@ def _do(
     prepare_kernels(console, str(device))
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
     progress = engine.progress(console)
-    observers = Observers(progress, *([tracker] if tracker else []))
+    observers = Observers(*filter(None, (progress, tracker, deadline)))  # the last: the others have heard what it ends
     observers.suite_started(known, [run for run in known if run not in todo])
     context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
     protocol = suite.file.latency

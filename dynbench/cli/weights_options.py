@@ -37,7 +37,8 @@ def _width(context: click.Context, parameter: click.Parameter, width: float) -> 
     return width
 
 
-def _device(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
+def device_name(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
+    """As a suite's `device`."""
     if not re.match(DEVICE, text):
         raise click.BadParameter("expected auto, cpu, cuda or cuda:N")
     return text
@@ -51,7 +52,7 @@ _PARAMETERS = (
     click.option("--data", type=click.Path(path_type=Path), help="Folder that holds the data set."),
     click.option("--mean", callback=numbers, help="Normalisation, per channel, as 0.485,0.456,0.406."),
     click.option("--std", callback=_positive, help="Normalisation, per channel."),
-    click.option("--device", default="auto", show_default=True, callback=_device),
+    click.option("--device", default="auto", show_default=True, callback=device_name),
     click.option("--batch-size", default=500, show_default=True, type=click.IntRange(min=1)),
 )
 

@@ -25,10 +25,10 @@ def draw_crops(batch: int, generator: torch.Generator, padding: int = PADDING) -
 def crop_flip(images: Tensor, shifts: Tensor, flips: Tensor, padding: int = PADDING) -> Tensor:
     """Crop and flip images (batch, channels, height, width) as `draw_crops` says."""
     batch, channels, height, width = images.shape
-    columns = torch.arange(width).expand(batch, width)
+    shifts, flips = shifts.to(images.device), flips.to(images.device)
+    columns = torch.arange(width, device=images.device).expand(batch, width)
     columns = torch.where(flips[:, None], width - 1 - columns, columns) + shifts[1][:, None]
-    rows = torch.arange(height) + shifts[0][:, None]
-    rows, columns = rows.to(images.device, non_blocking=True), columns.to(images.device, non_blocking=True)
+    rows = torch.arange(height, device=images.device) + shifts[0][:, None]
     padded = pad(images, (padding,) * 4)
     image = torch.arange(batch, device=images.device)[:, None, None, None]
     channel = torch.arange(channels, device=images.device)[None, :, None, None]

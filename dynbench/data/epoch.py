@@ -48,13 +48,15 @@ def epoch_batches(
         for numbers, images in zip(mine, train.images.stream(mine, seed if augment else None), strict=True):
             yield images, train.labels[numbers]
         return
-    for step, numbers in enumerate(steps):
-        crops = draw_crops(size, generator) if augment else None  # also of steps and ranks that are not ours
-        if step >= share.start:
-            chosen = numbers[share.of(size)]
-            yield _cropped(train.images[chosen], crops, share.of(size)), train.labels[chosen]
+    part = share.of(size)
+    crops = _draw_epoch(len(steps), size, generator, train.images.device) if augment else None
+    for step in range(share.start, len(steps)):
+        images, labels = train.images[steps[step][part]], train.labels[steps[step][part]]
+        yield images if crops is None else crop_flip(images, crops[0][step, :, part], crops[1][step, part]), labels
 
 
-def _cropped(images: Tensor, crops: tuple[Tensor, Tensor] | None, part: slice) -> Tensor:
-    """The images, cropped as `crops` has it for their `part` of the step."""
-    return images if crops is None else crop_flip(images, crops[0][:, part], crops[1][part])
+def _draw_epoch(steps: int, size: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`draw_crops` for every step, also those of other processes: (steps, 2, size) and (steps, size). Moved to the
+    device at once: a GPU waits for the host at every copy from memory that is not pinned."""
+    shifts, flips = zip(*(draw_crops(size, generator) for _ in range(steps)), strict=True)
+    return torch.stack(shifts).to(device), torch.stack(flips).to(device)

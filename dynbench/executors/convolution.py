@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
 from dynbench.executors.kernel import Kernel
+from dynbench.gpu import operators as gpu
+from dynbench.gpu.rows import Rows
 
 
 class FoldedConv(nn.Module):
@@ -35,6 +37,8 @@ class FoldedConv(nn.Module):
         self.register_buffer("bias", bias.to(conv.weight.dtype))
         self._wants_kernel = kernels
         self.kernel = self._make_kernel()
+        self.taps: tuple[Tensor, Tensor] | None = None
+        """The weights as the Triton kernels read them. Made when first needed."""
 
     @property
     def native(self) -> bool:
@@ -49,14 +53,14 @@ class FoldedConv(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Called when the module moves to another device or type."""
         moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.kernel = self._make_kernel()
+        self.kernel, self.taps = self._make_kernel(), None
         return moved
 
     def forward(
         self,
         x: Tensor,
-        outputs: Tensor | None = None,
-        inputs: Tensor | None = None,
+        outputs: Tensor | Rows | None = None,
+        inputs: Tensor | Rows | None = None,
         *,
         scale: Tensor | None = None,
         residual: Tensor | None = None,
@@ -69,10 +73,43 @@ class FoldedConv(nn.Module):
         or 1), not negative, `residual` has the result's shape.
 
         A depthwise convolution is told its `outputs`; `inputs`, the same, says that `x` holds no others.
+
+        `Rows` in the place of either are each image's own channels, and tensors as `dynbench.gpu.operators` has them.
         """
+        if isinstance(outputs, Rows) or isinstance(inputs, Rows):
+            return self._per_image(x, outputs, inputs, scale, residual, relu)
         if relu and self.limit is not None:
             return self._limited(self._run(x, outputs, inputs, None, residual, True), scale)
         return self._run(x, outputs, inputs, scale, residual, relu)
+
+    @property
+    def per_image_fits(self) -> bool:
+        """Whether the Triton kernels can run it."""
+        square = all(len(set(pair)) == 1 for pair in (self.stride, self.padding, self.dilation))
+        return self.groups == 1 and self.limit is None and square
+
+    def _per_image(
+        self,
+        x: Tensor,
+        outputs: Tensor | Rows | None,
+        inputs: Tensor | Rows | None,
+        scale: Tensor | None,
+        residual: Tensor | None,
+        relu: bool,
+    ) -> Tensor:
+        if isinstance(outputs, Rows):
+            return gpu.some_outputs(x, self._taps()[0], self.bias, outputs, scale, relu, self._options())
+        assert isinstance(inputs, Rows)
+        return gpu.some_inputs(x, self._taps()[1], self.bias, inputs, scale, residual, relu, self._options())
+
+    def _taps(self) -> tuple[Tensor, Tensor]:
+        if self.taps is None:
+            self.taps = gpu.by_tap(self.weight)
+        return self.taps
+
+    def _options(self) -> tuple[int, int, int]:
+        stride, padding, dilation = (int(pair[0]) for pair in (self.stride, self.padding, self.dilation))
+        return stride, padding, dilation
 
     def _limited(self, y: Tensor, scale: Tensor | None) -> Tensor:
         """ReLU6 does not go through a scale as ReLU does."""

@@ -9,6 +9,9 @@ EAGER = "pytorch eager"
 
 
 def engine_of(executor: nn.Module) -> str:
-    """`dynbench kernels (avx512)` where any of its convolutions is one of ours, else `pytorch eager`."""
-    ours = any(isinstance(module, FoldedConv) and module.native for module in executor.modules())
-    return f"dynbench kernels ({native.instruction_set()})" if ours else EAGER
+    """`dynbench kernels (avx512)` where any of its convolutions is one of ours, `dynbench kernels (triton)` where any
+    has run on those, else `pytorch eager`."""
+    convolutions = [module for module in executor.modules() if isinstance(module, FoldedConv)]
+    if any(conv.taps is not None for conv in convolutions):
+        return "dynbench kernels (triton)"
+    return f"dynbench kernels ({native.instruction_set()})" if any(conv.native for conv in convolutions) else EAGER

@@ -27,6 +27,8 @@ HARNESS = (
     "dynbench.evaluate",
     "dynbench.executors.convolution",
     "dynbench.executors.folded_backbone",
+    "dynbench.gpu.operators",
+    "dynbench.gpu.rows",
     "dynbench.integrity.fresh",
     "dynbench.integrity.labels",
     "dynbench.integrity.leaving",

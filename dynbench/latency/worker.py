@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
-from dynbench.backbones.weights import load_weights, read_weights
 from dynbench.context import weights_path
 from dynbench.cost import CostModel, evaluating, static_costs
-from dynbench.data import Data, load_data
+from dynbench.data import load_data
 from dynbench.errors import AuditFailed
 from dynbench.executors import FoldedBackbone, engine_of
 from dynbench.integrity.seal import seal, verify
@@ -29,8 +28,8 @@ from dynbench.latency.samples import Samples, realised
 from dynbench.machine import describe_machine
 from dynbench.method import Method, Point
 from dynbench.native import operators as native
-from dynbench.plan import Run
 from dynbench.record import Latency, Record, Timing, find_record
+from dynbench.restored import restored
 from dynbench.suite.schema import LatencyProtocol
 
 SEED = 0
@@ -65,7 +64,8 @@ def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     native.available()  # may compile the kernels, which takes processes: not the plugin's
     with watched("while it was restored"):
         method = run.make_method()
-        model = _trained(run, method, data, weights_path(request.results, run.run_id), device)
+        weights = weights_path(request.results, run.run_id)
+        model = restored(run, method, data.shape, data.num_classes, weights).to(device).eval()
     images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
     dense.to(device).eval()
@@ -100,13 +100,6 @@ def _latency(request: Request, record: Record, timed: Timed, dense: nn.Module, r
         command=request.command,
         measured=time.time(),
     )
-
-
-def _trained(run: Run, method: Method, data: Data, weights: Path, device: torch.device) -> nn.Module:
-    backbone = build_backbone(run.built, data.shape, data.num_classes)
-    model = method.restore(backbone, read_weights(weights))
-    load_weights(model, weights)
-    return model.to(device).eval()
 
 
 def _macs(method: Method, model: nn.Module, point: Point, images: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ FLAGS = ("-O3", "-std=c++20", "-fno-math-errno", "-fno-trapping-math")
 ARCHITECTURE = "DYNBENCH_NATIVE_ARCH"
 """Environment variable: compiler flags that choose the instruction set, instead of this machine's own."""
 CHOICE = "DYNBENCH_KERNELS"
-"""Environment variable: `pytorch` leaves the kernels out."""
+"""Environment variable: `pytorch` leaves the kernels out; `triton` takes those of `dynbench.gpu` on CUDA."""
 
 
 @cache

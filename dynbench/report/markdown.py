@@ -93,11 +93,12 @@ def _failure(record: Record) -> str:
 
 def _block(setting: Setting, known: Sequence[Configuration]) -> str:
     chosen = [configuration for configuration in known if configuration.setting == setting]
-    rows = [row for configuration in chosen for row in _rows(configuration)]
+    rows = [row for configuration in chosen for row in result_rows(configuration)]
     return f"**{one_line(setting_title(setting, chosen))}**\n\n{markdown_table(HEADERS, rows, TEXT_COLUMNS)}"
 
 
-def _rows(configuration: Configuration) -> list[tuple[str, ...]]:
+def result_rows(configuration: Configuration) -> list[tuple[str, ...]]:
+    """A row of `HEADERS` for each operating point; one, shorter, where every run failed."""
     label, width = configuration.run.label, f"{configuration.run.built.width:.3g}"
     shared = (width, epochs(configuration), str(len(configuration.finished)))
     if not configuration.points:

@@ -129,8 +129,8 @@ class Recipe(Model):
     """bf16: autocast in training where the hardware computes in it, fp32 elsewhere; the record says which.
     Evaluation is always fp32."""
     channels_last: bool = True
-    compile: bool = False
-    """torch.compile the training loss."""
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = False
+    """torch.compile the training loss, in its default mode or in another, both of which record CUDA graphs."""
 
 
 class MethodEntry(Model):

@@ -20,6 +20,7 @@ from dynbench.integrity.steps import ByHand
 from dynbench.integrity.watch import unwatched
 from dynbench.method import Progress, Stage
 from dynbench.suite.schema import Recipe
+from dynbench.train.compiled import compiled
 from dynbench.train.parallel import share_buffers, shared_loss
 from dynbench.train.precision import usable_precision
 
@@ -66,7 +67,7 @@ class StageTrainer:
         check_batch(self._batch, team.world)
         self.steps = len(train) // self._batch
         self._bf16 = usable_precision(recipe.precision, device) == "bf16"
-        loss = torch.compile(stage.loss) if recipe.compile else stage.loss
+        loss = compiled(stage.loss, recipe.compile)
         self.optimizer: Optimizer = stage.optimizer(model)
         self._loss = shared_loss(model, loss, device, team)
 

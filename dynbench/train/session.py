@@ -122,7 +122,7 @@ class Session:
         observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
         for epoch in range(first, stage.epochs):
             doing = f"in stage {stage.name}, epoch {epoch + 1}"
-            with watched(doing, files_only=self.run.recipe.compile), steps_are(trainer.steps, doing):
+            with watched(doing, files_only=bool(self.run.recipe.compile)), steps_are(trainer.steps, doing):
                 result = trainer.epoch(epoch, partial(observer.steps_done, epoch))
             last = epoch + 1 == stage.epochs
             seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None

@@ -32,11 +32,22 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[
 def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, float] | None = None) -> Optimizer:
     """The recipe's optimizer over the model's trainable parameters."""
     groups = parameter_groups(model, rates or {})
+    fused = _fused(model)
     if isinstance(spec, Sgd):
         return torch.optim.SGD(
-            groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.nesterov, weight_decay=spec.weight_decay
+            groups,
+            lr=spec.lr,
+            momentum=spec.momentum,
+            nesterov=spec.nesterov,
+            weight_decay=spec.weight_decay,
+            fused=fused,
         )
-    return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay)
+    return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused)
+
+
+def _fused(model: nn.Module) -> bool | None:
+    """A step in one kernel on CUDA; elsewhere as PyTorch chooses, or the committed results would change."""
+    return True if all(parameter.is_cuda for parameter in model.parameters()) else None
 
 
 def make_schedule(recipe: Recipe, epochs: int) -> Callable[[float], float]:

@@ -5,7 +5,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from dynbench.executors import FoldedBackbone, FoldedBlock, LinearGate, PooledLinear, active_channels
+from dynbench.executors import (
+    FoldedBackbone,
+    FoldedBlock,
+    LinearGate,
+    PooledLinear,
+    Rows,
+    active_channels,
+    join_rows,
+    narrow_rows,
+    open_rows,
+    runs_per_image,
+)
 from dynbench_methods.gates import Gate, GatedBackbone, Salience, relu1
 
 
@@ -34,7 +45,8 @@ class GateExecutor(PooledLinear):
 
 class GatedExecutor(nn.Module):
     """Images -> logits, in one of LC-Net's cost modes. A batch is divided by block decision, and where there are
-    channel gates by the set of active channels; each part runs what it needs."""
+    channel gates by the set of active channels, unless there are kernels that run each image's own; each part runs what
+    it needs."""
 
     def __init__(self, model: GatedBackbone, mode: str) -> None:
         super().__init__()
@@ -50,11 +62,40 @@ class GatedExecutor(nn.Module):
         """(batch, channels, h, w) -> (batch, classes)."""
         if self._whole.fits(x):
             return self._whole(x)
-        run = self._one_image if len(x) == 1 else self._batch
         x = self.backbone.stem(x)
         for block, gate in zip(self.backbone.blocks, self.gates, strict=True):
-            x = run(cast("FoldedBlock", block), gate, x) if isinstance(gate, GateExecutor) else block(x)
+            x = self._gated(cast("FoldedBlock", block), gate, x) if isinstance(gate, GateExecutor) else block(x)
         return self.backbone.head(x)
+
+    def _gated(self, block: FoldedBlock, gate: GateExecutor, x: Tensor) -> Tensor:
+        if gate.has_channels and runs_per_image(block, x):
+            return self._per_image(block, gate, x)
+        return self._one_image(block, gate, x) if len(x) == 1 else self._batch(block, gate, x)
+
+    def _per_image(self, block: FoldedBlock, gate: GateExecutor, x: Tensor) -> Tensor:
+        """Every image's own channels, all images in one call of each convolution."""
+        hidden, salience = self._beside(block, x), gate.salience(x)
+        if salience.layer is None:
+            return self._rows(block, x, hidden, salience)
+        runs, rests = salience.layer.nonzero()[:, 0], (salience.layer == 0).nonzero()[:, 0]
+        if not len(runs):
+            return block.skip(x)
+        part = self._rows(block, x[runs], None if hidden is None else hidden[runs], salience.of(runs))
+        if not len(rests):
+            return part
+        out = part.new_empty(len(x), *part.shape[1:])
+        out[runs], out[rests] = part, block.skip(x[rests])
+        return out
+
+    def _rows(self, block: FoldedBlock, x: Tensor, hidden: Tensor | None, salience: Salience) -> Tensor:
+        """As `_branch`, of images that each run their own channels."""
+        assert salience.channel is not None
+        rows = Rows.of(salience.channel > 0)
+        values = salience.channel[rows.image, rows.channel]
+        if self.mode == "sequential":
+            return join_rows(block, open_rows(block, x, rows, values), rows, x, salience.layer)
+        whole = block.first(x, relu=True) if hidden is None else hidden
+        return join_rows(block, narrow_rows(whole, rows, values), rows, x, salience.layer)
 
     def _beside(self, block: FoldedBlock, x: Tensor) -> Tensor | None:
         """What runs beside the gates in strict `parallel`, of skipped blocks too: the first convolution, whole."""

@@ -1,0 +1,36 @@
+"""`dynbench run --minutes`: stops at the end of an epoch, when what is done is on disk."""
+
+import time
+from collections.abc import Sequence
+
+from dynbench.events import Observer
+from dynbench.plan import Run
+from dynbench.record import EpochRecord
+
+WORK_LEFT = 3
+"""Exit code of a command that stopped in time."""
+
+
+class TimeIsUpError(KeyboardInterrupt):
+    """Ends everything as Ctrl-C does: nothing on the way takes it for a failure of the run."""
+
+
+class Deadline(Observer):
+    """Raises TimeIsUpError after the first epoch that ends, or before the first run that begins, later than `minutes`
+    from now. There is always an epoch, or the end of a run, in between: given again, the command gets on."""
+
+    def __init__(self, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
+        self._got_on = False
+
+    def run_started(self, run: Run) -> None:  # noqa: ARG002
+        if self._got_on:
+            self._check()
+        self._got_on = True
+
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
+        self._check()
+
+    def _check(self) -> None:
+        if time.monotonic() > self._end:
+            raise TimeIsUpError

@@ -1,0 +1,44 @@
+"""A residual block on a batch in which every image runs its own channels, on the Triton kernels."""
+
+from typing import cast
+
+from torch import Tensor
+
+from dynbench.executors.convolution import FoldedConv
+from dynbench.executors.folded_block import FoldedBlock
+from dynbench.gpu import operators as gpu
+from dynbench.gpu.rows import Rows
+
+
+def fits(block: FoldedBlock, x: Tensor) -> bool:
+    """Whether the kernels are wanted and can run the block's gated channels on images like `x`."""
+    plain = block.depthwise is None and block.skippable and block.ends_in_relu
+    return gpu.wanted(x) and plain and all(conv.per_image_fits for conv in (block.first, _reader(block)))
+
+
+def open_rows(block: FoldedBlock, x: Tensor, rows: Rows, values: Tensor) -> Tensor:
+    """As `FoldedBlock.open`: x (images, in, h, w), scores `values` (rows,) -> (rows, h', w')."""
+    return cast("Tensor", block.first(x, rows, scale=values, relu=True))
+
+
+def narrow_rows(whole: Tensor, rows: Rows, values: Tensor) -> Tensor:
+    """As `FoldedBlock.narrow`, of what was computed whole (images, mid, h', w'): (rows, h', w')."""
+    return whole[rows.image, rows.channel] * values[:, None, None]
+
+
+def join_rows(block: FoldedBlock, hidden: Tensor, rows: Rows, x: Tensor, layer: Tensor | None) -> Tensor:
+    """As `FoldedBlock.join`: hidden (rows, h', w'), x (images, in, h, w), scores `layer` (images,) or None ->
+    (images, out, h'', w'')."""
+    first, *later = cast("list[FoldedConv]", list(block.rest))
+    if not later:
+        return cast("Tensor", first(hidden, None, rows, scale=layer, residual=block.shortcut(x), relu=True))
+    y = first(hidden, None, rows, relu=True)
+    for conv in later[:-1]:
+        y = conv(y, relu=True)
+    scale = None if layer is None else layer[:, None]
+    return cast("Tensor", later[-1](y, scale=scale, residual=block.shortcut(x), relu=True))
+
+
+def _reader(block: FoldedBlock) -> FoldedConv:
+    """The convolution whose inputs are gated."""
+    return cast("FoldedConv", block.rest[0])
