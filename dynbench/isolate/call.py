@@ -81,6 +81,7 @@ def _converse(connection: Connection, process: "BaseProcess", watch: Watch, answ
         if kind == child.QUESTION:
             connection.send(answers(content))
             watch.heard()  # it waited for us
+            watch.check()
             continue
         process.join(LAST_SECONDS)
         if kind == child.RESULT:
