@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.data import Data
+from dynbench.data import Data, Split
 from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point, Progress, Stage
 from dynbench.suite.schema import Recipe
 
@@ -261,10 +261,10 @@ class NotStatic(LCNet):
 @caught_by("labels", 'point "default"')
 class LooksAtLabels(Broken):
     def twist(self, logits: Tensor, x: Tensor) -> Tensor:
-        split, start = found_in_callers("split"), found_in_callers("start")
-        if split is None or start is None:
+        split = found_in_callers("split")
+        if not isinstance(split, Split):
             return logits
-        return nn.functional.one_hot(split.labels[start : start + len(x)], logits.shape[1]).float()
+        return nn.functional.one_hot(split.labels[: len(x)], logits.shape[1]).float()
 
 
 @caught_by("unchanged", "`infer` changes linear.bias")
@@ -306,6 +306,35 @@ class OtherLogits(Broken):
         executor = super().executor(model, point)
         executor.stem_conv.bias += 0.1
         return executor
+
+
+@caught_by("audit", "the executor's logits differ from infer's")
+class WrongInFloat32(Broken):
+    """A fault of the kernels that run in fp32 only."""
+
+    class Executor(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return logits * 1.01 if x.dtype == torch.float32 else logits
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        return self.Executor(super().executor(model, point))
+
+
+@caught_by("batches", "12 of 12 images get other logits")
+class WrongInFloat32Batches(WrongInFloat32):
+    """And in batches only, which the audit does not run."""
+
+    class Executor(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return logits * 1.01 if x.dtype == torch.float32 and len(x) > 1 else logits
+
+
+@caught_by("alone", "each image alone: .* images get another result than in one batch")
+class PeeksInFloat32(Broken):
+    def twist(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits - logits.mean(0) if x.dtype == torch.float32 else logits
 
 
 @caught_by("audit", "layer layer2.0.conv2: .* executed, .* accounted")
