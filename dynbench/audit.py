@@ -10,7 +10,7 @@ of the sample.
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -49,10 +49,15 @@ class Audit:
 
 
 def audit(
-    method: Method, model: nn.Module, images: Tensor, points: Sequence[Point], costs: CostModel
+    method: Method,
+    model: nn.Module,
+    images: Tensor,
+    points: Sequence[Point],
+    costs: CostModel,
+    tolerance: float = TOLERANCE,
 ) -> tuple[Audit, ...]:
     """Audit every operating point on `images` (n, channels, height, width), normalised, and first on variants of some
-    that nobody has seen before, each of them twice.
+    that nobody has seen before, each of them twice. `tolerance` is as `TOLERANCE`.
 
     Raises AuditFailed, naming image, layer and both figures, when executed and accounted MACs or logits differ, and
     when an executor does what the counter cannot see.
@@ -61,7 +66,7 @@ def audit(
     with FlopCounterMode(display=False):
         torch.zeros(1)  # imports a part of torch when it is first used
     with evaluating(model), watched("while it was audited"):
-        return tuple(_audit_point(method, model, images, point, costs) for point in points)
+        return tuple(_audit_point(method, model, images, point, costs, tolerance) for point in points)
 
 
 def audit_again(
@@ -74,11 +79,13 @@ def audit_again(
     _in_turn(subject, "image", images)
 
 
-def _audit_point(method: Method, model: nn.Module, images: Tensor, point: Point, costs: CostModel) -> Audit:
+def _audit_point(
+    method: Method, model: nn.Module, images: Tensor, point: Point, costs: CostModel, tolerance: float
+) -> Audit:
     executor = method.executor(model, point)
     if executor is None:
         return Audit(point.name, 0, 0.0)
-    subject = _Subject(method, model, executor.eval(), point, costs)
+    subject = _Subject(method, model, executor.eval(), point, costs, tolerance)
     for index, image in enumerate(torch.split(never_seen(images[:UNSEEN]), 1)):
         _audit_unseen(subject, f"never-seen image {index}", image)
     _in_turn(subject, "never-seen image", never_seen(images[:UNSEEN]))
@@ -109,12 +116,13 @@ class _Subject:
     executor: nn.Module
     point: Point
     costs: CostModel
+    tolerance: float = TOLERANCE
 
     def in_float64(self) -> "_Subject":
         model = deepcopy(self.model).double()
         executor = self.method.executor(model, self.point)
         assert executor is not None
-        return _Subject(self.method, model, executor.eval(), self.point, self.costs)
+        return replace(self, model=model, executor=executor.eval())
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def _audit_image(subject: _Subject, what: str, image: Tensor) -> _Look:
         layer = _first_difference(subject, image, accounted.by_layer)
         raise AuditFailed(f"{where}: {executed} MACs were executed and {total} accounted{layer}")
     difference = relative_difference(logits, expected.logits)
-    if not difference <= TOLERANCE:
+    if not difference <= subject.tolerance:
         raise AuditFailed(f"{where}: the executor's logits differ from infer's by {difference:.2g} of the largest")
     return _Look(difference, expected.logits)
 

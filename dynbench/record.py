@@ -4,9 +4,11 @@ tables, plots, checks and MLflow are made from them alone.
 Units: MACs per image, accuracies in per cent, seconds.
 """
 
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -308,5 +310,5 @@ def read_arrays(results: Path, run_id: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path) as arrays:
             return dict(arrays)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read per-image arrays {path}: {error}") from error
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise UserError(f"cannot read per-image arrays {path}: {error}; run it again") from error

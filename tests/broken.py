@@ -312,6 +312,35 @@ class OtherLogits(Broken):
         return executor
 
 
+@caught_by("audit", "the executor's logits differ from infer's")
+class WrongInFloat32(Broken):
+    """A fault of the kernels that run in fp32 only."""
+
+    class Executor(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return logits * 1.01 if x.dtype == torch.float32 else logits
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        return self.Executor(super().executor(model, point))
+
+
+@caught_by("batches", "12 of 12 images get other logits")
+class WrongInFloat32Batches(WrongInFloat32):
+    """And in batches only, which the audit does not run."""
+
+    class Executor(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return logits * 1.01 if x.dtype == torch.float32 and len(x) > 1 else logits
+
+
+@caught_by("alone", "each image alone: .* images get another result than in one batch")
+class PeeksInFloat32(Broken):
+    def twist(self, logits: Tensor, x: Tensor) -> Tensor:
+        return logits - logits.mean(0) if x.dtype == torch.float32 else logits
+
+
 @caught_by("audit", "layer layer2.0.conv2: .* executed, .* accounted")
 class UnderReports(Broken):
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:

@@ -17,6 +17,7 @@ from conftest import Cli
 from dynbench.errors import UserError
 from dynbench.isolate.call import call
 from dynbench.isolate.child import Ask
+from dynbench.isolate.family import Family
 from dynbench.isolate.output import KEPT
 from dynbench.isolate.watch import ChildEnded
 from dynbench.isolate.worker import run_module
@@ -61,7 +62,7 @@ def hangs(ask: Ask) -> None:
 
 def asks_slowly(ask: Ask) -> str:
     for _ in range(8):
-        time.sleep(0.5)
+        time.sleep(0.2)
         ask("still there")
     return "done"
 
@@ -73,6 +74,13 @@ def leaks(ask: Ask) -> None:
         time.sleep(0.01)
 
 
+def leaks_and_talks(ask: Ask) -> None:
+    kept = []
+    while True:
+        kept.append(bytearray(os.urandom(2**20)) * 4)
+        ask("still there")
+
+
 def prints(ask: Ask, size: int) -> None:
     os.write(1, b"x" * size)
     print("the end", file=sys.stderr)
@@ -82,6 +90,16 @@ def starts_others(ask: Ask) -> int:
     """Leaves a process and a thread that never end."""
     threading.Thread(target=time.sleep, args=(1000,)).start()
     return subprocess.Popen(["sleep", "1000"]).pid
+
+
+def leaves_a_daemon(ask: Ask, seconds: float, code: int | None = None) -> int:
+    """Leaves a process in a session of its own whose parent has ended; with a code, ends itself `seconds` later."""
+    daemon = int(subprocess.check_output(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"]))
+    ask(daemon)
+    time.sleep(seconds)
+    if code is not None:
+        os._exit(code)
+    return daemon
 
 
 def environment_and_folder(ask: Ask) -> tuple[str | None, str]:
@@ -123,6 +141,11 @@ def test_memory_that_runs_over_is_ended() -> None:
     assert ended.endswith(" GiB of memory, where 1.5 GiB are allowed: it was ended")
 
 
+def test_memory_of_a_child_that_never_stops_talking_is_watched_too() -> None:
+    with pytest.raises(ChildEnded, match=r"of memory, where 1.5 GiB are allowed"):
+        call(leaks_and_talks, limits=Limits(silence_minutes=2, memory_gib=1.5), answers=lambda _: None)
+
+
 def test_what_it_prints_goes_to_a_file_that_stays_small(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "output.log"
     call(prints, 2**20, limits=LIMITS, log=log)
@@ -138,13 +161,47 @@ def test_what_it_prints_goes_to_a_file_that_stays_small(tmp_path: Path, capfd: p
 def test_nothing_that_it_started_outlives_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynbench.isolate.call.LAST_SECONDS", 0.5)
     started = call(starts_others, limits=LIMITS)
-    assert not is_running(started)
+    assert has_ended(started)
+
+
+def test_a_daemon_that_it_leaves_behind_goes_with_it() -> None:
+    assert has_ended(call(leaves_a_daemon, 0, limits=LIMITS, answers=lambda _: None))
+
+
+def test_a_daemon_of_a_child_that_dies_goes_too_once_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynbench.isolate.watch.LOOK_SECONDS", 0)
+    daemons: list[int] = []
+    with pytest.raises(ChildEnded, match="exit code 3"):
+        call(leaves_a_daemon, 1, 3, limits=LIMITS, answers=daemons.append)
+    assert all(map(has_ended, daemons))
+
+
+def test_a_process_that_has_taken_up_the_id_of_one_that_was_seen_is_left_alone() -> None:
+    other = subprocess.Popen(["sleep", "1000"])
+    try:
+        family = Family(other.pid)
+        (seen,) = family.look()
+        seen._ident = (other.pid, 0)  # as if it were of a process that was created at another time
+        family.kill()
+        assert is_running(other.pid)
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_it_sees_the_environment_and_folder_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNBENCH_TEST", "now")
     monkeypatch.chdir(tmp_path)
     assert call(environment_and_folder, limits=LIMITS) == ("now", str(tmp_path))
+
+
+def has_ended(pid: int) -> bool:
+    """Soon: a signal takes effect when the system gets to it."""
+    for _ in range(100):
+        if not is_running(pid):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def is_running(pid: int) -> bool:
@@ -163,6 +220,18 @@ def test_a_module_that_fails_hangs_or_prints(tmp_path: Path, monkeypatch: pytest
         run_module("module", "the reason", limits=LIMITS)
     with pytest.raises(ChildEnded, match="no sign of progress"):
         run_module("module", "hang", limits=BRIEF)
+
+
+def test_a_daemon_of_a_module_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    (tmp_path / "module.py").write_text(
+        "import subprocess, sys\n"
+        "from pathlib import Path\n"
+        "command = 'setsid sleep 1000 >/dev/null 2>&1 & echo $!'\n"
+        "Path(sys.argv[1]).write_bytes(subprocess.check_output(['sh', '-c', command]))\n"
+    )
+    run_module("module", str(tmp_path / "pid"), limits=LIMITS)
+    assert has_ended(int((tmp_path / "pid").read_text()))
 
 
 # A whole suite

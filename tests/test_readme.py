@@ -39,3 +39,13 @@ def test_every_suite_is_named_in_readme_and_valid(path: Path) -> None:
     assert f"`{path.name}`" in README
     suite, _ = validate(parse_yaml(path.read_text(), path.name), path.name)
     assert suite.name == path.stem
+
+
+def test_the_blocks_that_blockdrop_keeps_are_those_of_its_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (example,) = [block for block in blocks("python") if "cifar10-blockdrop" in block]
+    exec(example, {})
+    printed = capsys.readouterr().out.removesuffix(" are kept\n")
+    assert f"It keeps {printed} on the mean" in README

@@ -340,6 +340,26 @@ def test_missing_arrays_are_said_in_one_line(tmp_path: Path) -> None:
         draw_plots(tmp_path, records)
 
 
+@pytest.mark.parametrize("part", [0, 0.5, 0.99])
+def test_arrays_that_were_cut_off_are_said_in_one_line(tmp_path: Path, part: float) -> None:
+    (record, *_) = write_fakes(tmp_path, small_suite())
+    path = tmp_path / "records" / f"{record.run_id}.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(UserError, match=r"cannot read per-image arrays .*; run it again"):
+        read_arrays(tmp_path, record.run_id)
+
+
+def test_arrays_whose_content_was_changed_are_said_in_one_line(tmp_path: Path) -> None:
+    (record, *_) = write_fakes(tmp_path, small_suite())
+    path = tmp_path / "records" / f"{record.run_id}.npz"
+    content = bytearray(path.read_bytes())
+    content[80:120] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot read per-image arrays"):
+        read_arrays(tmp_path, record.run_id)
+
+
 def test_arrays_without_the_point_are_said(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite())
     arrays = read_arrays(tmp_path, records[3].run_id)

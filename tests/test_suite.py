@@ -76,6 +76,11 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path, text: str, expected: str)
     [
         (changed("epochs: 2", "epochs: two"), "s.yaml:5: recipe.epochs: expected a whole number, got 'two'"),
         (changed("epochs: 2", "epochs: [2]"), "s.yaml:5: recipe.epochs: expected a whole number, got a list"),
+        (changed("epochs: 2", "epochs: true"), "s.yaml:5: recipe.epochs: expected a number, got True"),
+        (changed("lr: 0.1", "lr: true"), "s.yaml:6: recipe.optimizer.lr: expected a number, got True"),
+        (GOOD + "limits: {memory_gib: true}\n", "s.yaml:12: limits.memory_gib: expected a number, got True"),
+        (GOOD + "latency: {batches: [1, true]}\n", "s.yaml:12: latency.batches: expected a number, got a list"),
+        (GOOD + "seeds: [true]\n", "s.yaml:12: seeds: expected a number, got a list"),
         (changed("epochs: 2", "epochs:"), "s.yaml:5: recipe.epochs: expected a whole number, got nothing"),
         (changed("lr: 0.1", "lr: fast"), "s.yaml:6: recipe.optimizer.lr: expected a number, got 'fast'"),
         (changed("name: good", "name: 12"), "s.yaml:1: name: expected text, got 12"),

@@ -89,6 +89,7 @@ def _converse(
         if kind == child.QUESTION:
             connection.send(answers(content))
             watch.heard()  # it waited for us
+            watch.check()
             continue
         process.join(LAST_SECONDS)
         if kind == child.RESULT:

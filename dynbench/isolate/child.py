@@ -13,9 +13,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from dynbench.errors import UserError
+from dynbench.isolate.family import end_descendants, tidied
 
 Ask = Callable[[Any], Any]
 """Sends something to the parent process and returns its reply."""
@@ -37,15 +36,20 @@ class Task:
 def main(connection: Connection, output: Connection, task: Task) -> None:
     """Do the task and send what it returns or raises."""
     _prepare(output, task)
+    with tidied():
+        connection.send(_answer(connection, task))
+
+
+def _answer(connection: Connection, task: Task) -> tuple[str, Any]:
     try:
-        answer = RESULT, task.function(partial(_ask, connection), *task.arguments)
+        answer: tuple[str, Any] = RESULT, task.function(partial(_ask, connection), *task.arguments)
     except (UserError, OSError) as error:
         answer = RAISED, error
     except BaseException as error:  # whatever a plugin raises, SystemExit included
         answer = BROKE, f"{type(error).__name__}: {error}"
     sys.stdout.flush()
     sys.stderr.flush()
-    connection.send(answer)
+    return answer
 
 
 def _ask(connection: Connection, question: Any) -> Any:
@@ -72,7 +76,5 @@ def _die_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     parent.join()
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            process.kill()
+    end_descendants()
     os._exit(1)

@@ -2,11 +2,10 @@
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 
 import psutil
 
+from dynbench.isolate.family import Family
 from dynbench.suite.schema import Limits
 
 LOOK_SECONDS = 0.5
@@ -25,7 +24,7 @@ class Watch:
     """Holds one child process, and those that it starts, to the limits."""
 
     def __init__(self, pid: int, limits: Limits) -> None:
-        self._pid, self._limits = pid, limits
+        self._family, self._limits = Family(pid), limits
         self._heard = time.monotonic()
         self._looked = self._heard
 
@@ -44,7 +43,7 @@ class Watch:
             self._check_memory()
 
     def _check_memory(self) -> None:
-        taken, allowed = sum(map(_resident, _family(self._pid))), self._allowed()
+        taken, allowed = self._family.memory(), self._allowed()
         if taken > allowed:
             self.kill()
             raise ChildEnded(f"it took {_gib(taken)} of memory, where {_gib(allowed)} are allowed: it was ended")
@@ -57,9 +56,7 @@ class Watch:
 
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
-        for process in _family(self._pid):
-            with suppress(psutil.Error):
-                process.kill()
+        self._family.kill()
 
 
 def how_it_ended(exit_code: int | None) -> str:
@@ -69,20 +66,6 @@ def how_it_ended(exit_code: int | None) -> str:
     name = signal.Signals(-exit_code).name
     hint = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""
     return f"its process was ended by signal {name}{hint}"
-
-
-def _family(pid: int) -> Iterator[psutil.Process]:
-    """The process and its descendants, the latter first."""
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        yield from reversed(process.children(recursive=True))
-        yield process
-
-
-def _resident(process: psutil.Process) -> int:
-    with suppress(psutil.Error):
-        return int(process.memory_info().rss)
-    return 0
 
 
 def _gib(size: float) -> str:

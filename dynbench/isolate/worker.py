@@ -15,9 +15,8 @@ def run_module(module: str, *arguments: str, limits: Limits) -> None:
     """Run it to its end. Raises ChildEnded, with the last line of its standard error, when it fails or is beyond a
     limit."""
     source, sink = os.pipe()
-    worker = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sink
-    )
+    command = [sys.executable, "-m", "dynbench.isolate.tidily", module, *arguments]
+    worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sink)
     os.close(sink)
     output, watch = Output(source), Watch(worker.pid, limits)
     try:

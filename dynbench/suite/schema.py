@@ -1,7 +1,8 @@
 """What a suite file may say. Every key of the YAML is a field here, with its type and its unit."""
 
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -10,10 +11,13 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from dynbench.check.rules import parse_rule
 from dynbench.errors import UserError
@@ -25,6 +29,36 @@ class Model(BaseModel):
     """Frozen; unknown keys, NaN and infinity are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, given: Any) -> Any:
+        """pydantic takes `true` for 1."""
+        if isinstance(given, dict):
+            wrong = [name for name, field in cls.model_fields.items() if _truth_for_number(given.get(name), field)]
+            if wrong:
+                kind = PydanticCustomError("truth_for_number", "expected a number")
+                raise ValidationError.from_exception_data(
+                    cls.__name__, [{"type": kind, "loc": (name,), "input": given[name]} for name in wrong]
+                )
+        return given
+
+
+def _truth_for_number(value: Any, field: FieldInfo) -> bool:
+    if not _holds_truth(value):
+        return False
+    types = _types_in(field.annotation)
+    return bool(types & {int, float}) and not types & {bool, Any}
+
+
+def _types_in(annotation: Any) -> set[Any]:
+    """An annotation and all that it is made of."""
+    parts = {part for part in (annotation, get_origin(annotation)) if isinstance(part, Hashable)}
+    return parts.union(*map(_types_in, get_args(annotation)))
+
+
+def _holds_truth(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_truth, value)))
 
 
 class DataSpec(Model):

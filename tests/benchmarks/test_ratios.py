@@ -19,6 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.evaluate import evaluate
@@ -82,6 +83,26 @@ def test_training_step(benchmark: BenchmarkFixture) -> None:
         return float(total)
 
     assert report(benchmark, lambda: trainer.epoch(0, lambda step, loss: None), bare_epoch) <= 1.05
+
+
+def test_audit(benchmark: BenchmarkFixture) -> None:
+    """The audit of 16 images at three operating points, over one look at each by the executor and by `infer`. Reported
+    only."""
+    method = LCNet(LCNet.Config())
+    model = cast("GatedBackbone", channels_last(method.build(resnet20())))
+    x = make_data(images(16)).normalise(CPU, channels_last=True)(images(16).images)
+    costs = CostModel(static_costs(model, SHAPE), CPU)
+    points = method.points(model)
+
+    def once() -> None:
+        with evaluating(model):
+            for point in points:
+                executor = method.executor(model, point).eval()
+                for image in torch.split(x, 1):
+                    executor(image)
+                    method.infer(model, image, [point])
+
+    report(benchmark, lambda: audit(method, model, x, points, costs), once)
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"]], ids=["help", "run-help"])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dynbench.contract.batches import in_batches
 from dynbench.contract.check import DoesNotApply
-from dynbench.contract.compare import far_apart, in_float64, not_the_same
+from dynbench.contract.compare import far_apart, not_the_same
 from dynbench.cost import CostModel
 from dynbench.data import Split
 from dynbench.evaluate import PointEvaluation, evaluate
@@ -45,10 +45,7 @@ def alone(subject: "Subject") -> str | None:
     """An image's result does not depend on the other images of its batch, on their order or their number."""
     x = subject.images(IMAGES)
     for label, model in subject.models.items():
-        costs = subject.costs(model)
-        problem = _neighbours_matter(subject, model, costs, x) and _neighbours_matter(
-            subject, in_float64(model), costs, x.double()
-        )
+        problem = _neighbours_matter(subject, model, subject.costs(model), x)
         if problem:
             return f"{label}, {problem}"
     return None

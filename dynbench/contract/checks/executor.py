@@ -1,6 +1,6 @@
 """Executors: what is timed really skips, and gives what was evaluated."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,9 +10,8 @@ from dynbench.audit import audit
 from dynbench.contract.batches import in_batches
 from dynbench.contract.check import DoesNotApply
 from dynbench.contract.checks.evaluation import ROUNDED
-from dynbench.contract.compare import far_apart, in_float64
+from dynbench.contract.compare import TOLERANCE, far_apart
 from dynbench.contract.skipped import Probe
-from dynbench.cost import CostModel
 from dynbench.errors import AuditFailed
 from dynbench.method import Point
 
@@ -41,20 +40,10 @@ def audited(subject: "Subject") -> str | None:
     executors = list(_executors(subject))
     for label, model in subject.models.items():
         points = [point for _, of, point in executors if of is model]
-        x, costs = subject.images(AUDITED), subject.costs(model)
-        problem = _audit(subject, model, x, points, costs) and _audit(
-            subject, in_float64(model), x.double(), points, costs
-        )
-        if problem:
-            return f"{label}: {problem}"
-    return None
-
-
-def _audit(subject: "Subject", model: nn.Module, x: Tensor, points: Sequence[Point], costs: CostModel) -> str | None:
-    try:
-        audit(subject.method, model, x, points, costs)
-    except AuditFailed as error:
-        return str(error)
+        try:
+            audit(subject.method, model, subject.images(AUDITED), points, subject.costs(model), TOLERANCE)
+        except AuditFailed as error:
+            return f"{label}: {error}"
     return None
 
 
@@ -62,9 +51,7 @@ def batches(subject: "Subject") -> str | None:
     """The executor gives a batch what `infer` gives its images: batches are timed too."""
     x = subject.images(12)
     for where, model, point in _executors(subject):
-        problem = _batch_differs(subject, model, point, x) and _batch_differs(
-            subject, in_float64(model), point, x.double()
-        )
+        problem = _batch_differs(subject, model, point, x)
         if problem:
             return f"{where}: {problem}"
     return None
