@@ -308,7 +308,7 @@ def read_arrays(results: Path, run_id: str) -> dict[str, np.ndarray]:
     Raises UserError when they are missing or damaged."""
     path = arrays_path(results, run_id)
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves a damaged one open
             return dict(arrays)
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(f"cannot read per-image arrays {path}: {error}; run it again") from error
