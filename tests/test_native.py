@@ -165,7 +165,7 @@ def test_active_channels_are_those_above_zero() -> None:
         ({"weight": torch.randn(4, 8, 3, 3), "by_input": True}, "no larger than a vector"),
         ({"x": torch.randn(1, 4, 1, 1), "padding": 0}, "smaller than the kernel"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else "-".join(part),
 )
 def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
     call = {
