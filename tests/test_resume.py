@@ -10,17 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Call
 from small import make_context, make_run
-from two_stages import TwoStages
+from torch import Tensor
+from two_stages import Noisy, TwoStages
 
 from dynbench import registry
+from dynbench.data import load_data
 from dynbench.errors import UserError
 from dynbench.events import Observer
 from dynbench.plan import Run
 from dynbench.record import EpochRecord, Record, read_arrays, read_records
-from dynbench.run import execute
+from dynbench.run import build_model, execute
 from dynbench.suite.schema import Recipe
+from dynbench.train import engine
+from dynbench.train.session import Journal, Session
 
 EPOCHS = 4
 SUITE = """
@@ -231,3 +236,43 @@ def test_pieces_of_some_minutes_end_with_the_numbers_of_one_go(tmp_path: Path, c
         assert ("time is up" in result.output) == (codes[-1] == 3)
     assert codes == [3, 3, 0]  # one epoch each; the last piece evaluates
     assert_same_results(tmp_path / "pieces", tmp_path / "whole")
+
+
+# In the middle of an epoch, in this process
+
+
+class InTheMiddle(Observer):
+    """Raises KeyboardInterrupt at one step of an epoch."""
+
+    def __init__(self, epoch: int, step: int) -> None:
+        self._at = epoch, step
+
+    def steps_done(self, epoch: int, step: int, loss: float) -> None:
+        if (epoch, step) == self._at:
+            raise KeyboardInterrupt
+
+
+def trained(run: Run, folder: Path, observer: Observer) -> tuple[Journal, dict[str, Tensor]]:
+    """By the trainer alone: a whole run notices that the harness is changed under it."""
+    context, data, method = make_context(folder, observer), load_data(run.data), Noisy(Noisy.Config())
+    model = build_model(run, method, data, context)
+    return Session(run, method, model, data, context).train(), model.state_dict()
+
+
+def test_an_epoch_goes_on_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LOOK_EVERY", 2)
+    run = make_run(Noisy, Recipe(epochs=2, batch_size=128, warmup_epochs=1))
+    whole, expected = trained(run, tmp_path / "whole", Observer())
+    monkeypatch.setattr(engine, "KEEP_SECONDS", 0)
+    starts: list[int] = []
+    batches = engine.epoch_batches
+    monkeypatch.setattr(engine, "epoch_batches", lambda *given: starts.append(given[-1].start) or batches(*given))
+    for place in ((0, 4), (0, 8), (1, 6)):
+        with pytest.raises(KeyboardInterrupt):
+            trained(run, tmp_path / "pieces", InTheMiddle(*place))
+    journal, state = trained(run, tmp_path / "pieces", Observer())
+    assert starts == [0, 2, 6, 0, 4]
+    assert all(torch.equal(state[name], value) for name, value in expected.items())
+    for mine, theirs in zip(journal.history, whole.history, strict=True):
+        assert mine.model_copy(update={"time": 0, "seconds": 0}) == theirs.model_copy(update={"time": 0, "seconds": 0})
+    assert [(one.images, one.train_macs) for one in journal.stages] == [(2304, whole.stages[0].train_macs)]

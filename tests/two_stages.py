@@ -1,4 +1,5 @@
-"""A plugin with two stages: train, then prune, draw a new classifier, freeze the stem and train on."""
+"""Plugins that are hard to go on with: one with two stages (train; prune, draw a new classifier, freeze the stem and
+train on), and one with noise in its loss."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,10 +7,10 @@ from typing import cast
 
 import torch
 from dynbench_methods.dense import Dense
-from torch import nn
+from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.method import Stage
+from dynbench.method import Progress, Stage
 from dynbench.suite.schema import Recipe
 from dynbench.train.stage import recipe_stage
 
@@ -38,3 +39,13 @@ class TwoStages(Dense):
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
         first, second = (recipe_stage(self, recipe, name) for name in ("train", "tune"))
         return [first, replace(second, edit=prune)]
+
+
+class Noisy(Dense):
+    """Whose loss draws random numbers, and goes by the step."""
+
+    name = "noisy"
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:
+        x = x + 0.1 * torch.randn_like(x)
+        return super().loss(model, x, y, progress, recipe) * (1 + progress.fraction)

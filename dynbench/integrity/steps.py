@@ -36,10 +36,11 @@ def steps_are(expected: int, doing: str) -> Iterator[None]:
 
 
 class ByHand:
-    """Watches one step of an epoch, which a plugin cannot foresee, for parameters that the loss changes itself."""
+    """Watches one step of an epoch, which a plugin cannot foresee, for parameters that the loss changes itself: one of
+    those from number `start` to before `end`."""
 
-    def __init__(self, model: nn.Module, steps: int) -> None:
-        self._model, self._step = model, SystemRandom().randrange(steps)
+    def __init__(self, model: nn.Module, start: int, end: int) -> None:
+        self._model, self._step = model, SystemRandom().randrange(start, end)
 
     @contextmanager
     def loss(self, step: int, doing: str) -> Iterator[None]:

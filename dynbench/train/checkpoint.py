@@ -1,6 +1,6 @@
-"""One file that says where a run stands: written after each epoch, read to go on."""
+"""One file that says where a run stands: written after each epoch, and within long ones; read to go on."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,17 @@ import torch
 
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
+from dynbench.train.within import Within
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `epoch` epochs of stage number `stage`; `done` holds the run's records so far, as JSON.
+    """State after `epoch` epochs of stage number `stage`, and so far `within` the next; `done` holds the run's records
+    so far, as JSON, `macs` the training MACs of an image in this stage.
 
-    Random numbers need no state: each epoch seeds its own generators from the run's seed and the epoch.
+    Whole epochs need no state of random numbers: each seeds its own generators from the run's seed and the epoch.
     """
 
     run_id: str
@@ -26,12 +28,15 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     done: str
+    within: Within | None = None
+    macs: int | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Replace the run's checkpoint, atomically. Raises UserError when it cannot be written."""
     buffer = BytesIO()
-    torch.save({"version": VERSION, **vars(checkpoint)}, buffer)
+    within = None if checkpoint.within is None else asdict(checkpoint.within)
+    torch.save({"version": VERSION, **vars(checkpoint), "within": within}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
@@ -45,4 +50,5 @@ def read_checkpoint(path: Path, run_id: str) -> Checkpoint | None:
         raise UserError(f"checkpoint {path} is damaged; delete it to train this run from its start") from error
     if not isinstance(content, dict) or content.pop("version", None) != VERSION or content.get("run_id") != run_id:
         raise UserError(f"checkpoint {path} is not one of run {run_id}; delete it to train from the start")
-    return Checkpoint(**content)
+    within = content.pop("within", None)
+    return Checkpoint(**content, within=None if within is None else Within(**within))

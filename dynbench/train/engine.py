@@ -23,9 +23,12 @@ from dynbench.suite.schema import Recipe
 from dynbench.train.compiled import compiled
 from dynbench.train.parallel import share_buffers, shared_loss
 from dynbench.train.precision import usable_precision
+from dynbench.train.within import Within, take_within
 
 LOOK_EVERY = 50
 """Steps between two looks at the loss: each look makes a GPU wait for the host."""
+KEEP_SECONDS = 600
+"""Of training between two checkpoints within an epoch: what a crash costs at most."""
 
 
 @dataclass(frozen=True)
@@ -71,20 +74,30 @@ class StageTrainer:
         self.optimizer: Optimizer = stage.optimizer(model)
         self._loss = shared_loss(model, loss, device, team)
 
-    def epoch(self, epoch: int, on_step: Callable[[int, float], None]) -> EpochResult:
-        """Train epoch number `epoch`; `on_step(steps done, mean loss so far)` now and then.
+    def epoch(
+        self,
+        epoch: int,
+        on_step: Callable[[int, float], None],
+        within: Within | None = None,
+        keep: Callable[[Within], None] | None = None,
+    ) -> EpochResult:
+        """Train epoch number `epoch`, or go on from `within` it; `on_step(steps done, mean loss so far)` now and then.
+        `keep` gets the place every `KEEP_SECONDS`, to be gone on from.
 
         Raises TrainingDiverged when the loss is NaN or infinite.
         """
-        started = time.perf_counter()
-        torch.manual_seed(derived_seed(self._seed, self.stage.name, epoch, *self._noise))
+        start, spent = (within.step, within.seconds) if within else (0, 0.0)
+        started = kept = time.perf_counter()
+        self._seed_noise(epoch, within)
         seed = derived_seed(self._seed, self.stage.name, epoch, "data")
-        scheduler = self._scheduler(epoch)
-        share = Share(self.team.rank, self.team.world)
-        total, mean, lr = torch.zeros((), device=self.device), 0.0, 0.0
+        scheduler = self._scheduler(epoch, start)
+        share = Share(self.team.rank, self.team.world, start)
+        total = torch.tensor(within.total(self.team) if within else 0.0, device=self.device)
+        mean, lr = 0.0, 0.0
         self.model.train()
-        by_hand = ByHand(self.model, self.steps)
-        for step, (images, labels) in enumerate(epoch_batches(self._train, self._batch, seed, self._augment, share)):
+        by_hand = ByHand(self.model, start, self.steps)
+        batches = epoch_batches(self._train, self._batch, seed, self._augment, share)
+        for step, (images, labels) in enumerate(batches, start):
             with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
                 loss = self.loss(self._normalise(images), labels, self._progress(epoch, step))
             total += self.descend(loss)
@@ -93,8 +106,11 @@ class StageTrainer:
             if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
                 mean = float(self.team.mean(total))
                 self._look(epoch, step + 1, mean, on_step)
+                if keep and step + 1 < self.steps and self._is_time(kept):
+                    kept = time.perf_counter()
+                    keep(take_within(step + 1, spent + kept - started, total, self.device, self.team))
         share_buffers(self.model, self.team)
-        seconds = time.perf_counter() - started
+        seconds = spent + time.perf_counter() - started
         return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds)
 
     def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
@@ -115,18 +131,26 @@ class StageTrainer:
         self.optimizer.step()
         return loss.detach()
 
-    @property
-    def _noise(self) -> tuple[str, ...]:
-        """What makes the random numbers of a loss others on each process; nothing on the first."""
-        return () if self.team.first else (f"process {self.team.rank}",)
+    def _seed_noise(self, epoch: int, within: Within | None) -> None:
+        """Random numbers of the losses: others on each process, and going on where they were."""
+        if within is not None and within.restore_random(self.device, self.team):
+            return
+        parts: list[object] = [epoch] if within is None else [epoch, f"step {within.step}"]
+        if not self.team.first:
+            parts.append(f"process {self.team.rank}")
+        torch.manual_seed(derived_seed(self._seed, self.stage.name, *parts))
+
+    def _is_time(self, kept: float) -> bool:
+        """Whether the first process has gone on for long since it kept its place."""
+        return self.team.from_first(time.perf_counter() - kept >= KEEP_SECONDS)
 
     def _progress(self, epoch: int, step: int) -> Progress:
         return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)
 
-    def _scheduler(self, epoch: int) -> LambdaLR:
-        """The stage's schedule, by step, from the start of `epoch`. Warm-up begins after the first step's worth,
+    def _scheduler(self, epoch: int, start: int) -> LambdaLR:
+        """The stage's schedule, by step, from step `start` of `epoch`. Warm-up begins after the first step's worth,
         not at zero."""
-        done = epoch * self.steps
+        done = epoch * self.steps + start
         for group in self.optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"])
         return LambdaLR(self.optimizer, lambda step: self.stage.schedule((done + step + 1) / self.steps))

@@ -19,7 +19,7 @@ from dynbench.data import Data, Split
 from dynbench.errors import AuditFailed, UserError
 from dynbench.evaluate import PointEvaluation, evaluate
 from dynbench.integrity.steps import steps_are
-from dynbench.integrity.watch import watched
+from dynbench.integrity.watch import unwatched, watched
 from dynbench.method import Method, Stage
 from dynbench.plan import Run
 from dynbench.record import EpochRecord, StageBudget
@@ -27,6 +27,7 @@ from dynbench.train.budget import training_macs
 from dynbench.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from dynbench.train.edit import apply_edits
 from dynbench.train.engine import EpochResult, StageTrainer, derived_seed
+from dynbench.train.within import Within
 
 GROWTH = 2
 """What a policy skips changes while it trains; more than so many times the measured MACs, it does not become."""
@@ -83,7 +84,7 @@ class Session:
 
     def _check_shared(self, checkpoint: Checkpoint | None) -> None:
         """Raises UserError when the processes would not go on from the same place."""
-        places = self.context.team.gathered((checkpoint.stage, checkpoint.epoch) if checkpoint else None)
+        places = self.context.team.gathered(_place(checkpoint))
         if len(set(places)) > 1:
             raise UserError(
                 f"the processes of this run do not find the same checkpoint in {self._folder}; --results has to be on "
@@ -115,27 +116,37 @@ class Session:
         if checkpoint is not None:
             self.model.load_state_dict(checkpoint.model)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
-        first = checkpoint.epoch if checkpoint is not None else 0
-        macs = self._macs_of(stage, journal if first else None)
+        first, within = (checkpoint.epoch, checkpoint.within) if checkpoint is not None else (0, None)
+        macs = self._macs_of(stage, journal if first else None, checkpoint)
         validate = self._validator()
         observer = self.context.observer
         observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
         for epoch in range(first, stage.epochs):
             doing = f"in stage {stage.name}, epoch {epoch + 1}"
-            with watched(doing, files_only=bool(self.run.recipe.compile)), steps_are(trainer.steps, doing):
-                result = trainer.epoch(epoch, partial(observer.steps_done, epoch))
+            keep = partial(self._keep, trainer, journal, index, epoch, macs)
+            steps = trainer.steps - (within.step if within else 0)
+            with watched(doing, files_only=bool(self.run.recipe.compile)), steps_are(steps, doing):
+                result = trainer.epoch(epoch, partial(observer.steps_done, epoch), within, keep)
+            within = None
             last = epoch + 1 == stage.epochs
             seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None
             journal = _with_epoch(journal, stage, epoch, result, seen, macs, edit_macs)
-            if team.first:
-                done = journal.model_dump_json()
-                state = Checkpoint(
-                    self.run.run_id, index, epoch + 1, self.model.state_dict(), trainer.optimizer.state_dict(), done
-                )
-                write_checkpoint(self._folder / "checkpoint.pt", state)
+            self._keep(trainer, journal, index, epoch + 1, macs)
             observer.epoch_finished(self.run, journal.history)
         self._check_macs(stage, macs)
         return journal
+
+    def _keep(
+        self, trainer: StageTrainer, journal: Journal, index: int, epoch: int, macs: int, within: Within | None = None
+    ) -> None:
+        """Write the checkpoint, if this is the process that writes."""
+        if not self.context.team.first:
+            return
+        done = journal.model_dump_json()
+        model, optimizer = self.model.state_dict(), trainer.optimizer.state_dict()
+        state = Checkpoint(self.run.run_id, index, epoch, model, optimizer, done, within, macs)
+        with unwatched():
+            write_checkpoint(self._folder / "checkpoint.pt", state)
 
     def _check_macs(self, stage: Stage, macs: int) -> None:
         """Raises AuditFailed when training at the end takes far more than was measured at the start of the stage."""
@@ -146,9 +157,11 @@ class Session:
                 "measured"
             )
 
-    def _macs_of(self, stage: Stage, journal: Journal | None) -> int:
+    def _macs_of(self, stage: Stage, journal: Journal | None, checkpoint: Checkpoint | None) -> int:
         """Training MACs of an image, measured once a stage, at its start: what a policy skips changes while it trains.
-        A stage that goes on has them in its `journal`."""
+        A stage that goes on has them in its `checkpoint`, or in its `journal`."""
+        if checkpoint is not None and checkpoint.macs is not None:
+            return checkpoint.macs
         if journal is not None:
             return journal.stages[-1].train_macs // journal.stages[-1].images
         return training_macs(stage, self.model, self.data.shape, self.data.num_classes)
@@ -165,6 +178,13 @@ class Session:
             return evaluate(self.method, self.model, self._validation, normalise, costs, points, size, team)[0]
 
         return validate
+
+
+def _place(checkpoint: Checkpoint | None) -> tuple[int, int, int] | None:
+    """(stage, epochs, steps)."""
+    if checkpoint is None:
+        return None
+    return checkpoint.stage, checkpoint.epoch, checkpoint.within.step if checkpoint.within else 0
 
 
 def _with_epoch(
