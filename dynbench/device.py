@@ -5,8 +5,17 @@ import torch
 from dynbench.errors import UserError
 
 
+def fp32_is_fp32() -> None:
+    """For this process: PyTorch would convolve fp32 in TF32 on a GPU, of 10 bits, which records call fp32 and the audit
+    takes for another result."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def choose_device(wanted: str) -> torch.device:
-    """`auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`. Raises UserError when absent."""
+    """`auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`. Raises UserError when absent. In this
+    process fp32 is fp32 from then on."""
+    fp32_is_fp32()
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     device = torch.device("cuda" if wanted == "auto" else wanted)

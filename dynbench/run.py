@@ -12,6 +12,7 @@ from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
 from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
+from dynbench.device import fp32_is_fp32
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
 from dynbench.integrity.seal import own_formulas, seal, verify
 from dynbench.integrity.steps import steps_are
@@ -48,6 +49,7 @@ def produce(run: Run, context: Context) -> Record:
     """Train and evaluate one run; its record is written, finished or failed. Of several processes the first one writes,
     and the others' records have no results."""
     seal()  # in a process of its own that is before the plugin is imported
+    fp32_is_fp32()
     started = time.time()
     try:
         record, arrays = _finished(run, context)

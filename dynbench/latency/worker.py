@@ -16,6 +16,7 @@ from dynbench.backbones import build_backbone
 from dynbench.context import weights_path
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import load_data
+from dynbench.device import fp32_is_fp32
 from dynbench.errors import AuditFailed
 from dynbench.executors import FoldedBackbone, engine_of
 from dynbench.integrity.seal import seal, verify
@@ -45,6 +46,7 @@ def main(request_path: str, folder: str) -> None:
 def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     """What `time_run` gives, or why it is refused."""
     seal()
+    fp32_is_fp32()
     try:
         return time_run(request)
     except AuditFailed as error:

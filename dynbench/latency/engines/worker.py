@@ -8,6 +8,7 @@ import torch
 
 from dynbench.backbones import build_backbone
 from dynbench.data import load_data
+from dynbench.device import fp32_is_fp32
 from dynbench.executors import FoldedBackbone
 from dynbench.latency.engines.compiled import TorchCompile
 from dynbench.latency.engines.engine import Engine
@@ -22,6 +23,7 @@ ENGINES: dict[EngineName, type[Engine]] = {"torch.compile": TorchCompile, "onnxr
 def main(request_path: str, folder: str) -> None:
     request = EnginesRequest.model_validate_json(Path(request_path).read_bytes())
     protocol = request.protocol
+    fp32_is_fp32()
     if protocol.threads is not None:
         torch.set_num_threads(protocol.threads)
     device = torch.device(request.device)
