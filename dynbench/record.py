@@ -11,7 +11,7 @@ from typing import Literal
 from zipfile import BadZipFile
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
@@ -203,7 +203,7 @@ class Tracked(_Part):
 class Record(_Part):
     """One run: what was asked, what it cost, what came out, on what."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
     run_id: str
     status: Literal["finished", "failed"]
     run: Run

@@ -4,10 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from broken import CASES, Case, Raises
+from broken import CASES, Case, OtherLogits, Raises, Wrapped
 from dynbench_methods.dense import Dense
+from torch import Tensor, nn
 
+from dynbench.audit import audit
 from dynbench.contract import CHECKS, Outcome, make_subject
+from dynbench.errors import AuditFailed
+from dynbench.method import Point
 
 BY_NAME = {check.name: check for check in CHECKS}
 
@@ -28,6 +32,24 @@ def test_it_is_noticed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_check_has_somebody_who_breaks_it() -> None:
     """But for the one that says whether the others saw anything."""
     assert {case.check for case in CASES} == BY_NAME.keys() - {"decisions"}
+
+
+class Scaled(OtherLogits):
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        return Scaling(Dense.executor(self, model, point))
+
+
+class Scaling(Wrapped):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 1.0005
+
+
+def test_a_run_s_audit_is_stricter_than_the_trial_s() -> None:
+    subject = make_subject(Scaled, "resnet8", 0.25)
+    assert BY_NAME["audit"](subject).status == "kept"
+    (model,) = subject.models.values()
+    with pytest.raises(AuditFailed, match=r"logits differ from infer's by 0\.0005"):
+        audit(subject.method, model, subject.images(2), subject.points(model), subject.costs(model))
 
 
 class SaysDynamic(Dense):

@@ -16,7 +16,7 @@ from rich.console import Console
 from dynbench.cli.report import command
 from dynbench.cli.table import control_table, final_table, wrap_label
 from dynbench.errors import UserError
-from dynbench.record import read_arrays, write_record
+from dynbench.record import read_arrays, read_record, write_record
 from dynbench.report.accuracy_panel import make_panel
 from dynbench.report.control import Comparison, compare_with_controls
 from dynbench.report.literature import read_literature
@@ -338,6 +338,14 @@ def test_missing_arrays_are_said_in_one_line(tmp_path: Path) -> None:
         compare_with_controls(tmp_path, records)
     with pytest.raises(UserError, match="cannot read per-image arrays"):
         draw_plots(tmp_path, records)
+
+
+def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
+    (record, *_) = write_fakes(tmp_path, small_suite())
+    path = tmp_path / "records" / f"{record.run_id}.json"
+    path.write_text(record.model_copy(update={"schema_version": 2}).model_dump_json())
+    with pytest.raises(UserError, match="another schema than version 1: schema_version"):
+        read_record(path)
 
 
 @pytest.mark.parametrize("part", [0, 0.5, 0.99])
