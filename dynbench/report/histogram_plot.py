@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from dynbench.report.summary import Configuration
 
 WIDTH, PANEL_HEIGHT, REST = 7.2, 1.05, 0.9
 BINS = 80
+CAPTION = 130
+"""Letters of a line beneath the panels."""
 _STYLES: tuple[dict[str, Any], ...] = (
     {"histtype": "stepfilled", "alpha": 0.55, "linewidth": 0},
     {"histtype": "step", "linewidth": 1.1, "linestyle": "-"},
@@ -59,15 +62,20 @@ def histogram_figure(results: Path, known: Sequence[Configuration]) -> Figure:
         return figure
     edges = _edges(dynamic)
     all_axes = figure.subplots(len(dynamic), 1, squeeze=False, sharex=True)[:, 0]
-    several = len({panel.configuration.setting.backbone for panel in dynamic}) > 1
+    several = len({panel.configuration.setting.backbone for panel in panels}) > 1
     for axes, panel in zip(all_axes, dynamic, strict=True):
         _draw(axes, panel, edges)
-        run = panel.configuration.run
-        axes.set_title(f"{run.label}, {run.backbone.name}" if several else run.label, fontsize=8, pad=3)
+        axes.set_title(_name(panel, several), fontsize=8, pad=3)
     all_axes[-1].set_xlabel("MMACs per test image")
     figure.supylabel("test images (%)", fontsize=8.5)
-    _caption(figure, [panel for panel in panels if not panel.dynamic])
+    _caption(figure, [_name(panel, several) for panel in panels if not panel.dynamic])
     return figure
+
+
+def _name(panel: _Panel, several: bool) -> str:
+    """With its backbone, where there are `several`."""
+    run = panel.configuration.run
+    return f"{run.label}, {run.backbone.name}" if several else run.label
 
 
 def _spreads(results: Path, configuration: Configuration) -> tuple[_Spread, ...]:
@@ -113,8 +121,7 @@ def _draw(axes: Axes, panel: _Panel, edges: list[float]) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.4)
 
 
-def _caption(figure: Figure, constant: Sequence[_Panel]) -> None:
+def _caption(figure: Figure, constant: Sequence[str]) -> None:
     if constant:
-        names = ", ".join(panel.configuration.run.label for panel in constant)
-        text = f"The same cost for every image, so not shown: {names}."
+        text = fill(f"The same cost for every image, so not shown: {'; '.join(constant)}.", CAPTION)
         figure.supxlabel(text, fontsize=6.5, color=GREY, x=0.01, ha="left")
