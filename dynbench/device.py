@@ -1,6 +1,7 @@
 """The device that a suite asks for."""
 
 import torch
+from torch import nn
 
 from dynbench.errors import UserError
 
@@ -10,6 +11,12 @@ def fp32_is_fp32() -> None:
     takes for another result."""
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def on_device(model: nn.Module, device: torch.device, channels_last: bool) -> nn.Module:
+    """The model, moved to `device`, its weights in the memory format that a recipe asks for."""
+    memory_format = torch.channels_last if channels_last else torch.contiguous_format
+    return model.to(device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -12,7 +12,7 @@ from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context, work_folder
 from dynbench.cost import dense_macs
 from dynbench.data import Data, dataset_info, load_data
-from dynbench.device import fp32_is_fp32
+from dynbench.device import fp32_is_fp32, on_device
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
 from dynbench.integrity.seal import own_formulas, seal, verify
 from dynbench.integrity.steps import steps_are
@@ -106,10 +106,9 @@ def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Mo
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
     if run.start is not None:
         load_weights(backbone, _start_weights(run, context))
-    memory_format = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
     with watched("while it was built"), steps_are(0, "while it was built"):
         model = method.build(backbone)
-    return model.to(context.device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
+    return on_device(model, context.device, run.recipe.channels_last)
 
 
 def _start_weights(run: Run, context: Context) -> Path:

@@ -17,6 +17,7 @@ from dynbench.data import Data, DatasetInfo, dataset_info
 from dynbench.data.epoch import epoch_batches
 from dynbench.data.image_files import AHEAD
 from dynbench.data.split import Split, TestSplit
+from dynbench.device import on_device
 from dynbench.disk import checkpoint_bytes
 from dynbench.estimate import epoch_images, noise, run_images
 from dynbench.evaluate import predict
@@ -75,9 +76,8 @@ def measure_throughput(run: Run, evaluation: Evaluation, device: torch.device) -
     """Raises what the method raises, and torch.OutOfMemoryError where the batches are too large for the device."""
     info, method = dataset_info(run.data), run.make_method()
     torch.manual_seed(0)
-    memory_format = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
     model = method.build(build_backbone(run.built, info.shape, info.num_classes))
-    model = model.to(device, memory_format=memory_format)  # type: ignore[call-overload]
+    model = on_device(model, device, run.recipe.channels_last)
     bench, found = _Bench(run, info, model, device), []
     stages = method.stages(run.recipe)
     for stage in stages:
@@ -117,9 +117,9 @@ class _Bench:
     def _step(self, stage: Stage, steps: int) -> float:
         """Seconds of an image in `steps` steps of the trainer, after one that is not timed."""
         run, data = self._run, _noise_data(self._run, self._info, self._measured)
-        trainer = StageTrainer(stage, self._model, data, data.train.to(self._device), run.recipe, 0, self._device)
-        normalise = data.normalise(self._device, run.recipe.channels_last)
         split = data.train.to(self._device)
+        trainer = StageTrainer(stage, self._model, data, split, run.recipe, 0, self._device)
+        normalise = data.normalise(self._device, run.recipe.channels_last)
         self._model.train()
         started = 0.0
         for step in range(steps + 1):

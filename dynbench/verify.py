@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import load_data
-from dynbench.device import choose_device
+from dynbench.device import choose_device, on_device
 from dynbench.errors import UserError
 from dynbench.evaluate import PointEvaluation, evaluate
 from dynbench.record import PointRecord, Record
@@ -51,9 +49,7 @@ def verify_weights(
     run, where = record.run, choose_device(device)
     method = run.make_method()
     data = load_data(run.data.model_copy(update={"root": root}))
-    memory = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
-    model = restored(run, method, data.shape, data.num_classes, weights)
-    model = model.to(where, memory_format=memory)  # type: ignore[call-overload]
+    model = on_device(restored(run, method, data.shape, data.num_classes, weights), where, run.recipe.channels_last)
     costs = CostModel(static_costs(model, data.shape), where)
     normalise = data.normalise(where, run.recipe.channels_last)
     split = data.test.read().to(where)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dynbench.events import Observer
 from dynbench.plan import Run
-from dynbench.record import EpochRecord
+from dynbench.record import EpochRecord, Record
 
 WORK_LEFT = 3
 """Exit code of a command that stopped in time."""
@@ -17,7 +17,8 @@ class TimeIsUpError(KeyboardInterrupt):
 
 class Deadline(Observer):
     """Raises TimeIsUpError after the first epoch that ends, or before the first run that begins, later than `minutes`
-    from now. There is always an epoch, or the end of a run, in between: given again, the command gets on."""
+    from now. There is always an epoch, or the end of a run, in between, however many runs begin at once: given again,
+    the command gets on."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes
@@ -26,7 +27,10 @@ class Deadline(Observer):
     def run_started(self, run: Run) -> None:  # noqa: ARG002
         if self._got_on:
             self._check()
+
+    def run_finished(self, record: Record) -> Record:
         self._got_on = True
+        return record
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
         self._check()

@@ -7,8 +7,8 @@ from dynbench.report.markdown_table import markdown_table, one_line
 from dynbench.report.summary import Setting
 from dynbench.report.words import short_macs
 
-HEADERS = ("method", "source", "place", "top-1 %", "top-5 %", "MACs", "printed", "unit")
-TEXT = {"method", "source", "place", "unit"}
+HEADERS = ("method", "backbone", "source", "place", "top-1 %", "top-5 %", "MACs", "printed", "unit")
+TEXT = {"method", "backbone", "source", "place", "unit"}
 
 
 def quoted_rows(settings: Iterable[Setting], literature: Sequence[Quoted]) -> list[Quoted]:
@@ -32,6 +32,7 @@ def quoted_table(rows: Sequence[Quoted]) -> Iterator[str]:
 
 def _cells(row: Quoted) -> tuple[str, ...]:
     source = row.source.paper + (f" (arXiv {row.source.arxiv})" if row.source.arxiv else "")
-    top5 = "" if row.top5 is None else f"{row.top5:g}"
-    cells = (row.method, source, row.place, f"{row.top1:g}", top5, short_macs(row.macs), str(row.printed), row.unit)
+    printed = f"{row.printed:g}" if isinstance(row.printed, float) else str(row.printed)
+    accuracies = ("" if one is None else f"{one:.2f}" for one in (row.top1, row.top5))
+    cells = (row.method, row.backbone or "", source, row.place, *accuracies, short_macs(row.macs), printed, row.unit)
     return tuple(map(one_line, cells))
