@@ -6,7 +6,7 @@ import pytest
 from records import MODES, Fake, make_engine, make_record, write_fakes
 from rich.console import Console
 
-from dynbench.cli.table import latency_table
+from dynbench.cli.results_table import latency_table
 from dynbench.record import Record
 from dynbench.report.latency import blocks
 from dynbench.report.markdown import markdown_report

@@ -14,7 +14,7 @@ from records import MODES, Fake, make_record, small_suite, write_fakes
 from rich.console import Console
 
 from dynbench.cli.report import command
-from dynbench.cli.table import control_table, final_table, wrap_label
+from dynbench.cli.results_table import control_table, final_table, wrap_label
 from dynbench.errors import UserError
 from dynbench.record import read_arrays, read_record, write_record
 from dynbench.report.accuracy_panel import make_panel

@@ -13,10 +13,10 @@ COMMANDS = {
     "plan": ("dynbench.cli.plan", "Show a suite's runs, their MACs, and which are finished."),
     "time": ("dynbench.cli.time", "Time finished runs on this machine, without training."),
     "report": ("dynbench.cli.report", "Make table and plots again from records alone."),
-    "table": ("dynbench.cli.headline", "Markdown table of records for a README, with quoted figures."),
+    "table": ("dynbench.cli.table", "Markdown table of records for a README, with quoted figures."),
     "baseline": ("dynbench.cli.baseline", "Write what later results are checked against."),
     "check": ("dynbench.cli.check", "Compare results with a baseline; exit code 1: worse."),
-    "export": ("dynbench.cli.export", "Write the flat table of a results folder."),
+    "export": ("dynbench.cli.export", "Write the flat table of a results folder, or its trained weights."),
     "sync": ("dynbench.cli.sync", "Send records to MLflow that it does not have yet."),
     "evaluate": ("dynbench.cli.evaluate", "Evaluate backbone weights from a file."),
     "verify": ("dynbench.cli.verify", "Evaluate a finished run's weights again: as recorded?"),
@@ -34,7 +34,8 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend; 130 when interrupted."""
+    """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend; 3 when time is up; 130 when
+    interrupted."""
     try:
         return cli.main(args=arguments, prog_name="dynbench", standalone_mode=True)
     except UserError as error:

@@ -11,7 +11,7 @@ from rich.text import Text
 from dynbench.check.outcome import PASSED, Finding, Outcome
 from dynbench.check.verdict import FAILING, Verdict
 from dynbench.check.words import HEADERS, cells, sentence
-from dynbench.cli.table import wrap_label
+from dynbench.cli.results_table import wrap_label
 
 STYLES = {
     **dict.fromkeys(FAILING, "bold red"),

@@ -24,7 +24,7 @@ def command(results: Path) -> None:
 def show_report(results: Path, console: "Console", draw: bool) -> None:
     """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
     the static controls too; without it there is nothing to wait for. Raises UserError."""
-    from dynbench.cli.table import final_table, latency_table  # noqa: PLC0415
+    from dynbench.cli.results_table import final_table, latency_table  # noqa: PLC0415
     from dynbench.record import read_records  # noqa: PLC0415
     from dynbench.report.files import report_files  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ def show_report(results: Path, console: "Console", draw: bool) -> None:
 
 
 def _draw(results: Path, records: Sequence["Record"], console: "Console") -> tuple[Path, ...]:
-    from dynbench.cli.table import control_table  # noqa: PLC0415
+    from dynbench.cli.results_table import control_table  # noqa: PLC0415
     from dynbench.report.control import compare_with_controls  # noqa: PLC0415
     from dynbench.report.write import write_report  # noqa: PLC0415  (imports matplotlib and scipy)
 

@@ -67,7 +67,7 @@ def command(
     from rich.console import Console  # noqa: PLC0415
 
     from dynbench.cli.kernels import prepare_kernels  # noqa: PLC0415
-    from dynbench.cli.table import latency_table  # noqa: PLC0415
+    from dynbench.cli.results_table import latency_table  # noqa: PLC0415
     from dynbench.device import choose_device  # noqa: PLC0415
     from dynbench.latency.measure import Timer, time_record  # noqa: PLC0415
     from dynbench.record import read_records  # noqa: PLC0415
