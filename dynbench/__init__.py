@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+
 __all__ = ["load"]
 
 
 def load(results: str | Path) -> "pd.DataFrame":
     """The flat table of a results folder: one row per run and operating point, the columns of
-    `dynbench.report.table.COLUMNS`. Raises UserError when there are no records or one is damaged."""
-    from dynbench.record import read_records  # noqa: PLC0415  (`import dynbench` stays cheap)
-    from dynbench.report.table import flat_table  # noqa: PLC0415
+    `dynbench.analysis.columns.COLUMNS`. Raises UserError when there are no records or one is damaged."""
+    from dynbench.analysis.columns import flat_table
+    from dynbench.record.store import read_records
 
     return flat_table(read_records(Path(results)))

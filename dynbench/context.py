@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynbench.distributed.team import ALONE, Team
-from dynbench.events import Observer
+from dynbench.observer import Observer
+from dynbench.process_group import ALONE, ProcessGroup
+from dynbench.record.folder import weights_path
 from dynbench.suite.schema import Evaluation
 
 if TYPE_CHECKING:
@@ -24,19 +25,9 @@ class Context:
     command: str
     commit: str
     """Of the code that runs: asked for at the start, since a checkout can move on under a long run."""
-    team: Team = ALONE
+    team: ProcessGroup = ALONE
     """The processes that make a run together."""
 
     def weights(self, run_id: str) -> Path:
         """Trained weights of a finished run."""
         return weights_path(self.results, run_id)
-
-
-def work_folder(results: Path, run_id: str) -> Path:
-    """Folder of a run's checkpoints, weights and tracking state; not committed."""
-    return results / "work" / run_id
-
-
-def weights_path(results: Path, run_id: str) -> Path:
-    """Where a run's trained weights are."""
-    return work_folder(results, run_id) / "model.safetensors"

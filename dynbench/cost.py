@@ -91,7 +91,7 @@ def static_costs(model: nn.Module, shape: tuple[int, int, int]) -> tuple[LayerCo
     device = next(model.parameters()).device
     with evaluating(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which announces its retirement
-        from fvcore.nn import FlopCountAnalysis  # noqa: PLC0415  (slow to import, and warns when it is)
+        from fvcore.nn import FlopCountAnalysis
 
         analysis = FlopCountAnalysis(model, torch.zeros(1, *shape, device=device))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")

@@ -5,13 +5,13 @@ harness turns that into MACs, accuracy and time. Methods never grade themselves.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
+from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import BackboneSpec, Model, Recipe
 
 if TYPE_CHECKING:
@@ -49,32 +49,6 @@ class Point:
     """An operating point of one trained model: a cost mode, a threshold, a width."""
 
     name: str = "default"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a stage stands: `epoch` of `epochs`, counted from 0, and the `fraction` of the stage done."""
-
-    epoch: int
-    epochs: int
-    fraction: float
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training: `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`,
-    whose learning rates are multiplied by `schedule(epoch)` (a real number of epochs). `edit` changes the
-    model before the stage starts: prune, freeze, lower a density. `edit_on_images` does so after it and is also given
-    `images` training images (images, channels, height, width), drawn at random, normalised, not augmented."""
-
-    name: str
-    epochs: int
-    loss: Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
-    optimizer: Callable[[nn.Module], Optimizer]
-    schedule: Callable[[float], float]
-    edit: Callable[[nn.Module], None] | None = None
-    edit_on_images: Callable[[nn.Module, Tensor], None] | None = None
-    images: int = 1000
 
 
 @dataclass(frozen=True)
@@ -141,7 +115,7 @@ class Method(ABC):
 
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
         """What to train, and for how long. Default: one stage with the suite's recipe."""
-        from dynbench.train.stage import recipe_stage  # noqa: PLC0415  (a default, not a dependency)
+        from dynbench.stage import recipe_stage
 
         return [recipe_stage(self, recipe)]
 

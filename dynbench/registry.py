@@ -1,17 +1,16 @@
 """Methods by name, from the entry-point group `dynbench.methods`: discover, then load on demand."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
 from typing import TYPE_CHECKING
 
-from dynbench.errors import UserError
+from dynbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from dynbench.method import Method
+
 
 GROUP = "dynbench.methods"
 
@@ -31,14 +30,6 @@ class Plugin:
         """Package and version it comes from, e.g. `dynbench 0.1.0`."""
         dist = self.entry_point.dist
         return f"{dist.name} {dist.version}" if dist else "unknown"
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean "lc_net"? (known: ...)`, or only the known names when nothing is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f'did you mean "{near[0]}"? ' if near else ""
-    return f"{hint}(known: {', '.join(names)})"
 
 
 @cache
@@ -64,10 +55,10 @@ def find(name: str) -> Plugin:
 
 
 @cache
-def load(name: str) -> "type[Method]":
+def load_method(name: str) -> "type[Method]":
     """Import the method called `name`. Raises UserError when it is unknown, broken or not a Method."""
-    from dynbench.integrity.watch import watched  # noqa: PLC0415
-    from dynbench.method import Method  # noqa: PLC0415  (imports torch)
+    from dynbench.guards.side_effects import watched
+    from dynbench.method import Method
 
     plugin = find(name)
     try:

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from dynbench_methods.dense import Dense
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.method import LCNet
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
 from dynbench.data import Data
-from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point, Progress, Stage
+from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
+from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Recipe
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from dynbench import registry
 from dynbench.cli import main
 from dynbench.errors import UserError
-from dynbench.isolate.watch import ChildEnded
+from dynbench.isolate.limits import ChildEnded
 
 Call = Callable[..., Result]
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -109,9 +109,9 @@ def call_here(function: Callable[..., Any], *arguments: Any, answers: Any = None
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are made in this process, where they see what was patched."""
-    monkeypatch.setattr("dynbench.isolate.run.call", call_here)
-    monkeypatch.setattr("dynbench.isolate.estimate.call", call_here)
-    monkeypatch.setattr("dynbench.isolate.throughput.call", call_here)
+    monkeypatch.setattr("dynbench.launch.isolated.call", call_here)
+    monkeypatch.setattr("dynbench.estimate.estimate.call", call_here)
+    monkeypatch.setattr("dynbench.estimate.throughput.call", call_here)
 
 
 @pytest.fixture
@@ -119,10 +119,10 @@ def register(monkeypatch: pytest.MonkeyPatch, in_process: None) -> Iterator[Regi
     """`register("broken", Broken)`: a method that is registered for the length of one test, in this process."""
     plugins = dict(registry.discover())
     monkeypatch.setattr(registry, "discover", lambda: plugins)
-    registry.load.cache_clear()
+    registry.load_method.cache_clear()
 
     def add(name: str, method: Any) -> None:
         plugins[name] = registry.Plugin(_EntryPoint(name, method))  # type: ignore[arg-type]
 
     yield add
-    registry.load.cache_clear()
+    registry.load_method.cache_clear()

@@ -1,7 +1,7 @@
 """Models as if trained, whose gates open as often as asked: what executors gain can be measured at any density."""
 
 import torch
-from dynbench_methods.gates import GatedBackbone, gated_block
+from dynbench_methods.lc_net.gates import GatedBackbone, gated_block
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 

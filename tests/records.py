@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dynbench.latency.best import with_engines
-from dynbench.machine import Machine
-from dynbench.plan import Run
-from dynbench.record import (
+from dynbench.latency.figures import with_engines
+from dynbench.plan.run import Run
+from dynbench.record.machine import Machine
+from dynbench.record.schema import (
     Budget,
     EngineRecord,
     EngineTiming,
@@ -21,8 +21,8 @@ from dynbench.record import (
     Record,
     StageBudget,
     Timing,
-    write_record,
 )
+from dynbench.record.store import write_record
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe, Sgd
 
 IMAGES = 400

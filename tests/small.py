@@ -16,9 +16,9 @@ from dynbench.context import Context
 from dynbench.data import Data
 from dynbench.data.cifar10 import BINARY, PYTHON
 from dynbench.data.split import Split, TestSplit
-from dynbench.events import Observer
 from dynbench.method import Method
-from dynbench.plan import Run
+from dynbench.observer import Observer
+from dynbench.plan.run import Run
 from dynbench.suite.schema import BackboneSpec, DataSpec, Evaluation, Recipe
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from dynbench_methods.dense import Dense
 from torch import Tensor, nn
 
-from dynbench.method import Progress
+from dynbench.stage import Progress
 from dynbench.suite.schema import Recipe
 
 SECOND = 1

@@ -4,22 +4,20 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from dynbench_methods.c_net import CNet
 from dynbench_methods.dense import Dense
-from dynbench_methods.gates import GatedBackbone
-from dynbench_methods.l_net import LNet
-from dynbench_methods.lc_net import COST_MODES, LCNet
+from dynbench_methods.lc_net.gates import GatedBackbone
+from dynbench_methods.lc_net.method import COST_MODES, CNet, LCNet, LNet
 from planted import plant
 from torch import Tensor, nn
 
-from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.errors import AuditFailed
+from dynbench.evaluation.audit import audit
 from dynbench.executors import FoldedConv
+from dynbench.kernels.cpu import operators as native
+from dynbench.kernels.cpu.build import why_not
 from dynbench.method import LayerUsage, Method, Output, Point
-from dynbench.native import operators as native
-from dynbench.native.build import why_not
 from dynbench.suite.schema import BackboneSpec
 
 

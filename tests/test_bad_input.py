@@ -13,9 +13,9 @@ import torchvision
 from click.testing import Result
 from conftest import Call
 
-from dynbench.cli.suite_options import read_suite
-from dynbench.plan import plan
-from dynbench.record import read_records
+from dynbench.cli.options import read_suite
+from dynbench.plan.expand import plan
+from dynbench.record.store import read_records
 from dynbench.train.checkpoint import Checkpoint, write_checkpoint
 
 

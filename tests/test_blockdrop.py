@@ -7,11 +7,8 @@ from typing import cast
 
 import pytest
 import torch
-from dynbench_methods.blockdrop import BlockDrop
-from dynbench_methods.blockdrop_executor import BlockDropExecutor
-from dynbench_methods.blockdrop_net import BlockDropNet, run_kept
-from dynbench_methods.policy import PolicyNet
-from dynbench_methods.policy_gradient import (
+from dynbench_methods.blockdrop.executor import BlockDropExecutor
+from dynbench_methods.blockdrop.losses import (
     bounded,
     curriculum_loss,
     decided_blocks,
@@ -21,6 +18,9 @@ from dynbench_methods.policy_gradient import (
     only_last,
     reward,
 )
+from dynbench_methods.blockdrop.method import BlockDrop
+from dynbench_methods.blockdrop.net import BlockDropNet, run_kept
+from dynbench_methods.blockdrop.policy import PolicyNet
 from pydantic import ValidationError
 from small import CPU, SHAPE, make_context, make_run, random_images, small_backbone, stirred
 from test_resume import Interrupter, assert_same_results
@@ -28,15 +28,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.residual import BasicBlock, ResNet
 from dynbench.backbones.weights import save_weights
 from dynbench.cost import KINDS, CostModel, dense_macs, evaluating, static_costs
-from dynbench.method import FromDense, FromFile, Point, Progress, Stage
-from dynbench.plan import Run, Start
-from dynbench.record import read_records
-from dynbench.run import execute
+from dynbench.evaluation.audit import audit
+from dynbench.execute import execute
+from dynbench.method import FromDense, FromFile, Point
+from dynbench.plan.run import Run, Start
+from dynbench.record.store import read_records
+from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import BackboneSpec, Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=8)
@@ -181,7 +182,7 @@ def seen_decisions(method: BlockDrop, net: BlockDropNet, stage: Stage, epoch: in
         return run_kept(backbone, x, keep)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dynbench_methods.blockdrop.run_kept", watching)
+        patch.setattr("dynbench_methods.blockdrop.method.run_kept", watching)
         stage.loss(net.train(), random_images(64), torch.arange(64) % 4, Progress(epoch, stage.epochs, 0.0))
     return seen
 

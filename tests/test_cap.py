@@ -8,13 +8,13 @@ from conftest import Call
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import save_weights
-from dynbench.cap import check_budget
-from dynbench.cli.suite_options import read_suite
+from dynbench.cli.options import read_suite
 from dynbench.cost import dense_macs
 from dynbench.errors import UserError
-from dynbench.estimate import estimate
-from dynbench.plan import plan
-from dynbench.record import read_records
+from dynbench.estimate.budget_cap import check_budget
+from dynbench.estimate.estimate import estimate_cost
+from dynbench.plan.expand import plan
+from dynbench.record.store import read_records
 from dynbench.suite.schema import BackboneSpec
 
 SUITE = """\
@@ -58,7 +58,7 @@ def test_pretraining_counts_and_every_run_is_named_with_its_line(tmp_path: Path)
 def test_training_macs_are_capped_as_they_are_estimated(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path, ""))
     runs = plan(suite)
-    costs = sorted(estimate(run).train_macs for run in runs)
+    costs = sorted(estimate_cost(run).train_macs for run in runs)
     assert costs[-1] > 1.9 * costs[0]
     between = refusal(tmp_path, f"train_macs: {1.5 * costs[0]:.6e}")
     assert " dense (resnet8" not in between
@@ -81,7 +81,7 @@ def test_the_estimate_is_what_the_record_says_was_spent(tmp_path: Path, call: Ca
     path, results = write(tmp_path, "epochs: 4"), tmp_path / "results"
     assert call("run", path, "--results", results, "--seeds", "0").exit_code == 0
     for record in read_records(results):
-        cost = estimate(record.run)
+        cost = estimate_cost(record.run)
         assert (cost.epochs, cost.train_macs) == (record.budget.epochs, record.budget.train_macs)
         assert cost.pretrained_train_macs == record.budget.pretrained_train_macs
 
@@ -92,7 +92,7 @@ def test_a_files_training_is_assumed(tmp_path: Path) -> None:
     save_weights(backbone, weights)
     params = f"methods=[{{name: lc_net, params: {{init: {weights}, init_epochs: 7}}}}]"
     (run,) = plan(read_suite(write(tmp_path, ""), settings=[params], seeds="0"))
-    assert estimate(run).pretrained_train_macs == 7 * (1437 - 180) * 3 * dense_macs(backbone)
+    assert estimate_cost(run).pretrained_train_macs == 7 * (1437 - 180) * 3 * dense_macs(backbone)
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])

@@ -11,17 +11,16 @@ from conftest import Call
 from records import IMAGES, MODES, Fake, make_run, write_fakes
 from scipy import stats
 
-from dynbench.check.baseline import Baseline, read_baseline, write_baseline
+from dynbench.analysis.statistics import two_sample_interval
+from dynbench.check.baseline import Baseline, pack_flags, read_baseline, unpack_flags, write_baseline
 from dynbench.check.changes import macs_change
 from dynbench.check.compare import check
-from dynbench.check.images import pack, unpack
 from dynbench.check.make import make_baseline
-from dynbench.check.outcome import Outcome
-from dynbench.check.rules import DEFAULT_RULES, parse_rules
-from dynbench.check.verdict import Verdict
+from dynbench.check.outcome import CheckResult, Verdict
 from dynbench.errors import UserError
-from dynbench.record import arrays_path, read_arrays, read_records, record_path
-from dynbench.statistics import two_sample_interval
+from dynbench.record.folder import arrays_path, record_path
+from dynbench.record.store import read_arrays, read_records
+from dynbench.suite.rules import DEFAULT_RULES, parse_rules
 from dynbench.suite.schema import CheckRules
 
 SEEDS = (0, 1, 2)
@@ -64,7 +63,7 @@ def of(method: str, **change: Any) -> Change:
 
 def judged(
     tmp_path: Path, change: Change = same, rules: dict[str, str] | None = None, seeds: Sequence[int] = SEEDS
-) -> Outcome:
+) -> CheckResult:
     """The fakes against themselves, changed."""
     made = baseline_of(tmp_path, fakes(seeds))
     now = tmp_path / "now"
@@ -80,7 +79,7 @@ def baseline_of(tmp_path: Path, of_these: Sequence[Fake]) -> Baseline:
     return read_baseline(path)
 
 
-def verdicts(outcome: Outcome) -> set[tuple[str, str, str]]:
+def verdicts(outcome: CheckResult) -> set[tuple[str, str, str]]:
     """(method, subject, verdict) of everything that is not simply well."""
     return {(f.title.split()[0], f.subject, str(f.verdict)) for f in outcome.findings if f.verdict != Verdict.OK}
 
@@ -219,7 +218,7 @@ def test_a_missing_operating_point_fails(tmp_path: Path) -> None:
     assert outcome.exit_code == 1
 
 
-def written_but(tmp_path: Path, keep: Callable[[Fake], bool], more: Sequence[Fake] = ()) -> Outcome:
+def written_but(tmp_path: Path, keep: Callable[[Fake], bool], more: Sequence[Fake] = ()) -> CheckResult:
     made = baseline_of(tmp_path, fakes())
     now = tmp_path / "now"
     write_fakes(now, [*filter(keep, fakes()), *more])
@@ -355,11 +354,11 @@ def test_a_baseline_holds_no_failed_and_no_simulated_runs_unless_told(tmp_path: 
 @pytest.mark.parametrize("images", [1, 7, 8, 9, 360])
 def test_flags_come_back_from_text(images: int) -> None:
     flags = np.random.default_rng(images).random(images) < 0.7
-    assert np.array_equal(unpack(pack(flags), images), flags)
+    assert np.array_equal(unpack_flags(pack_flags(flags), images), flags)
 
 
 def test_ten_thousand_images_are_small() -> None:
-    assert len(pack(np.ones(10_000, bool))) < 1700
+    assert len(pack_flags(np.ones(10_000, bool))) < 1700
 
 
 def test_the_interval_over_seeds_is_students() -> None:

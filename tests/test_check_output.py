@@ -10,13 +10,11 @@ from conftest import Call
 from records import MODES, Fake, write_fakes
 
 from dynbench.check.baseline import read_baseline
-from dynbench.check.junit import junit_xml
-from dynbench.check.markdown import markdown_summary
-from dynbench.check.outcome import Finding, Outcome
-from dynbench.check.rules import DEFAULT_RULES
-from dynbench.check.verdict import Verdict
-from dynbench.cli.suite_options import read_suite
-from dynbench.plan import plan
+from dynbench.check.outcome import CheckResult, Finding, Verdict
+from dynbench.check.output import junit_xml, markdown_summary
+from dynbench.cli.options import read_suite
+from dynbench.plan.expand import plan
+from dynbench.suite.rules import DEFAULT_RULES
 
 GOOD = [
     Fake(audited=True, top1=90.0, layers=(("conv1", 40_000_000),)),
@@ -102,7 +100,7 @@ def test_what_cannot_be_judged_is_written_for_ci_too(call: Call, tmp_path: Path)
 
 def test_whatever_a_plugin_says_fits_into_xml_and_a_table() -> None:
     said = "\x1b[31mboom\x00 <b> & | \ud800\n```"
-    outcome = Outcome((Finding(said, said, "seed 0", Verdict.FAILED, said),), (said,))
+    outcome = CheckResult((Finding(said, said, "seed 0", Verdict.FAILED, said),), (said,))
     (case,) = ElementTree.fromstring(junit_xml(outcome))[0]
     assert "boom? <b> & |" in str(case.get("classname"))
     row = markdown_summary(outcome).splitlines()[-3]

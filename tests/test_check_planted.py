@@ -6,29 +6,29 @@ from pathlib import Path
 
 import pytest
 import torch
-from dynbench_methods import lc_net
+from dynbench_methods.lc_net import method as lc_net
 from torch import nn
 from torch.optim import Optimizer
 
-import dynbench.measure
-import dynbench.run
-import dynbench.train.stage
-from dynbench.audit import Audit
+import dynbench.evaluation.evaluator
+import dynbench.execute
+import dynbench.stage
 from dynbench.check.compare import check
 from dynbench.check.make import make_baseline
-from dynbench.check.outcome import Outcome
-from dynbench.check.rules import parse_rules
-from dynbench.cli.suite_options import read_suite
+from dynbench.check.outcome import CheckResult
+from dynbench.cli.options import read_suite
 from dynbench.context import Context
 from dynbench.cost import LayerCost, static_costs
-from dynbench.events import Observer
+from dynbench.evaluation.audit import Audit
+from dynbench.launch.sequential import SuiteRunner
 from dynbench.method import Method, Point
-from dynbench.plan import plan
-from dynbench.record import read_records
+from dynbench.observer import Observer
+from dynbench.plan.expand import plan
+from dynbench.plan.run import derived_seed
+from dynbench.record.store import read_records
+from dynbench.stage import make_optimizer
+from dynbench.suite.rules import parse_rules
 from dynbench.suite.schema import CheckRules, OptimizerSpec
-from dynbench.suite_run import SuiteRunner
-from dynbench.train.engine import derived_seed
-from dynbench.train.stage import make_optimizer
 
 SUITE = """\
 name: planted
@@ -59,7 +59,7 @@ def train(folder: Path, methods: str) -> Path:
 @pytest.fixture(autouse=True)
 def unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plant is a mistake in the code of the harness itself, not something that a plugin did to it."""
-    monkeypatch.setattr(dynbench.run, "verify", lambda when: None)
+    monkeypatch.setattr(dynbench.execute, "verify", lambda when: None)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("sound"), "dense,c_net")
 
 
-def against(sound: Path, results: Path) -> Outcome:
+def against(sound: Path, results: Path) -> CheckResult:
     """The methods of `results` against their baseline."""
     records = read_records(results)
     methods = {record.run.method for record in records}
@@ -77,13 +77,13 @@ def against(sound: Path, results: Path) -> Outcome:
     return check(results, records, made, parse_rules(made.rules.given))
 
 
-def failing(outcome: Outcome) -> set[tuple[str, str]]:
+def failing(outcome: CheckResult) -> set[tuple[str, str]]:
     return {(finding.subject, str(finding.verdict)) for finding in outcome.failing}
 
 
 def test_other_trainings_of_the_same_code_pass(sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other initial weights stand for another torch version or CPU, which trains other nets from the same seed."""
-    monkeypatch.setattr(dynbench.run, "derived_seed", lambda seed, part: derived_seed(seed + 100, part))
+    monkeypatch.setattr(dynbench.execute, "derived_seed", lambda seed, part: derived_seed(seed + 100, part))
     outcome = against(sound, train(tmp_path, "dense,c_net"))
     changes = [finding.change for finding in outcome.findings if finding.change and finding.subject == "test_top1"]
     assert any(change.difference for change in changes)  # they are others
@@ -113,7 +113,7 @@ def test_a_mac_formula_that_is_off_by_one_layer_is_caught(
     sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the audit of every run, which then has failed."""
-    monkeypatch.setattr(dynbench.measure, "static_costs", counted_twice)
+    monkeypatch.setattr(dynbench.evaluation.evaluator, "static_costs", counted_twice)
     outcome = against(sound, train(tmp_path, "dense"))
     assert outcome.exit_code == 1
     assert failing(outcome) == {(f"seed {seed}", "failed") for seed in range(3)}
@@ -126,8 +126,8 @@ def test_it_is_caught_when_the_audit_is_wrong_with_it(
     def content(method: Method, model: nn.Module, images: object, points: Sequence[Point], costs: object) -> object:
         return tuple(Audit(point.name, 16, 0.0) for point in points)
 
-    monkeypatch.setattr(dynbench.measure, "static_costs", counted_twice)
-    monkeypatch.setattr(dynbench.measure, "audit", content)
+    monkeypatch.setattr(dynbench.evaluation.evaluator, "static_costs", counted_twice)
+    monkeypatch.setattr(dynbench.evaluation.evaluator, "audit", content)
     outcome = against(sound, train(tmp_path, "dense"))
     assert outcome.exit_code == 1
     assert failing(outcome) == {("macs_layers", "regression"), ("macs_mean", "regression")}
@@ -139,7 +139,7 @@ def test_a_tenth_of_the_learning_rate_is_caught(sound: Path, tmp_path: Path, mon
     def slower(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, float] | None = None) -> Optimizer:
         return make_optimizer(spec.model_copy(update={"lr": spec.lr / 10}), model, rates)
 
-    monkeypatch.setattr(dynbench.train.stage, "make_optimizer", slower)
+    monkeypatch.setattr(dynbench.stage, "make_optimizer", slower)
     outcome = against(sound, train(tmp_path, "dense"))
     assert outcome.exit_code == 1
     assert failing(outcome) == {("test_top1", "regression")}

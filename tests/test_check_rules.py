@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynbench.check.rules import DEFAULT_RULES, METRICS, Change, Nothing, Percent, Points, Rule, parse_rule, parse_rules
-from dynbench.check.verdict import Verdict
+from dynbench.check.outcome import Change, Verdict, judge
 from dynbench.errors import UserError
+from dynbench.suite.rules import DEFAULT_RULES, METRICS, Nothing, Percent, Points, Rule, parse_rule, parse_rules
 from dynbench.suite.schema import CheckRules
 
 sizes = st.floats(1e-6, 1e6).map(lambda size: float(f"{size:.6g}"))
@@ -93,18 +93,18 @@ def test_a_regression_is_larger_than_the_tolerance_and_significant(
     worsening = (after - before) * METRICS[name].worse
     counts = abs(worsening) > allowed + 1e-9 and abs(worsening) > half
     expected = Verdict.OK if not counts else Verdict.REGRESSION if worsening > 0 else Verdict.BETTER
-    assert rule.judge(change) == expected
+    assert judge(rule, change) == expected
 
 
 def test_what_is_compared_exactly_may_not_get_better_either() -> None:
     rule = parse_rule("macs_mean", "50%")
-    assert rule.judge(Change(100, 99, differs=True)) == Verdict.REGRESSION
-    assert rule.judge(Change(100, 100, differs=False)) == Verdict.OK
+    assert judge(rule, Change(100, 99, differs=True)) == Verdict.REGRESSION
+    assert judge(rule, Change(100, 100, differs=False)) == Verdict.OK
 
 
 def test_what_only_advises_is_never_a_regression() -> None:
-    assert parse_rule("realised", "-10%").judge(Change(1.0, 0.5)) == Verdict.WARNING
-    assert parse_rule("realised", "-10%").judge(Change(1.0, 0.95)) == Verdict.OK
+    assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.5)) == Verdict.WARNING
+    assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.95)) == Verdict.OK
 
 
 def test_the_schema_knows_every_metric_and_the_defaults_are_rules() -> None:

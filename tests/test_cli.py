@@ -14,11 +14,12 @@ from conftest import Call, Cli
 from records import Fake, make_record, make_run
 from rich.console import Console
 
+from dynbench.analysis.words import duration, macs_with_unit
 from dynbench.cli import COMMANDS
 from dynbench.cli.progress import PlainProgress, RichProgress
-from dynbench.cli.units import duration, macs
-from dynbench.record import EpochRecord, read_records
-from dynbench.suite_run import SuiteRunner
+from dynbench.launch.sequential import SuiteRunner
+from dynbench.record.schema import EpochRecord
+from dynbench.record.store import read_records
 
 HEAVY = ("torch", "mlflow", "pandas", "pydantic")
 
@@ -142,7 +143,7 @@ def test_an_interruption_ends_with_one_line(
     [(0, "0 "), (999, "999 "), (999.6, "1 k"), (40_551_040, "40.6 M"), (556e6, "556 M"), (1.5e15, "1.5 P")],
 )
 def test_macs_have_three_digits_and_a_prefix(value: float, text: str) -> None:
-    assert macs(value) == text
+    assert macs_with_unit(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (42.4, "42 s"), (180, "3 min"), (7500, "2 h 05 min")])

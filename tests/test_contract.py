@@ -9,7 +9,7 @@ import torch
 from dynbench.contract import CHECKS, Check, Subject, digits, make_subject
 from dynbench.data import Data
 from dynbench.data.split import Split, TestSplit
-from dynbench.registry import discover, load
+from dynbench.registry import discover, load_method
 from dynbench.suite.schema import BackboneSpec
 
 SHAPE = (3, 16, 16)
@@ -49,7 +49,7 @@ def backbone(request: pytest.FixtureRequest) -> str:
 def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
     """A method with its default parameters, trained for a few steps."""
     spec, data = BACKBONES[backbone]
-    yield make_subject(load(request.param), spec, data=data())
+    yield make_subject(load_method(request.param), spec, data=data())
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

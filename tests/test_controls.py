@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import save_weights
-from dynbench.cli.suite_options import read_suite
-from dynbench.controls import Controls, plan_controls
+from dynbench.cli.options import read_suite
 from dynbench.cost import dense_macs
-from dynbench.estimate import estimate
+from dynbench.estimate.estimate import estimate_cost
+from dynbench.estimate.static_controls import Controls, plan_controls, width_near
 from dynbench.method import LayerUsage, Output, Point
-from dynbench.plan import Run, Suite, plan
-from dynbench.record import Record, read_records
+from dynbench.plan.expand import Suite, plan
+from dynbench.plan.run import Run
+from dynbench.record.schema import Record
+from dynbench.record.store import read_records
 from dynbench.suite.schema import BackboneSpec
-from dynbench.width import width_near
 
 SUITE = """\
 name: controlled
@@ -96,7 +97,7 @@ def test_controls_have_the_mean_validation_macs_the_epochs_and_the_seeds(tmp_pat
     assert [run.epochs for run in narrow] == [22, 22]
     assert {run.params["macs"] for run in pruned} == {round(15.5e6 / 40551040, 4)}
     assert [(run.start.epochs if run.start else None, run.epochs) for run in pruned] == [(11, 11)] * 2
-    assert estimate(pruned[0]).macs == pytest.approx(15.5e6, rel=0.005)
+    assert estimate_cost(pruned[0]).macs == pytest.approx(15.5e6, rel=0.005)
     assert [run.needs() for run in pruned] == [run.run_id for run in start]
     assert (controls.waiting, controls.left_out) == ((), ())
     assert controls.runs.index(start[0]) < controls.runs.index(pruned[0])

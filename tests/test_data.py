@@ -94,7 +94,7 @@ def test_digits() -> None:
 
 
 def test_digits_splits_are_disjoint_and_cover_the_data_set() -> None:
-    from sklearn.datasets import load_digits  # noqa: PLC0415
+    from sklearn.datasets import load_digits
 
     data = load_data(DataSpec(name="digits"))
     parts = [rows(split) for split in (data.train, data.validation, data.test.read())]

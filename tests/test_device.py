@@ -10,7 +10,7 @@ from small import make_context, make_run
 
 from dynbench.device import choose_device
 from dynbench.errors import UserError
-from dynbench.run import execute
+from dynbench.execute import execute
 from dynbench.suite.schema import Recipe
 
 

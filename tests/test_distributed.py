@@ -19,7 +19,7 @@ import team_plugins
 import torch
 import torch.distributed as dist
 from conftest import Call
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.method import LCNet
 from pictures import noise_files
 from small import CLASSES, CPU, SHAPE, random_data, random_images, random_split, small_backbone
 from test_resume import clear_registry, timeless
@@ -28,23 +28,22 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, read_weights
-from dynbench.context import weights_path
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import load_data
 from dynbench.data.image_files import in_batches
-from dynbench.distributed.check import check_batch
-from dynbench.distributed.seat import Seat, given_seat
-from dynbench.distributed.team import ALONE, Team
 from dynbench.errors import UserError
-from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.evaluation.evaluate import PointEvaluation, evaluate
 from dynbench.isolate.call import call as call_isolated
 from dynbench.isolate.child import Ask
-from dynbench.method import Progress, Stage
-from dynbench.record import Record, read_arrays, read_records
+from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
+from dynbench.process_group import ALONE, ProcessGroup, check_batch
+from dynbench.record.folder import weights_path
+from dynbench.record.schema import Record
+from dynbench.record.store import read_arrays, read_records
+from dynbench.stage import Progress, Stage, recipe_stage
 from dynbench.suite.schema import Limits, Recipe, Sgd
-from dynbench.train.engine import EpochResult, StageTrainer
-from dynbench.train.parallel import shared_loss
-from dynbench.train.stage import recipe_stage
+from dynbench.train.ddp import shared_loss
+from dynbench.train.trainer import EpochResult, StageTrainer
 
 LIMITS = Limits(silence_minutes=5)
 PROGRESS = Progress(0, 1, 0.0)
@@ -58,14 +57,16 @@ def together(function: Callable[..., Any], *arguments: Any, world: int = 2) -> l
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def one(rank: int) -> Any:
-        answer = call_isolated(_joined, Team(rank, world), store.port, function, arguments, limits=LIMITS)
+        answer = call_isolated(_joined, ProcessGroup(rank, world), store.port, function, arguments, limits=LIMITS)
         return pickle.loads(answer)
 
     with ThreadPoolExecutor(world) as pool:
         return list(pool.map(one, range(world)))
 
 
-def _joined(_ask: Ask, team: Team, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
+def _joined(
+    _ask: Ask, team: ProcessGroup, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> bytes:
     torch.set_num_threads(1)
     store = PrefixStore("test", TCPStore("127.0.0.1", port, is_master=False))
     dist.init_process_group("gloo", store=store, rank=team.rank, world_size=team.world)
@@ -102,7 +103,7 @@ def whole_batch() -> tuple[Tensor, Tensor]:
     return random_images(8).double(), random_split(8).labels
 
 
-def gradients(team: Team) -> dict[str, Tensor | None]:
+def gradients(team: ProcessGroup) -> dict[str, Tensor | None]:
     """Of this process's share of the batch, after backward."""
     model, (x, y) = GroupNet().double(), whole_batch()
     share = slice(team.rank * 8 // team.world, (team.rank + 1) * 8 // team.world)
@@ -123,14 +124,16 @@ def test_gradients_of_two_batches_are_those_of_one_twice_as_large() -> None:
             torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-14)
 
 
-def trained(team: Team, model: nn.Module, stage: Stage, recipe: Recipe) -> tuple[list[EpochResult], dict[str, Tensor]]:
+def trained(
+    team: ProcessGroup, model: nn.Module, stage: Stage, recipe: Recipe
+) -> tuple[list[EpochResult], dict[str, Tensor]]:
     data = random_data(train=44)
     trainer = StageTrainer(stage, model, data, data.train, recipe, 5, CPU, team)
     results = [replace(trainer.epoch(epoch, lambda *_: None), seconds=0.0) for epoch in range(recipe.epochs)]
     return results, model.state_dict()
 
 
-def trained_plain(team: Team) -> tuple[list[EpochResult], dict[str, Tensor]]:
+def trained_plain(team: ProcessGroup) -> tuple[list[EpochResult], dict[str, Tensor]]:
     stage = replace(recipe_stage(LCNet(LCNet.Config()), RECIPE), loss=mean_loss)
     return trained(team, GroupNet(), stage, RECIPE)
 
@@ -145,7 +148,7 @@ def test_epochs_of_two_processes_are_those_of_one() -> None:
             torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-6)
 
 
-def trained_lc_net(team: Team) -> tuple[list[EpochResult], dict[str, Tensor]]:
+def trained_lc_net(team: ProcessGroup) -> tuple[list[EpochResult], dict[str, Tensor]]:
     method = LCNet(LCNet.Config(l1_layer=0.1, l1_channel=1.0))
     torch.manual_seed(11)
     return trained(team, method.build(small_backbone()), recipe_stage(method, RECIPE), RECIPE)
@@ -159,7 +162,7 @@ def test_with_batch_statistics_and_noise_all_processes_hold_the_same_net() -> No
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def drawn_by(team: Team) -> list[float]:
+def drawn_by(team: ProcessGroup) -> list[float]:
     """What the losses of two epochs draw."""
     draws: list[float] = []
 
@@ -178,7 +181,7 @@ def test_each_process_draws_its_own_noise_and_the_first_what_one_would() -> None
     assert not set(other) & set(one)
 
 
-def evaluated(team: Team, images: int, batch: int) -> tuple[PointEvaluation, ...]:
+def evaluated(team: ProcessGroup, images: int, batch: int) -> tuple[PointEvaluation, ...]:
     method = LCNet(LCNet.Config())
     torch.manual_seed(11)
     model = method.build(small_backbone())
@@ -204,7 +207,9 @@ def test_parts_are_whole_batches_each_once(count: int, batch: int, world: int) -
     images = torch.arange(count)
     whole = [one.tolist() for one in in_batches(images, batch)]
     parts = [
-        one.tolist() for rank in range(world) for one in in_batches(images, batch, Team(rank, world).part(count, batch))
+        one.tolist()
+        for rank in range(world)
+        for one in in_batches(images, batch, ProcessGroup(rank, world).part(count, batch))
     ]
     assert parts == whole == [list(range(count))[start : start + batch] for start in range(0, count, batch)]
 
@@ -212,7 +217,7 @@ def test_parts_are_whole_batches_each_once(count: int, batch: int, world: int) -
 def test_parts_of_files_are_those_of_their_pixels(tmp_path: Path) -> None:
     files = noise_files(tmp_path, 7, side=8)
     expected = torch.cat(list(in_batches(files, 3)))
-    parts = [list(in_batches(files, 3, Team(rank, 4).part(7, 3))) for rank in range(4)]
+    parts = [list(in_batches(files, 3, ProcessGroup(rank, 4).part(7, 3))) for rank in range(4)]
     assert sorted(len(batch) for part in parts for batch in part) == [1, 3, 3]
     assert torch.equal(torch.cat([batch for part in parts for batch in part]), expected)
 
@@ -238,9 +243,9 @@ def test_a_seat_is_what_torchrun_gives() -> None:
         "MASTER_ADDR": "node0",
         "MASTER_PORT": "29500",
     }
-    assert given_seat(given) == Seat(rank=3, world=4, local_rank=1, local_world=2, host="node0", port=29500)
-    assert given_seat({**given, "WORLD_SIZE": "1", "RANK": "0"}) is None
-    assert given_seat({"RANK": "3", "WORLD_SIZE": "4"}) is None
+    assert rank_of_torchrun(given) == Rank(rank=3, world=4, local_rank=1, local_world=2, host="node0", port=29500)
+    assert rank_of_torchrun({**given, "WORLD_SIZE": "1", "RANK": "0"}) is None
+    assert rank_of_torchrun({"RANK": "3", "WORLD_SIZE": "4"}) is None
 
 
 # Whole runs

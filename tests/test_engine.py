@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
+from dynbench import device as precision
 from dynbench.cost import static_costs
 from dynbench.data import Data
 from dynbench.data.augment import random_crop_flip
+from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
-from dynbench.method import Progress, Stage
+from dynbench.plan.run import derived_seed
+from dynbench.stage import Progress, Stage, recipe_stage
 from dynbench.suite.schema import Cosine, Recipe, Sgd
-from dynbench.train import engine, precision
+from dynbench.train import trainer as engine
 from dynbench.train.budget import training_macs
-from dynbench.train.engine import EpochResult, StageTrainer, derived_seed
-from dynbench.train.precision import usable_precision
-from dynbench.train.stage import recipe_stage
+from dynbench.train.trainer import EpochResult, StageTrainer
 
 RECIPE = Recipe(
     epochs=3,

@@ -14,16 +14,18 @@ from torch import Tensor, nn
 
 from dynbench.errors import UserError
 from dynbench.executors import FoldedBackbone
-from dynbench.latency import measure
-from dynbench.latency.best import with_engines
+from dynbench.latency import timer as measure
 from dynbench.latency.engines.compiled import TorchCompile
 from dynbench.latency.engines.engine import Call as EngineCall
 from dynbench.latency.engines.engine import Engine
 from dynbench.latency.engines.onnx_runtime import PACKAGES, OnnxRuntime
 from dynbench.latency.engines.timing import time_engines
-from dynbench.latency.measure import Timer
-from dynbench.latency.request import Answer, EnginesAnswer, EnginesRequest, Request
-from dynbench.record import Latency, latency_arrays_path, read_records
+from dynbench.latency.figures import with_engines
+from dynbench.latency.request import EnginesAnswer, EnginesRequest, TimingAnswer, TimingRequest
+from dynbench.latency.timer import Timer
+from dynbench.record.folder import latency_arrays_path
+from dynbench.record.schema import Latency
+from dynbench.record.store import read_records
 from dynbench.suite.schema import LatencyProtocol, Limits
 
 NO_COMPILER = not any(map(shutil.which, ("c++", "g++", "clang++")))
@@ -134,14 +136,14 @@ class Asked:
 
     def __init__(self, engines_fail: bool) -> None:
         self.engines_fail = engines_fail
-        self.requests: list[Request | EnginesRequest] = []
+        self.requests: list[TimingRequest | EnginesRequest] = []
 
     def __call__(
-        self, module: str, request: Request | EnginesRequest, kind: type, doing: str, limits: Limits
+        self, module: str, request: TimingRequest | EnginesRequest, kind: type, doing: str, limits: Limits
     ) -> object:
         self.requests.append(request)
-        if isinstance(request, Request):
-            return Answer(points={"default": latency_of(Fake(speeds=(1.0,)))}), {"default/1/ms": np.ones((2, 4))}
+        if isinstance(request, TimingRequest):
+            return TimingAnswer(points={"default": latency_of(Fake(speeds=(1.0,)))}), {"default/1/ms": np.ones((2, 4))}
         if self.engines_fail:
             raise UserError(f"{doing} failed: Segmentation fault")
         engines = (make_engine(EAGER, 1.0), make_engine("onnxruntime", 0.5))

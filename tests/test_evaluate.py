@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dynbench.backbones import Backbone
 from dynbench.cost import KINDS, CostModel, static_costs
 from dynbench.data import Split
-from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.evaluation.evaluate import PointEvaluation, evaluate
 from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
 
 ALL = Point("all")

@@ -13,23 +13,26 @@ from dynbench_methods.dense import Dense
 from filelock import FileLock
 from torch import Tensor, nn
 
-from dynbench.cli.suite_options import read_suite
-from dynbench.context import Context, weights_path, work_folder
+from dynbench.cli.options import read_suite
+from dynbench.context import Context
 from dynbench.errors import UserError
-from dynbench.events import Observer
-from dynbench.fanout import cluster, runner
-from dynbench.fanout.node import Fetch, work
-from dynbench.fanout.order import Answer, Message, Order, pack, token_of, unpack
-from dynbench.fanout.request import Fanout, Size
-from dynbench.fanout.runner import FanoutRunner
-from dynbench.fanout.schedule import Schedule
-from dynbench.latency.measure import Timer
-from dynbench.machine import commit
-from dynbench.method import Progress
-from dynbench.plan import Run, plan
-from dynbench.record import EpochRecord, Record, find_record, read_arrays, read_records
+from dynbench.latency.timer import Timer
+from dynbench.launch.ray import cluster, runner
+from dynbench.launch.ray.messages import Fetch, Message, NodeAnswer, Order, pack_files, token_of, unpack_files
+from dynbench.launch.ray.node import work
+from dynbench.launch.ray.resources import Fanout, Size
+from dynbench.launch.ray.runner import FanoutRunner
+from dynbench.launch.ray.schedule import Schedule
+from dynbench.launch.sequential import SuiteRunner
+from dynbench.observer import Observer
+from dynbench.plan.expand import plan
+from dynbench.plan.run import Run
+from dynbench.record.folder import weights_path, work_folder
+from dynbench.record.machine import commit
+from dynbench.record.schema import EpochRecord, Record
+from dynbench.record.store import find_record, read_arrays, read_records
+from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation, Limits, Recipe
-from dynbench.suite_run import SuiteRunner
 
 CHAIN = "methods=[dense, l_net, {name: lc_net, params: {init: dense}}]"
 
@@ -92,7 +95,7 @@ class Nodes:
         taken, self._messages = self._messages, []
         return taken
 
-    def wait(self, seconds: float) -> list[Answer]:
+    def wait(self, seconds: float) -> list[NodeAnswer]:
         if not self._orders:
             return []
         order, fetch = self._orders.pop(0)
@@ -256,7 +259,7 @@ def test_what_the_user_has_to_mend_on_a_node_names_it_and_comes_after_the_other_
             super().submit(lost if order.run == dense else order, fetch)
 
     class Same(Partly):
-        def wait(self, seconds: float) -> list[Answer]:
+        def wait(self, seconds: float) -> list[NodeAnswer]:
             return [replace(answer, run_id=dense.run_id) if answer.problem else answer for answer in super().wait(0)]
 
     with pytest.raises(UserError, match=rf"^on a: .*{nowhere}"):
@@ -299,10 +302,10 @@ def test_runs_of_another_process_are_waited_for(
 
 def test_a_file_from_a_node_cannot_leave_the_results_folder(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    unpack(results, {"records/a.npz": b"a"})
-    assert pack(results, [results / "records" / "a.npz", results / "absent"]) == {"records/a.npz": b"a"}
+    unpack_files(results, {"records/a.npz": b"a"})
+    assert pack_files(results, [results / "records" / "a.npz", results / "absent"]) == {"records/a.npz": b"a"}
     with pytest.raises(UserError, match="outside the results folder"):
-        unpack(results, {"../b": b"b"})
+        unpack_files(results, {"../b": b"b"})
     assert not (tmp_path / "b").exists()
 
 

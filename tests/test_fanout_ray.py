@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import Cli
 
-from dynbench.record import Record, read_arrays, read_records
+from dynbench.record.schema import Record
+from dynbench.record.store import read_arrays, read_records
 
 ray = pytest.importorskip("ray")
 
@@ -65,7 +66,7 @@ def running(
 @contextmanager
 def two_nodes() -> Iterator["ray.cluster_utils.Cluster"]:
     """A cluster of two nodes of one core."""
-    from ray.cluster_utils import Cluster  # noqa: PLC0415
+    from ray.cluster_utils import Cluster
 
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": soon})
@@ -127,7 +128,7 @@ def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(
 def test_nodes_that_do_not_see_the_results_folder_send_everything_back(tmp_path: Path, in_turn: Path) -> None:
     """The driver's token is not the file's, as if the folder were another machine's."""
     elsewhere = (
-        "import sys; from dynbench.cli import main; from dynbench.cli.engine import on_ray; "
+        "import sys; from dynbench.cli import main; from dynbench.launch.ray import launcher as on_ray; "
         "on_ray.token_of = lambda results: 'elsewhere'; main(sys.argv[1:])"
     )
     with two_nodes() as cluster:

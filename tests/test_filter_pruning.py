@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 import torch
-from dynbench_methods.filter_pruning import FilterPruning
+from dynbench_methods.pruning.filter_pruning import FilterPruning
 from pydantic import ValidationError
 from small import make_context, make_run, small_backbone
 from test_resume import Interrupter, assert_same_results
@@ -14,13 +14,14 @@ from torch import nn
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.removal import inner_convs, l1_norms, largest
 from dynbench.backbones.weights import read_weights, save_weights
+from dynbench.build import build_model
 from dynbench.cost import dense_macs
 from dynbench.data import load_data
-from dynbench.estimate import estimate
-from dynbench.latency.measure import Timer
+from dynbench.estimate.estimate import estimate_cost
+from dynbench.execute import execute
+from dynbench.latency.timer import Timer
 from dynbench.method import FromDense, FromFile
-from dynbench.plan import Run, Start
-from dynbench.run import build_model, execute
+from dynbench.plan.run import Run, Start
 from dynbench.suite.schema import BackboneSpec, Cosine, LatencyProtocol, Recipe, Sgd, StepDecay
 
 RECIPE = Recipe(epochs=2, batch_size=256, optimizer=Sgd(name="sgd", lr=0.1, momentum=0.8), warmup_epochs=1)
@@ -185,8 +186,8 @@ def test_a_run_is_audited_costs_what_was_estimated_and_is_timed_as_it_was_traine
     assert record.status == "finished", record.traceback
     (point,) = record.points
     assert point.audited
-    assert point.macs.max == point.macs.mean == estimate(run).macs < record.macs_dense
-    assert record.budget.stages[0].train_macs == estimate(run).own_train_macs
+    assert point.macs.max == point.macs.mean == estimate_cost(run).macs < record.macs_dense
+    assert record.budget.stages[0].train_macs == estimate_cost(run).own_train_macs
     assert point.latency is not None
     assert point.latency.timings[0].macs_mean == point.macs.mean
 

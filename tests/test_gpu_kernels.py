@@ -8,9 +8,8 @@ from typing import cast
 
 import pytest
 import torch
-from dynbench_methods.c_net import CNet
-from dynbench_methods.gates import GatedBackbone
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.gates import GatedBackbone
+from dynbench_methods.lc_net.method import CNet, LCNet
 from planted import plant
 from small import CPU, SHAPE, random_images, small_backbone
 from torch import Tensor
@@ -18,10 +17,10 @@ from torch.nn.functional import conv2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.cost import CostModel, static_costs
-from dynbench.executors import engine_of
-from dynbench.gpu.operators import by_tap, some_inputs, some_outputs, wanted
-from dynbench.gpu.rows import Rows
-from dynbench.native import operators as native
+from dynbench.executors import kernels_of
+from dynbench.kernels.cpu import operators as native
+from dynbench.kernels.triton.active_rows import ActiveRows
+from dynbench.kernels.triton.operators import by_tap, some_inputs, some_outputs, wanted
 
 pytest.importorskip("triton")
 
@@ -38,13 +37,13 @@ COMPILE = """
 from triton import compile
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from dynbench.gpu import kernels
-from dynbench.gpu.operators import BK, BM, BN
+from dynbench.kernels.triton import kernels
+from dynbench.kernels.triton.operators import BK, BM, BN
 
 tensors = {"x", "weight", "bias", "scale", "residual", "out"}
 fixed = {"KH": 3, "KW": 3, "SCALED": True, "ADDED": True, "RELU": True, "PRECISION": "tf32"}
 fixed |= {"BM": BM, "BN": BN, "BK": BK}
-for kernel in (kernels.some_outputs, kernels.some_inputs):
+for kernel in (kernels.some_outputs_kernel, kernels.some_inputs_kernel):
     names = kernel.arg_names
     types = {name: "*fp32" if name in tensors else "i32" for name in names} | {"offsets": "*i64", "channel": "*i64"}
     constants = {name: value for name, value in fixed.items() if name in names}
@@ -81,7 +80,7 @@ def test_some_outputs_are_those_of_the_whole_convolution(shape: tuple[int, ...],
     batch, channels, outputs, height, width, taps, *options = shape
     x, weight, bias = random(batch, channels, height, width), random(outputs, channels, taps, taps), random(outputs)
     active = lists(batch, outputs, density)
-    rows, scale = Rows.of(active), random(batch, outputs).abs()
+    rows, scale = ActiveRows.of(active), random(batch, outputs).abs()
     whole = conv2d(x, weight, bias, *options)
     found = some_outputs(x, by_tap(weight)[0], bias, rows, scale[active], True, (options[0], options[1], options[2]))
     assert torch.allclose(found, (whole * scale[:, :, None, None]).relu()[active], atol=1e-4)
@@ -98,7 +97,7 @@ def test_some_inputs_give_what_zeros_in_the_others_give(shape: tuple[int, ...], 
     stride, padding, dilation = options
     whole = conv2d(x * active[:, :, None, None], weight, bias, *options)
     scale, residual = random(batch).abs(), random(*whole.shape)
-    rows, read = Rows.of(active), by_tap(weight)[1]
+    rows, read = ActiveRows.of(active), by_tap(weight)[1]
     found = some_inputs(x[active], read, bias, rows, scale, residual, True, (stride, padding, dilation))
     assert torch.allclose(found, (whole * scale[:, None, None, None] + residual).relu(), atol=1e-4)
     plain = some_inputs(x[active], read, bias, rows, None, None, False, (stride, padding, dilation))
@@ -107,7 +106,7 @@ def test_some_inputs_give_what_zeros_in_the_others_give(shape: tuple[int, ...], 
 
 def test_the_counter_sees_the_active_channels_alone() -> None:
     active = torch.tensor([[True, False, True, False], [False, False, False, True]])
-    weight, bias, rows = random(4, 4, 3, 3), random(4), Rows.of(active)
+    weight, bias, rows = random(4, 4, 3, 3), random(4), ActiveRows.of(active)
     with FlopCounterMode(display=False) as counter:
         hidden = some_outputs(random(2, 4, 5, 5), by_tap(weight)[0], bias, rows, None, True, (1, 1, 1))
         some_inputs(hidden, by_tap(weight)[1], bias, rows, None, None, True, (1, 1, 1))
@@ -115,7 +114,7 @@ def test_the_counter_sees_the_active_channels_alone() -> None:
 
 
 def test_rows_say_which_channels_each_image_has() -> None:
-    rows = Rows.of(torch.tensor([[False, True, True], [False, False, False], [True, False, False]]))
+    rows = ActiveRows.of(torch.tensor([[False, True, True], [False, False, False], [True, False, False]]))
     assert rows.image.tolist() == [0, 0, 2]
     assert rows.channel.tolist() == [1, 2, 0]
     assert rows.offsets.tolist() == [0, 2, 2, 3]
@@ -141,7 +140,7 @@ def test_a_batch_costs_what_is_accounted_and_gives_the_same_logits(
     accounted = CostModel(static_costs(model, SHAPE), CPU)(output.usage, len(images)).by_kind.sum()
     assert counter.get_total_flops() == 2 * int(accounted)
     assert torch.allclose(logits, output.logits, atol=1e-4)
-    assert engine_of(executor) == "dynbench kernels (triton)"
+    assert kernels_of(executor) == "dynbench kernels (triton)"
 
 
 def test_they_are_used_where_they_are_asked_for_alone(monkeypatch: pytest.MonkeyPatch) -> None:

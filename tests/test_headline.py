@@ -6,13 +6,13 @@ import pytest
 from conftest import Call
 from records import MODES, Fake, make_record, write_fakes
 
+from dynbench.analysis.claims import Claim, claims, rounding
+from dynbench.analysis.literature import read_literature
+from dynbench.analysis.summary import configurations
 from dynbench.errors import UserError
-from dynbench.record import Record, read_records
-from dynbench.report.claims import Claim, claims, rounding
-from dynbench.report.headline import headline
-from dynbench.report.literature import read_literature
-from dynbench.report.marked import END, replace_tables, replaced
-from dynbench.report.summary import configurations
+from dynbench.record.schema import Record
+from dynbench.record.store import read_records
+from dynbench.report.headline import END, headline, replace_tables, replaced
 
 ROOT = Path(__file__).parents[1]
 SCRATCH = "LC-Net (Xia et al. 2020)"

@@ -24,10 +24,10 @@ from dynbench.data.image_files import AHEAD, in_batches
 from dynbench.data.pixels import centre_crop, draw_box, random_crop
 from dynbench.data.split import Split, TestSplit
 from dynbench.errors import AuditFailed, UserError
-from dynbench.integrity.watch import watched
+from dynbench.guards.side_effects import watched
+from dynbench.stage import recipe_stage
 from dynbench.suite.schema import Recipe, Sgd
-from dynbench.train.engine import StageTrainer
-from dynbench.train.stage import recipe_stage
+from dynbench.train.trainer import StageTrainer
 
 SIZES = [(300, 200), (200, 300), (256, 256), (1, 1), (3, 70), (255, 257), (901, 17)]
 

@@ -23,7 +23,7 @@ from dynbench.data.folders import hold_out_of_each, in_place, list_classes
 from dynbench.data.image_files import in_batches
 from dynbench.data.split import TestSplit
 from dynbench.errors import UserError
-from dynbench.record import find_record
+from dynbench.record.store import find_record
 from dynbench.suite.schema import DataSpec
 
 SIDE = 16

@@ -8,31 +8,32 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Call
-from dynbench_methods.lc_net import LCNet
-from dynbench_methods.mac_target import PrunedMacs
-from dynbench_methods.pruned import StaticPruning
+from dynbench_methods.lc_net.method import LCNet
+from dynbench_methods.pruning.base import StaticPruning
+from dynbench_methods.pruning.mac_target import PrunedMacs
 from PIL import Image
 from records import Fake, make_record, write_fakes
 from small import CPU, SHARED
 from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, mobilenet_v2
 
+from dynbench.analysis.controls import compare_with_controls
+from dynbench.analysis.literature import read_literature
+from dynbench.analysis.summary import configurations
+from dynbench.analysis.words import macs_with_unit
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.weights import load_weights
-from dynbench.caveats import CAVEATS
-from dynbench.cli.suite_options import read_suite
-from dynbench.cli.units import macs
+from dynbench.cli.options import read_suite
 from dynbench.cost import dense_macs, static_costs
 from dynbench.data import DATASETS, load_data
 from dynbench.data.folders import in_place, list_classes
-from dynbench.plan import Run, plan
+from dynbench.plan.expand import plan
+from dynbench.plan.run import Run
 from dynbench.registry import discover
-from dynbench.report.accuracy_panel import make_panel
-from dynbench.report.control import compare_with_controls
-from dynbench.report.literature import read_literature
 from dynbench.report.markdown import markdown_report
-from dynbench.report.summary import configurations
+from dynbench.report.plots.accuracy_panel import make_panel
+from dynbench.suite.caveats import CAVEATS
 from dynbench.suite.schema import BackboneSpec, DataSpec
-from dynbench.tracking.content import start_tags
+from dynbench.tracking.payload import start_tags
 
 SUITES = Path(__file__).parents[1] / "suites"
 CAVEAT = "one training image a class, not ImageNet accuracy"
@@ -126,7 +127,7 @@ def test_the_plan_needs_no_data_and_shows_what_gates_cost(call: Call, tmp_path: 
     result = call("plan", SUITES / "imagenet.yaml", "--methods", "lc_net", "--data", tmp_path / "nowhere", *small)
     assert result.exit_code == 0, result.output
     gates = sum(inputs + inputs * channels for inputs, channels in SMALL_BLOCKS)
-    assert f" {macs(gates)} " in result.output
+    assert f" {macs_with_unit(gates)} " in result.output
     assert "imagenet takes about 155 GB" in result.output
 
 
@@ -165,7 +166,7 @@ def test_other_data_sets_have_no_caveat(tmp_path: Path) -> None:
 
 
 def test_reports_are_made_without_torch() -> None:
-    code = "import sys, dynbench.report.write, dynbench.cli.results_table; sys.exit('torch' in sys.modules)"
+    code = "import sys, dynbench.report.write, dynbench.cli.tables; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

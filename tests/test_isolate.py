@@ -17,11 +17,11 @@ from conftest import Cli
 from dynbench.errors import UserError
 from dynbench.isolate.call import call
 from dynbench.isolate.child import Ask
-from dynbench.isolate.family import Family
+from dynbench.isolate.limits import ChildEnded
+from dynbench.isolate.module import run_module
 from dynbench.isolate.output import KEPT
-from dynbench.isolate.watch import ChildEnded
-from dynbench.isolate.worker import run_module
-from dynbench.record import read_records
+from dynbench.isolate.process_tree import ProcessTree
+from dynbench.record.store import read_records
 from dynbench.suite.schema import Limits
 
 LIMITS = Limits(silence_minutes=2)
@@ -169,7 +169,7 @@ def test_a_daemon_that_it_leaves_behind_goes_with_it() -> None:
 
 
 def test_a_daemon_of_a_child_that_dies_goes_too_once_it_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynbench.isolate.watch.LOOK_SECONDS", 0)
+    monkeypatch.setattr("dynbench.isolate.limits.LOOK_SECONDS", 0)
     daemons: list[int] = []
     with pytest.raises(ChildEnded, match="exit code 3"):
         call(leaves_a_daemon, 1, 3, limits=LIMITS, answers=daemons.append)
@@ -179,7 +179,7 @@ def test_a_daemon_of_a_child_that_dies_goes_too_once_it_was_seen(monkeypatch: py
 def test_a_process_that_has_taken_up_the_id_of_one_that_was_seen_is_left_alone() -> None:
     other = subprocess.Popen(["sleep", "1000"])
     try:
-        family = Family(other.pid)
+        family = ProcessTree(other.pid)
         (seen,) = family.look()
         seen._ident = (other.pid, 0)  # as if it were of a process that was created at another time
         family.kill()

@@ -8,9 +8,9 @@ from broken import CASES, Case, OtherLogits, Raises, Wrapped
 from dynbench_methods.dense import Dense
 from torch import Tensor, nn
 
-from dynbench.audit import audit
 from dynbench.contract import CHECKS, Outcome, make_subject
 from dynbench.errors import AuditFailed
+from dynbench.evaluation.audit import audit
 from dynbench.method import Point
 
 BY_NAME = {check.name: check for check in CHECKS}

@@ -11,7 +11,7 @@ import pytest
 from conftest import Call, Cli
 
 from dynbench.errors import UserError
-from dynbench.record import read_records
+from dynbench.record.store import read_records
 from dynbench.scaffold.write import class_name, new_package
 from dynbench.suite.read import parse_yaml, validate
 

@@ -7,8 +7,7 @@ import pytest
 from conftest import Call
 
 from dynbench.contract import CHECKS, Outcome
-from dynbench.contract.supervise import try_method
-from dynbench.contract.worker import Request, make_subject
+from dynbench.contract.worker import Trial, subject_of, try_method
 from dynbench.errors import UserError
 from dynbench.suite.schema import BackboneSpec, Limits
 
@@ -61,7 +60,7 @@ def method(tmp_path: Path) -> Path:
 def tried(method: Path, timeout: float = 120, **params: object) -> dict[str, Outcome]:
     found: list[Outcome] = []
     limits = Limits(silence_minutes=timeout / 60, memory_gib=2)
-    try_method(Request(f"{method}:Mine", SPEC, params), limits, found.append)
+    try_method(Trial(f"{method}:Mine", SPEC, params), limits, found.append)
     return {outcome.check: outcome for outcome in found}
 
 
@@ -112,7 +111,7 @@ def test_what_cannot_be_tried_is_one_line(
     where = str(method.parent / target) if ".py" in target else target
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(UserError, match=words.format(path=method)) as raised:
-        make_subject(Request(where, SPEC, params))
+        subject_of(Trial(where, SPEC, params))
     assert "\n" not in str(raised.value)
 
 

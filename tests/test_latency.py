@@ -12,15 +12,15 @@ from filelock import FileLock
 from torch import Tensor
 
 import dynbench
-from dynbench.context import weights_path, work_folder
 from dynbench.errors import UserError
-from dynbench.executors.engine import EAGER
-from dynbench.latency import measure
-from dynbench.latency.measure import Timer
-from dynbench.latency.protocol import WARM_UP_CALLS, batches_of, by_pass
-from dynbench.latency.samples import Samples, realised
-from dynbench.native import operators as native
-from dynbench.record import latency_arrays_path, read_records
+from dynbench.executors.convolution import EAGER
+from dynbench.kernels.cpu import operators as native
+from dynbench.latency import timer as measure
+from dynbench.latency.figures import Samples, realised
+from dynbench.latency.loop import WARM_UP_CALLS, batches_of, by_pass
+from dynbench.latency.timer import Timer
+from dynbench.record.folder import latency_arrays_path, weights_path, work_folder
+from dynbench.record.store import read_records
 
 
 def numbered(count: int) -> Tensor:

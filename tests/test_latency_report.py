@@ -6,14 +6,14 @@ import pytest
 from records import MODES, Fake, make_engine, make_record, write_fakes
 from rich.console import Console
 
-from dynbench.cli.results_table import latency_table
-from dynbench.record import Record
-from dynbench.report.latency import blocks
+from dynbench.analysis.columns import flat_table
+from dynbench.analysis.latency import blocks
+from dynbench.cli.tables import latency_table
+from dynbench.record.schema import Record
 from dynbench.report.markdown import markdown_report
-from dynbench.report.plots import draw_plots
-from dynbench.report.realised_plot import realised_figure
-from dynbench.report.style import save, styled
-from dynbench.report.table import flat_table
+from dynbench.report.plots.draw import draw_plots
+from dynbench.report.plots.realised import realised_figure
+from dynbench.report.plots.style import save, styled
 
 ENGINES = (
     make_engine("pytorch eager", 1.0),

@@ -5,10 +5,8 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from dynbench_methods.c_net import CNet
-from dynbench_methods.gates import Gate, GatedBackbone, Salience, leaky_relu1, mean_absolute, relu1
-from dynbench_methods.l_net import LNet
-from dynbench_methods.lc_net import COST_MODES, LCNet
+from dynbench_methods.lc_net.gates import Gate, GatedBackbone, Salience, leaky_relu1, mean_absolute, relu1
+from dynbench_methods.lc_net.method import COST_MODES, CNet, LCNet, LNet
 from pydantic import ValidationError
 from small import CPU, SHAPE, make_context, make_run, random_data, random_images, random_split, small_backbone
 from torch import Tensor, nn
@@ -16,12 +14,12 @@ from torch.nn.functional import batch_norm, conv2d, cross_entropy, linear, relu
 
 from dynbench.backbones import Backbone, ResidualBlock, build_backbone
 from dynbench.backbones.weights import save_weights
+from dynbench.build import build_model
 from dynbench.cost import CostModel, static_costs
-from dynbench.evaluate import evaluate
-from dynbench.method import FromDense, FromFile, Progress
-from dynbench.run import build_model
+from dynbench.evaluation.evaluate import evaluate
+from dynbench.method import FromDense, FromFile
+from dynbench.stage import Progress, recipe_stage
 from dynbench.suite.schema import BackboneSpec, Recipe, Sgd
-from dynbench.train.stage import recipe_stage
 
 RECIPE = Recipe(epochs=1, batch_size=8)
 START = Progress(0, 1, 0.0)
@@ -357,8 +355,8 @@ def test_where_weights_come_from() -> None:
 
 @pytest.mark.parametrize("source", ["dense", "file"])
 def test_a_model_starts_from_weights(tmp_path: Path, source: str) -> None:
-    from dynbench.data import load_data  # noqa: PLC0415
-    from dynbench.plan import Start  # noqa: PLC0415
+    from dynbench.data import load_data
+    from dynbench.plan.run import Start
 
     data = load_data(make_run(LCNet, RECIPE).data)
     trained = build_backbone(BackboneSpec(name="resnet8", width=0.25), data.shape, data.num_classes)

@@ -14,13 +14,15 @@ from liars import hides_work, labels, masks, noise, other_logits, patches, remem
 from liars.neighbours import Neighbours
 from small import make_context, make_run
 
-from dynbench.context import work_folder
-from dynbench.latency import measure, worker
-from dynbench.latency.measure import Timer
-from dynbench.latency.request import Answer, Request
+from dynbench.execute import execute
+from dynbench.latency import timer as measure
+from dynbench.latency import worker
+from dynbench.latency.request import TimingAnswer, TimingRequest
+from dynbench.latency.timer import Timer
 from dynbench.method import Method
-from dynbench.record import Record, find_record
-from dynbench.run import execute
+from dynbench.record.folder import work_folder
+from dynbench.record.schema import Record
+from dynbench.record.store import find_record
 from dynbench.suite.schema import LatencyProtocol, Limits, Recipe
 
 RECIPE = Recipe(epochs=1, batch_size=200)
@@ -32,8 +34,8 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is timed is timed here: a process of its own would not know methods that are registered for a test."""
 
     def ask(
-        module: str, request: Request, kind: object, doing: str, limits: Limits
-    ) -> tuple[Answer, dict[str, np.ndarray]]:
+        module: str, request: TimingRequest, kind: object, doing: str, limits: Limits
+    ) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
         return worker.answer(request)
 
     monkeypatch.setattr(measure, "_ask", ask)

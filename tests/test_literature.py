@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from dynbench.analysis.literature import DENSE_COSTS, Quoted, literature_path, quoted_on, read_literature
 from dynbench.backbones import build_backbone
 from dynbench.cost import dense_macs
 from dynbench.errors import UserError
-from dynbench.report.literature import DENSE_COSTS, Quoted, literature_path, quoted_on, read_literature
 from dynbench.suite.schema import BackboneSpec
 
 TABLE_1 = [  # arXiv 2007.15151: printed GMACs, top-1 %

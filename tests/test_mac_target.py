@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 import torch
-from dynbench_methods.filter_pruning import FilterPruning
-from dynbench_methods.mac_target import PrunedMacs, nearest_removal, uniform_order
+from dynbench_methods.pruning.filter_pruning import FilterPruning
+from dynbench_methods.pruning.mac_target import PrunedMacs, nearest_removal, uniform_order
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import small_backbone

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynbench.native import build, operators
+from dynbench.kernels.cpu import build, operators
 
 pytestmark = pytest.mark.skipif(not operators.available(), reason=str(build.why_not()))
 
@@ -54,7 +54,7 @@ def check(geometry: tuple[int, ...]) -> None:
     x = torch.randn(images, inputs, height, width, generator=g)
     weight = torch.randn(outputs, inputs, kernel, kernel, generator=g)
     bias = torch.randn(outputs, generator=g)
-    packed = operators.pack(weight)
+    packed = operators.pack_weights(weight)
     whole = conv2d(x, weight, bias, stride, padding, dilation)
     for layout in (weight, packed):
         close(operators.convolution(x, layout, bias, None, None, None, None, False, *options), whole)
@@ -96,7 +96,7 @@ def test_weights_and_features_that_are_left_out_are_not_read(size: int) -> None:
     rows = weight.clone()
     rows[others_out] = float("nan")
     assert operators.convolution(x, rows, bias, out, None, None, None, True, 1, 1, 1).isfinite().all()
-    packed = operators.pack(weight)
+    packed = operators.pack_weights(weight)
     packed[:, others_in] = float("nan")
     x[:, others_in] = float("nan")
     assert operators.convolution(x, packed, bias, None, into, None, None, True, 1, 1, 1).isfinite().all()
@@ -108,7 +108,7 @@ def test_weights_and_features_that_are_left_out_are_not_read(size: int) -> None:
 
 def test_no_active_input_leaves_the_bias() -> None:
     none = torch.empty(0, dtype=torch.int64)
-    weight, bias = operators.pack(torch.randn(8, 4, 3, 3)), torch.randn(8)
+    weight, bias = operators.pack_weights(torch.randn(8, 4, 3, 3)), torch.randn(8)
     y = operators.convolution(torch.randn(1, 0, 8, 8), weight, bias, None, none, None, None, False, 1, 1, 1)
     assert torch.equal(y, bias[None, :, None, None].expand(1, 8, 8, 8))
 
@@ -128,7 +128,7 @@ def test_flops_follow_from_the_shapes_that_an_operator_is_called_with() -> None:
         operators.convolution(x, weight, bias, out, None, None, None, True, 2, 1, 1)
     assert counter.get_total_flops() == 2 * 2 * 3 * 12 * 9 * 4 * 4
     with FlopCounterMode(display=False) as counter:
-        operators.convolution(x, operators.pack(weight), bias, None, into, None, None, True, 1, 1, 1)
+        operators.convolution(x, operators.pack_weights(weight), bias, None, into, None, None, True, 1, 1, 1)
     assert counter.get_total_flops() == 2 * 2 * 20 * 2 * 9 * 8 * 8
     transposed = weight.transpose(0, 1).contiguous()
     with FlopCounterMode(display=False) as counter:
@@ -189,7 +189,7 @@ PORTABLE = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import test_native
-from dynbench.native import build, operators
+from dynbench.kernels.cpu import build, operators
 assert operators.available(), build.why_not()
 for geometry in test_native.GEOMETRIES:
     test_native.check(geometry)
@@ -210,7 +210,7 @@ def test_other_instruction_sets_are_right_too(flags: str, name: str) -> None:
 
 def test_without_a_compiler_it_says_so(tmp_path: Path) -> None:
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "CXX": "no-such-compiler"}
-    code = "from dynbench.native.build import why_not; print(why_not())"
+    code = "from dynbench.kernels.cpu.build import why_not; print(why_not())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("the kernels could not be compiled: ")
     assert "no-such-compiler" in done.stdout
@@ -219,7 +219,7 @@ def test_without_a_compiler_it_says_so(tmp_path: Path) -> None:
 
 def test_the_choice_of_plain_pytorch_is_kept() -> None:
     environment = os.environ | {build.CHOICE: "pytorch"}
-    code = "from dynbench.native.build import why_not; print(why_not())"
+    code = "from dynbench.kernels.cpu.build import why_not; print(why_not())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "DYNBENCH_KERNELS=pytorch"
 

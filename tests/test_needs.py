@@ -9,18 +9,16 @@ from broken import Raises
 from conftest import Call, Register
 from small import CPU
 
+from dynbench.analysis.words import byte_size
 from dynbench.backbones import build_backbone
-from dynbench.cli.suite_options import read_suite
-from dynbench.cli.units import size
-from dynbench.context import work_folder
-from dynbench.disk import DiskNeeds, checkpoint_bytes, working_bytes
-from dynbench.estimate import estimate
-from dynbench.method import Progress
-from dynbench.peak_memory import PeakMemory
-from dynbench.plan import plan
-from dynbench.record import arrays_path, read_records, record_path
+from dynbench.cli.options import read_suite
+from dynbench.estimate.estimate import DiskNeeds, checkpoint_bytes, estimate_cost, working_bytes
+from dynbench.estimate.throughput import STEP_SECONDS, PeakMemory, measure_throughput
+from dynbench.plan.expand import plan
+from dynbench.record.folder import arrays_path, record_path, work_folder
+from dynbench.record.store import read_records
+from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation
-from dynbench.throughput import STEP_SECONDS, measure_throughput
 
 SUITE = """\
 name: needs
@@ -53,7 +51,9 @@ def test_hours_and_disk_are_nearly_what_the_runs_take(suite: Path, tmp_path: Pat
         assert 0.3 < told[record.run_id].training / seconds < 3
         written = [work_folder(results, record.run_id) / "model.safetensors"]
         written += [record_path(results, record.run_id), arrays_path(results, record.run_id)]
-        assert estimate(record.run).disk.kept == pytest.approx(sum(path.stat().st_size for path in written), rel=0.3)
+        assert estimate_cost(record.run).disk.kept == pytest.approx(
+            sum(path.stat().st_size for path in written), rel=0.3
+        )
 
 
 def test_a_checkpoint_is_as_large_as_told(suite: Path, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_peak_memory_grows_with_the_batch_but_for_what_is_fixed() -> None:
 
 
 def test_large_batches_are_measured_with_fewer_images(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynbench.throughput.STEP_SECONDS", STEP_SECONDS / 1e9)
+    monkeypatch.setattr("dynbench.estimate.throughput.STEP_SECONDS", STEP_SECONDS / 1e9)
     run, *_ = plan(read_suite(suite))
     found = measure_throughput(run, Evaluation(), CPU)
     assert [stage.batch for stage in found.stages] == [8]
@@ -102,8 +102,8 @@ def test_the_plan_shows_hours_memory_and_disk_once_for_all_seeds(suite: Path, tm
     (row,) = (line.split() for line in below.splitlines() if line.startswith("dense"))
     assert row[1:3] == ["2", "32"]
     assert float(row[3].replace(",", "")) > 0
-    needs = estimate(plan(read_suite(suite))[0]).disk
-    assert f"{size(2 * needs.kept)} kept, {size(needs.working)} more while a run trains." in above
+    needs = estimate_cost(plan(read_suite(suite))[0]).disk
+    assert f"{byte_size(2 * needs.kept)} kept, {byte_size(needs.working)} more while a run trains." in above
     assert "Still to run:" in below
 
 
@@ -120,4 +120,4 @@ def test_a_plugin_that_fails_when_it_is_tried_does_not_stop_the_others(
 def test_without_measure_nothing_is_tried(suite: Path, tmp_path: Path, call: Call) -> None:
     result = call("plan", suite, "--results", tmp_path / "r", "--methods", "dense")
     assert "images/s" not in result.output
-    assert isinstance(estimate(plan(read_suite(suite))[0]).disk, DiskNeeds)
+    assert isinstance(estimate_cost(plan(read_suite(suite))[0]).disk, DiskNeeds)

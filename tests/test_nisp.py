@@ -6,9 +6,8 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from dynbench_methods.importance import final_responses, propagate
-from dynbench_methods.inf_fs import inf_fs
-from dynbench_methods.nisp import Nisp
+from dynbench_methods.pruning.importance import final_responses, inf_fs, propagate
+from dynbench_methods.pruning.nisp import Nisp
 from pydantic import ValidationError
 from scipy.stats import spearmanr
 from small import CLASSES, make_context, make_run, random_images, small_backbone
@@ -19,11 +18,12 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.removal import inner_convs
 from dynbench.backbones.residual import BasicBlock, ResNet
+from dynbench.build import build_model
 from dynbench.cost import dense_macs
 from dynbench.data import load_data
-from dynbench.estimate import estimate
-from dynbench.method import Stage
-from dynbench.run import build_model, execute
+from dynbench.estimate.estimate import estimate_cost
+from dynbench.execute import execute
+from dynbench.stage import Stage
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
 from dynbench.train.session import Session
 
@@ -248,4 +248,4 @@ def test_interrupted_anywhere_it_ends_the_same(tmp_path: Path) -> None:
 
 def test_the_plan_needs_no_images() -> None:
     run = make_run(Nisp, Recipe(epochs=1, batch_size=512), ratios=0.5)
-    assert estimate(run).macs < estimate(run).macs_dense
+    assert estimate_cost(run).macs < estimate_cost(run).macs_dense

@@ -4,13 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from dynbench_methods.blockdrop import BlockDrop
-from dynbench_methods.c_net import CNet
+from dynbench_methods.blockdrop.method import BlockDrop
 from dynbench_methods.dense import Dense
-from dynbench_methods.filter_pruning import FilterPruning
-from dynbench_methods.l_net import LNet
-from dynbench_methods.lc_net import LCNet
-from dynbench_methods.nisp import Nisp
+from dynbench_methods.lc_net.method import CNet, LCNet, LNet
+from dynbench_methods.pruning.filter_pruning import FilterPruning
+from dynbench_methods.pruning.nisp import Nisp
 from small import CLASSES, SHAPE, random_data, random_split, small_backbone
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
@@ -19,9 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dynbench.data import Split
 from dynbench.data.epoch import epoch_batches
-from dynbench.method import Method, Progress, Stage
+from dynbench.method import Method
+from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Recipe
-from dynbench.train.engine import StageTrainer
+from dynbench.train.trainer import StageTrainer
 
 RECIPE = Recipe(epochs=1, clip_norm=1.0)
 READS = (DataDependentOutputException, DynamicOutputShapeException)

@@ -5,8 +5,8 @@ from copy import deepcopy
 import pytest
 import torch
 from dynbench_methods.dense import Dense
-from dynbench_methods.gates import GatedBackbone
-from dynbench_methods.lc_net import COST_MODES, LCNet
+from dynbench_methods.lc_net.gates import GatedBackbone
+from dynbench_methods.lc_net.method import COST_MODES, LCNet
 from planted import plant
 from small import CLASSES, random_images, small_backbone
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones.residual import projection
 from dynbench.executors import FoldedBackbone, module_by_module
+from dynbench.kernels.cpu import build, operators
 from dynbench.method import Point
-from dynbench.native import build, operators
 
 pytestmark = pytest.mark.skipif(not operators.available(), reason=str(build.why_not()))
 

@@ -12,10 +12,11 @@ from conftest import Call, Register
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.cli.suite_options import read_suite
+from dynbench.cli.options import read_suite
 from dynbench.errors import UserError
 from dynbench.method import FromDense, FromFile, Method, MethodConfig, Output, Point
-from dynbench.plan import Run, plan
+from dynbench.plan.expand import plan
+from dynbench.plan.run import Run
 
 SUITE = """\
 name: planned
@@ -223,8 +224,8 @@ def test_ids_are_the_same_in_every_process(tmp_path: Path) -> None:
     mine = run_id(tmp_path, "lc_net", "l1_layer: 0.1, gate_lr: 0.01")
     code = f"""
 from pathlib import Path
-from dynbench.cli.suite_options import read_suite
-from dynbench.plan import plan
+from dynbench.cli.options import read_suite
+from dynbench.plan.expand import plan
 print(*[run.run_id for run in plan(read_suite(Path({str(tmp_path / "s.yaml")!r})))])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

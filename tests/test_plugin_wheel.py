@@ -8,7 +8,7 @@ from shutil import copytree
 import pytest
 from conftest import Cli
 
-from dynbench.record import read_records
+from dynbench.record.store import read_records
 
 PLUGIN = Path(__file__).parent / "data" / "plugin"
 

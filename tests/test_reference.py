@@ -7,13 +7,14 @@ import pytest
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, read_weights
-from dynbench.cli.suite_options import read_suite
-from dynbench.context import weights_path
-from dynbench.controls import known_controls
+from dynbench.cli.options import read_suite
 from dynbench.data import dataset_info
 from dynbench.errors import UserError
-from dynbench.plan import plan
-from dynbench.record import Record, read_arrays, read_records
+from dynbench.estimate.static_controls import known_controls
+from dynbench.plan.expand import plan
+from dynbench.record.folder import weights_path
+from dynbench.record.schema import Record
+from dynbench.record.store import read_arrays, read_records
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "results" / "reference"

@@ -8,7 +8,7 @@ from conftest import Call
 
 from dynbench import registry
 from dynbench.errors import UserError
-from dynbench.registry import discover, find, load
+from dynbench.registry import discover, find, load_method
 
 Install = Callable[[str, str, str], None]
 
@@ -40,7 +40,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """`install(distribution, method, "module:attribute")`: registered, as an installed package would be."""
     (tmp_path / "fake_plugin.py").write_text(WHOLE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    caches = (discover, load)
+    caches = (discover, load_method)
 
     def add(distribution: str, method: str, target: str) -> None:
         folder = tmp_path / f"{distribution}-1.5.dist-info"
@@ -57,7 +57,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 def problem(name: str) -> str:
     with pytest.raises(UserError) as caught:
-        load(name)
+        load_method(name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -65,13 +65,13 @@ def problem(name: str) -> str:
 def test_builtin_methods_come_through_the_entry_points() -> None:
     assert {"dense", "l_net", "c_net", "lc_net", "filter_pruning", "nisp"} <= set(discover())
     assert find("lc_net").distribution.startswith("dynbench ")
-    assert load("lc_net").name == "lc_net"
+    assert load_method("lc_net").name == "lc_net"
 
 
 def test_a_plugin_is_found_with_its_distribution_and_loaded(install: Install) -> None:
     install("fake_dist", "whole", "fake_plugin:Whole")
     assert find("whole").distribution == "fake_dist 1.5"
-    assert load("whole").name == "whole"
+    assert load_method("whole").name == "whole"
     assert "dense" in discover()
 
 

@@ -13,20 +13,19 @@ from hypothesis import strategies as st
 from records import MODES, Fake, make_record, small_suite, write_fakes
 from rich.console import Console
 
-from dynbench.cli.report import command
-from dynbench.cli.results_table import control_table, final_table, wrap_label
+from dynbench.analysis.controls import Comparison, compare_with_controls
+from dynbench.analysis.literature import read_literature
+from dynbench.analysis.statistics import bootstrap_interval, mcnemar
+from dynbench.analysis.summary import SeedMean, configurations, pareto_front, seed_mean
+from dynbench.analysis.verdicts import verdicts
+from dynbench.analysis.words import short_macs
+from dynbench.cli.commands.report import report_command
+from dynbench.cli.tables import control_table, final_table, wrap_label
 from dynbench.errors import UserError
-from dynbench.record import read_arrays, read_record, write_record
-from dynbench.report.accuracy_panel import make_panel
-from dynbench.report.control import Comparison, compare_with_controls
-from dynbench.report.literature import read_literature
+from dynbench.record.store import read_arrays, read_record, write_record
 from dynbench.report.markdown import markdown_report
-from dynbench.report.pareto import pareto_front
-from dynbench.report.plots import draw_plots
-from dynbench.report.summary import Estimate, configurations, estimate
-from dynbench.report.verdict import verdicts
-from dynbench.report.words import short_macs
-from dynbench.statistics import bootstrap_interval, mcnemar
+from dynbench.report.plots.accuracy_panel import make_panel
+from dynbench.report.plots.draw import draw_plots
 
 PLOTS = ["accuracy-macs.png", "accuracy-macs.svg", "macs-histogram.png", "macs-histogram.svg"]
 
@@ -52,9 +51,9 @@ def test_front_is_what_nothing_dominates(items: list[tuple[int, int]]) -> None:
 
 
 def test_interval_is_students_t() -> None:
-    assert estimate([91.0]) == Estimate(91.0, None, 1)
-    assert estimate([91.0, 91.0]) == Estimate(91.0, 0.0, 2)
-    three = estimate([90.0, 91.0, 92.0])
+    assert seed_mean([91.0]) == SeedMean(91.0, None, 1)
+    assert seed_mean([91.0, 91.0]) == SeedMean(91.0, 0.0, 2)
+    three = seed_mean([90.0, 91.0, 92.0])
     assert three.mean == 91.0
     assert three.half_width == pytest.approx(4.302653 / 3**0.5)  # t(0.975, 2) from a printed table
     assert three.n == 3
@@ -70,7 +69,7 @@ def test_seeds_are_one_configuration_and_recipes_are_not() -> None:
 def test_a_failed_seed_does_not_enter_the_mean() -> None:
     records = [make_record(Fake(seed=0, top1=90))[0], make_record(Fake(seed=1, error="broken"))[0]]
     (configuration,) = configurations(records)
-    assert configuration.points[0].test_top1 == Estimate(90.0, None, 1)
+    assert configuration.points[0].test_top1 == SeedMean(90.0, None, 1)
     assert len(configuration.failed) == 1
 
 
@@ -181,7 +180,7 @@ def test_verdicts_go_by_the_interval(differences: list[tuple[float, float]], exp
     narrow, small, dynamic = (configurations([make_record(fake)[0]])[0].points[0] for fake in fakes)
     dynamic = replace(dynamic, macs=narrow.macs)
     made = [
-        Comparison(dynamic, control, 0.0, low, high, Estimate(0.0, None, 1), (0.5,))
+        Comparison(dynamic, control, 0.0, low, high, SeedMean(0.0, None, 1), (0.5,))
         for control, (low, high) in zip((narrow, small), differences, strict=False)
     ]
     assert list(verdicts(made)) == [f"l_net: {expected}"]
@@ -323,7 +322,9 @@ def test_report_is_made_from_records_alone(tmp_path: Path) -> None:
     (made / "work").mkdir()
     alone = tmp_path / "alone"
     shutil.copytree(made / "records", alone / "records")
-    first, second = (CliRunner().invoke(command, [str(folder)], catch_exceptions=False) for folder in (made, alone))
+    first, second = (
+        CliRunner().invoke(report_command, [str(folder)], catch_exceptions=False) for folder in (made, alone)
+    )
     assert second.exit_code == 0
     assert first.output.replace(str(made), str(alone)) == second.output
     assert str(alone / "table.md") in second.output

@@ -17,14 +17,16 @@ from torch import Tensor
 from two_stages import Noisy, TwoStages
 
 from dynbench import registry
+from dynbench.build import build_model
 from dynbench.data import load_data
 from dynbench.errors import UserError
-from dynbench.events import Observer
-from dynbench.plan import Run
-from dynbench.record import EpochRecord, Record, read_arrays, read_records
-from dynbench.run import build_model, execute
+from dynbench.execute import execute
+from dynbench.observer import Observer
+from dynbench.plan.run import Run
+from dynbench.record.schema import EpochRecord, Record
+from dynbench.record.store import read_arrays, read_records
 from dynbench.suite.schema import Recipe
-from dynbench.train import engine
+from dynbench.train import trainer as engine
 from dynbench.train.session import Journal, Session
 
 EPOCHS = 4
@@ -179,7 +181,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 def clear_registry() -> None:
     registry.discover.cache_clear()
-    registry.load.cache_clear()
+    registry.load_method.cache_clear()
 
 
 @pytest.mark.usefixtures("registered")

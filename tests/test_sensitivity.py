@@ -14,15 +14,14 @@ from small import CPU, SHAPE, random_data, small_backbone
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.removal import inner_convs
 from dynbench.backbones.weights import save_weights
-from dynbench.cli.sensitivity import summary
+from dynbench.cli.commands.sensitivity import summary
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import Data, load_data
 from dynbench.data.split import TestSplit
-from dynbench.evaluate import evaluate
+from dynbench.evaluation.evaluate import evaluate
+from dynbench.evaluation.sensitivity import LayerSensitivity, Scan, scan, sensitivity_table
 from dynbench.method import Point
-from dynbench.report.sensitivity_plot import sensitivity_figure
-from dynbench.report.sensitivity_table import sensitivity_table
-from dynbench.sensitivity import LayerSensitivity, Scan, scan
+from dynbench.report.plots.sensitivity import sensitivity_figure
 from dynbench.suite.schema import BackboneSpec, DataSpec
 
 DATA = random_data(validation=37)

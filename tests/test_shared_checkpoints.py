@@ -3,7 +3,7 @@
 import pytest
 from small import SHARED, real_cifar10
 
-from dynbench.evaluate_weights import evaluate_weights
+from dynbench.evaluation.verify import evaluate_weights
 from dynbench.suite.schema import BackboneSpec, DataSpec
 
 

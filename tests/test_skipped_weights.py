@@ -3,10 +3,10 @@ contract runs it over all methods."""
 
 import pytest
 import torch
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.method import LCNet
 
 from dynbench.contract import Subject, make_subject
-from dynbench.contract.batches import in_batches
+from dynbench.contract.compare import split_batches
 from dynbench.contract.skipped import Probe
 from dynbench.cost import static_costs
 from dynbench.executors import module_by_module
@@ -28,7 +28,7 @@ def probes(subject: Subject) -> list[Probe]:
 def test_much_is_skipped_and_nothing_of_it_read(subject: Subject) -> None:
     """Otherwise the check would say nothing."""
     for probe in probes(subject):
-        for image in in_batches(subject.images(2)):
+        for image in split_batches(subject.images(2)):
             weights = [probe.model.get_parameter(f"{layer}.weight")[at] for layer, at in probe.skipped(image)]
             assert sum(weight.numel() for weight in weights) > 100
             assert probe.problem(image) is None
@@ -37,12 +37,14 @@ def test_much_is_skipped_and_nothing_of_it_read(subject: Subject) -> None:
 @torch.no_grad()
 def test_module_by_module_reads_the_same(subject: Subject) -> None:
     with module_by_module():
-        assert all(probe.problem(image) is None for probe in probes(subject) for image in in_batches(subject.images(2)))
+        assert all(
+            probe.problem(image) is None for probe in probes(subject) for image in split_batches(subject.images(2))
+        )
 
 
 @torch.no_grad()
 def test_weights_that_are_read_make_a_difference(subject: Subject) -> None:
     for probe in probes(subject):
         layers = [layer.name for layer in static_costs(probe.model, subject.data.shape) if layer.kind == "backbone"]
-        (image,) = in_batches(subject.images(1))
+        (image,) = split_batches(subject.images(1))
         assert not torch.equal(probe.logits(image, [(layers[0], (slice(None),))]), probe.logits(image))

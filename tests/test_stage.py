@@ -8,9 +8,8 @@ from small import CLASSES, random_images, small_backbone
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.method import Progress
+from dynbench.stage import Progress, lasting, make_optimizer, make_schedule, parameter_groups, recipe_stage
 from dynbench.suite.schema import Adam, Constant, Cosine, Recipe, Sgd, StepDecay
-from dynbench.train.stage import lasting, make_optimizer, make_schedule, parameter_groups, recipe_stage
 
 STEP = StepDecay(name="step", milestones=(90, 180), gamma=0.1)
 

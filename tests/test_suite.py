@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from dynbench.cli.suite_options import read_suite
+from dynbench.cli.options import read_suite
 from dynbench.errors import UserError
-from dynbench.plan import plan
+from dynbench.plan.expand import plan
 from dynbench.suite.schema import Adam, Constant, Cosine, LatencyProtocol, Sgd, StepDecay, SuiteFile
 
 GOOD = """\

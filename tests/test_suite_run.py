@@ -14,17 +14,19 @@ from dynbench_methods.dense import Dense
 from filelock import FileLock
 from torch import Tensor, nn
 
-from dynbench import suite_run
 from dynbench.backbones import Backbone
-from dynbench.cli.suite_options import read_suite
-from dynbench.context import Context, work_folder
+from dynbench.cli.options import read_suite
+from dynbench.context import Context
 from dynbench.errors import UserError
-from dynbench.events import Observer
-from dynbench.method import Progress
-from dynbench.plan import Run, plan
-from dynbench.record import find_record, read_arrays, read_records
+from dynbench.launch import sequential as suite_run
+from dynbench.launch.sequential import SuiteRunner, unfinished
+from dynbench.observer import Observer
+from dynbench.plan.expand import plan
+from dynbench.plan.run import Run
+from dynbench.record.folder import work_folder
+from dynbench.record.store import find_record, read_arrays, read_records
+from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation, Recipe
-from dynbench.suite_run import SuiteRunner, unfinished
 
 
 class Breaks(Dense):

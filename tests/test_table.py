@@ -12,10 +12,9 @@ from click.testing import CliRunner
 from records import MODES, Fake, make_record, small_suite, write_fakes
 
 import dynbench
-from dynbench.cli.export import command
+from dynbench.analysis.columns import COLUMNS, DTYPES, encode, flat_table
+from dynbench.cli.commands.export import export_command
 from dynbench.errors import UserError
-from dynbench.report.export import encode
-from dynbench.report.table import COLUMNS, DTYPES, flat_table
 
 CONTRACT = {
     "suite": "string",
@@ -73,7 +72,7 @@ def results(tmp_path: Path) -> Path:
 
 
 def export(*arguments: str | Path) -> bytes:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    result = CliRunner().invoke(export_command, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout_bytes
 

@@ -22,23 +22,14 @@ from records import make_record as make_fake
 
 from dynbench.cli import cli, main
 from dynbench.errors import UserError
-from dynbench.machine import Machine
-from dynbench.plan import Run
-from dynbench.record import (
-    Budget,
-    EpochRecord,
-    Macs,
-    PointRecord,
-    Record,
-    StageBudget,
-    Tracked,
-    read_records,
-    write_record,
-)
+from dynbench.plan.run import Run
+from dynbench.record.machine import Machine
+from dynbench.record.schema import Budget, EpochRecord, Macs, PointRecord, Record, StageBudget, Tracked
+from dynbench.record.store import read_records, write_record
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
 from dynbench.tracking import Tracker, log_plots, sync
-from dynbench.tracking.content import epoch_values, parameters, result_values
-from dynbench.tracking.place import find_place
+from dynbench.tracking.location import find_location
+from dynbench.tracking.payload import epoch_values, result_values, run_parameters
 from dynbench.tracking.state import read_state
 from dynbench.tracking.store import Store
 
@@ -127,7 +118,7 @@ def track(tracker: Tracker, record: Record, epochs: int = 3) -> Record:
 
 
 def client(uri: str):
-    from mlflow import MlflowClient  # noqa: PLC0415  (takes seconds)
+    from mlflow import MlflowClient
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
@@ -168,7 +159,7 @@ def results(tmp_path) -> Path:
 def new_database(tmp_path_factory) -> Path:
     """A SQLite file with MLflow's tables in it: they take seconds to create."""
     folder = tmp_path_factory.mktemp("database")
-    Store(find_place(folder, None))
+    Store(find_location(folder, None))
     return folder / "mlflow.db"
 
 
@@ -258,7 +249,7 @@ def test_values_of_a_point_that_was_timed():
 
 
 def test_parameters_are_flat():
-    texts = dict(parameters(make_run()))
+    texts = dict(run_parameters(make_run()))
     assert texts["method"] == "lc_net"
     assert texts["method.gate.hidden"] == "16"
     assert texts["recipe.optimizer.lr"] == "0.1"
@@ -268,21 +259,21 @@ def test_parameters_are_flat():
 
 
 def test_place_by_precedence(tmp_path, monkeypatch):
-    assert find_place(tmp_path, None).uri == sqlite_uri(tmp_path)
-    assert find_place(tmp_path, None, "http://recorded").uri == "http://recorded"
+    assert find_location(tmp_path, None).uri == sqlite_uri(tmp_path)
+    assert find_location(tmp_path, None, "http://recorded").uri == "http://recorded"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert find_place(tmp_path, None, "http://recorded").uri == "http://environment"
-    assert find_place(tmp_path, "http://asked").uri == "http://asked"
+    assert find_location(tmp_path, None, "http://recorded").uri == "http://environment"
+    assert find_location(tmp_path, "http://asked").uri == "http://asked"
 
 
 def test_place_in_records_tells_no_path_and_no_password(tmp_path):
-    default = find_place(tmp_path, None)
+    default = find_location(tmp_path, None)
     assert default.stored == "sqlite:///mlflow.db"
     assert default.artifacts == (tmp_path / "mlartifacts").as_uri()
-    beside = find_place(tmp_path / "results", f"sqlite:///{tmp_path}/other.db")
+    beside = find_location(tmp_path / "results", f"sqlite:///{tmp_path}/other.db")
     assert beside.stored == "sqlite:///../other.db"
-    assert find_place(tmp_path / "results", None, beside.stored).uri == beside.uri
-    assert find_place(tmp_path, "postgresql://me:secret@host/db").stored == "postgresql://host/db"
+    assert find_location(tmp_path / "results", None, beside.stored).uri == beside.uri
+    assert find_location(tmp_path, "postgresql://me:secret@host/db").stored == "postgresql://host/db"
 
 
 def test_run_in_sqlite(results, capfd):
@@ -465,7 +456,7 @@ def test_plots_when_the_server_is_down_are_synced(results):
 
 def test_two_processes_create_one_experiment(results):
     script = (
-        "import sys; from pathlib import Path; from dynbench.tracking.place import find_place\n"
+        "import sys; from pathlib import Path; from dynbench.tracking.location import find_place\n"
         "from dynbench.tracking.store import Store\n"
         "store = Store(find_place(Path(sys.argv[1]), None)); print('ready', flush=True); input()\n"
         "print(store.open_suite('little', 1e9, None).tracked.run_id)"

@@ -8,10 +8,10 @@ import torch
 from conftest import Call
 from safetensors.torch import load_file, save_file
 
-from dynbench import release as releasing
 from dynbench.errors import UserError
-from dynbench.record import read_records
-from dynbench.release import released_record
+from dynbench.record import weights_file as releasing
+from dynbench.record.store import read_records
+from dynbench.record.weights_file import released_record
 
 
 def lc_net(results: Path) -> str:

@@ -10,9 +10,8 @@ from dynbench_methods.dense import Dense
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.method import Progress, Stage
+from dynbench.stage import Progress, Stage, recipe_stage
 from dynbench.suite.schema import Recipe
-from dynbench.train.stage import recipe_stage
 
 
 def prune(model: nn.Module) -> None:

@@ -7,15 +7,8 @@ a spec's `stem` says which, whatever the image.
 
 from dynbench.backbones.architecture import Architecture, MobileNetArchitecture, ResNetArchitecture
 from dynbench.backbones.backbone import Backbone, ResidualBlock
-from dynbench.backbones.residual import (
-    BasicBlock,
-    BlockType,
-    Bottleneck,
-    TorchvisionBasicBlock,
-    TorchvisionBottleneck,
-)
-from dynbench.errors import UserError
-from dynbench.registry import did_you_mean
+from dynbench.backbones.residual import BasicBlock, BlockType, Bottleneck, TorchvisionBasicBlock, TorchvisionBottleneck
+from dynbench.errors import UserError, did_you_mean
 from dynbench.suite.schema import BackboneSpec
 
 __all__ = ["BACKBONES", "Backbone", "ResidualBlock", "build_backbone", "check_backbone", "stage_channels"]

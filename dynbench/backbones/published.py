@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from dynbench.errors import UserError
-from dynbench.registry import did_you_mean
+from dynbench.errors import UserError, did_you_mean
 
 NAME = re.compile(r"\w+_Weights\.\w+")
 DIGEST = re.compile(r"-([0-9a-f]{8,})\.\w+$")
@@ -33,7 +32,7 @@ def published_sha256(name: str) -> str:
 def published_file(name: str) -> Path:
     """The file of these weights, downloaded if it is not there. Raises UserError for an unknown name, a download that
     fails and a file that is not what was published."""
-    from torch.hub import get_dir  # noqa: PLC0415  (imports torch)
+    from torch.hub import get_dir
 
     url, digest = _url(name), published_sha256(name)
     path = Path(get_dir()) / "checkpoints" / url.rpartition("/")[2]
@@ -45,7 +44,7 @@ def published_file(name: str) -> Path:
 
 
 def _download(name: str, url: str, path: Path, digest: str) -> None:
-    from torch.hub import download_url_to_file  # noqa: PLC0415  (imports torch)
+    from torch.hub import download_url_to_file
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,8 +55,8 @@ def _download(name: str, url: str, path: Path, digest: str) -> None:
 
 
 def _url(name: str) -> str:
-    from torchvision.models import get_model_weights as weights_of  # noqa: PLC0415
-    from torchvision.models import get_weight, list_models  # noqa: PLC0415  (slow to import)
+    from torchvision.models import get_model_weights as weights_of
+    from torchvision.models import get_weight, list_models
 
     try:
         found: Any = get_weight(name)

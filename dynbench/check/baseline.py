@@ -1,18 +1,37 @@
 """A baseline: what a check compares records with, in one file. Made from records alone, and needs none of them later.
 
-Units: MACs per image, seconds; `correct` is base64 of one bit for each test image (`dynbench.check.images`).
+Units: MACs per image, seconds; `correct` is base64 of one bit for each test image (`dynbench.check.baseline`).
 """
 
+import base64
+import binascii
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from dynbench.check.images import unpack
+from dynbench.analysis.statistics import Flags
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
-from dynbench.statistics import Flags
 from dynbench.suite.schema import CheckRules
+
+
+def pack_flags(flags: Flags) -> str:
+    """bool (images,) -> base64 of eight images a byte."""
+    return base64.b64encode(np.packbits(flags).tobytes()).decode()
+
+
+def unpack_flags(text: str, images: int) -> Flags:
+    """The inverse. Raises ValueError when `text` is not that of so many images."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+    if len(content) != -(-images // 8):
+        raise ValueError(f"{len(content)} bytes are not those of {images} images")
+    return np.unpackbits(np.frombuffer(content, np.uint8), count=images).astype(bool)
+
 
 BASELINE_VERSION = 1
 
@@ -57,12 +76,12 @@ class BaselinePoint(_Part):
     def _readable(self) -> "BaselinePoint":
         if not self.images:
             raise ValueError("no test images")
-        unpack(self.correct, self.images)
+        unpack_flags(self.correct, self.images)
         return self
 
     @property
     def flags(self) -> Flags:
-        return unpack(self.correct, self.images)
+        return unpack_flags(self.correct, self.images)
 
 
 class BaselineRun(_Part):

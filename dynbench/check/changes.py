@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from dynbench.analysis.statistics import Flags, bootstrap_interval, normal_half_width, two_sample_interval
 from dynbench.check.baseline import BaselineMacs
-from dynbench.check.rules import Change
-from dynbench.statistics import Flags, bootstrap_interval, normal_half_width, two_sample_interval
+from dynbench.check.outcome import Change
 
 Interval = tuple[float, float]
 BySeed = Mapping[int, float]

@@ -3,16 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from dynbench.analysis.configuration import ComparedRuns, by_configuration, differences, key
 from dynbench.check.baseline import Baseline, BaselineConfiguration, BaselinePoint, BaselineRun
-from dynbench.check.configuration import Configuration, by_configuration, differences, key
 from dynbench.check.judges import OF_POINTS, OF_RUNS
 from dynbench.check.make import run_of, title
-from dynbench.check.outcome import Finding, Outcome
-from dynbench.check.pair import Pair, PointPair
-from dynbench.check.rules import Rule
-from dynbench.check.verdict import Verdict
+from dynbench.check.outcome import CheckResult, Finding, Pair, PointPair, Verdict
 from dynbench.errors import UserError
-from dynbench.record import Record
+from dynbench.record.schema import Record
+from dynbench.suite.rules import Rule
 
 RUNS = "runs"
 """Subject of what is about all runs of a configuration and no metric; of one it is its seed."""
@@ -20,7 +18,7 @@ NEAR = 3
 """Differences that the nearest of the other configurations may have to be named."""
 
 
-def check(results: Path, records: Sequence[Record], baseline: Baseline, rules: Sequence[Rule]) -> Outcome:
+def check(results: Path, records: Sequence[Record], baseline: Baseline, rules: Sequence[Rule]) -> CheckResult:
     """Judge `records`, which lie in `results`, by `rules`. Raises UserError when they cannot be compared at all."""
     if not rules:
         raise UserError("no rules: neither the baseline nor a suite or --rule says what is to be compared")
@@ -35,10 +33,10 @@ def check(results: Path, records: Sequence[Record], baseline: Baseline, rules: S
         for configuration in baseline.configurations
         for finding in _findings(results, configuration, found.get(key(configuration.identity)), others, rules)
     ]
-    return Outcome(tuple(findings), tuple(_extras(baseline, found)), tuple(_notes(findings, rules)))
+    return CheckResult(tuple(findings), tuple(_extras(baseline, found)), tuple(_notes(findings, rules)))
 
 
-def _check_same_data(baseline: Baseline, found: Mapping[str, Configuration]) -> None:
+def _check_same_data(baseline: Baseline, found: Mapping[str, ComparedRuns]) -> None:
     before = {configuration.identity["data"]["name"] for configuration in baseline.configurations}
     now = {configuration.identity["data"]["name"] for configuration in found.values()}
     if not before & now:
@@ -52,8 +50,8 @@ def _listed(names: set[str]) -> str:
 def _findings(
     results: Path,
     baseline: BaselineConfiguration,
-    found: Configuration | None,
-    others: Sequence[Configuration],
+    found: ComparedRuns | None,
+    others: Sequence[ComparedRuns],
     rules: Sequence[Rule],
 ) -> Iterator[Finding]:
     """What is not there or not sound, then the comparisons of what is."""
@@ -91,14 +89,14 @@ def _problems(baseline: BaselineConfiguration, run: BaselineRun, record: Record 
                 yield problem(Verdict.UNAUDITED, "simulated or not audited; the baseline was audited", before.name)
 
 
-def _nearest(baseline: BaselineConfiguration, others: Sequence[Configuration]) -> str:
+def _nearest(baseline: BaselineConfiguration, others: Sequence[ComparedRuns]) -> str:
     """Of the same method, what is there instead: it is often the same with one setting changed."""
     apart = [differences(baseline.identity, other.identity) for other in others if _same_method(baseline, other)]
     nearest = min(apart, key=len, default=None)
     return f"; there is one with {', '.join(nearest)}" if nearest and len(nearest) <= NEAR else ""
 
 
-def _same_method(baseline: BaselineConfiguration, other: Configuration) -> bool:
+def _same_method(baseline: BaselineConfiguration, other: ComparedRuns) -> bool:
     return bool(baseline.identity.get("method") == other.run.method)
 
 
@@ -123,7 +121,7 @@ def _chosen(side: Mapping[int, BaselinePoint | None], seeds: Sequence[int]) -> d
     return {seed: point for seed in seeds if (point := side[seed]) is not None}
 
 
-def _extras(baseline: Baseline, found: Mapping[str, Configuration]) -> Iterator[str]:
+def _extras(baseline: Baseline, found: Mapping[str, ComparedRuns]) -> Iterator[str]:
     """Configurations, seeds and operating points that the baseline does not have."""
     known = {key(configuration.identity): configuration for configuration in baseline.configurations}
     for name, configuration in found.items():

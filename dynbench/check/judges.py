@@ -2,21 +2,82 @@
 
 from collections.abc import Callable, Mapping
 
-from dynbench.check.baseline import BaselineMacs
+from dynbench.check.baseline import BaselineLatency, BaselineMacs, BaselinePoint
 from dynbench.check.changes import accuracy_change, exact_change, macs_change, seeds_change
-from dynbench.check.latency import judge_latency
-from dynbench.check.layers import judge_layers
-from dynbench.check.outcome import Finding
-from dynbench.check.pair import Pair, PointPair
-from dynbench.check.rules import Rule
-from dynbench.check.verdict import Verdict
+from dynbench.check.outcome import Finding, Pair, PointPair, Verdict, judge
+from dynbench.suite.rules import Rule
+
+LATENCY_FIGURES = ("realised", "realised_best")
+CONDITIONS = tuple(name for name in BaselineLatency.model_fields if name not in LATENCY_FIGURES)
+"""What has to be the same."""
+
+
+def judge_latency(points: PointPair, rule: Rule) -> Finding | None:
+    """None: the baseline was not timed, or not against other engines."""
+    before, after = (_figures(side, rule.metric.name) for side in (points.before, points.after))
+    if len(before) < len(points.before):
+        return None
+    if len(after) < len(points.after):
+        return points.finding(rule, Verdict.REFUSED, "not timed")
+    reason = _other_conditions(points)
+    if reason:
+        return points.finding(rule, Verdict.REFUSED, reason)
+    return points.judged(rule, seeds_change(before, after))
+
+
+def _figures(side: Mapping[int, BaselinePoint], name: str) -> dict[int, float]:
+    """By seed, of those that have it."""
+    found = {seed: getattr(point.latency, name) for seed, point in side.items() if point.latency}
+    return {seed: figure for seed, figure in found.items() if figure is not None}
+
+
+def _other_conditions(points: PointPair) -> str:
+    """`threads 2, in the baseline 1: not comparable`; empty when everything is the same."""
+    for seed, point in points.before.items():
+        old, new = point.latency, points.after[seed].latency
+        for name in CONDITIONS:
+            before, after = getattr(old, name), getattr(new, name)
+            if before != after:
+                return f"{name} {after}, in the baseline {before}: not comparable"
+    return ""
+
+
+LAYERS_SHOWN = 3
+
+
+def judge_layers(pair: Pair, rule: Rule) -> Finding | None:
+    """None: the baseline has none, or its seeds differ, so that the net's shape is learnt and not given."""
+    layers = [run.layers for run in pair.configuration.runs]
+    if not layers[0] or any(one != layers[0] for one in layers):
+        return None
+    change = exact_change(
+        {seed: sum(run.layers.values()) for seed, run in pair.before.items()},
+        {seed: sum(run.layers.values()) for seed, run in pair.after.items()},
+    )
+    reason = next(filter(None, (changed_layers(layers[0], run.layers) for run in pair.after.values())), "")
+    return pair.finding(rule, Verdict.REGRESSION if reason else Verdict.OK, reason, change)
+
+
+def changed_layers(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """`layer1.0.conv1: 36,864 MACs, in the baseline 18,432`; empty when none changed."""
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    shown = [
+        f"{name}: {_layer_macs(after, name)}, in the baseline {_layer_macs(before, name)}"
+        for name in changed[:LAYERS_SHOWN]
+    ]
+    more = [f"and {len(changed) - LAYERS_SHOWN} more layers"] if len(changed) > LAYERS_SHOWN else []
+    return "; ".join([*shown, *more])
+
+
+def _layer_macs(layers: Mapping[str, int], name: str) -> str:
+    return f"{layers[name]:,} MACs" if name in layers else "none"
 
 
 def judge_training(pair: Pair, rule: Rule) -> Finding:
     """MACs of the training, everything pre-trained included."""
     before, after = ({seed: run.train_macs for seed, run in side.items()} for side in (pair.before, pair.after))
     change = seeds_change(before, after)
-    return pair.finding(rule, rule.judge(change), change=change)
+    return pair.finding(rule, judge(rule, change), change=change)
 
 
 def judge_accuracy(points: PointPair, rule: Rule) -> Finding:
@@ -36,7 +97,7 @@ def judge_macs(points: PointPair, rule: Rule) -> Finding:
         images = min(point.images for side in (points.before, points.after) for point in side.values())
         return points.judged(rule, macs_change(before, after, images))
     change = exact_change(*({seed: macs.mean for seed, macs in side.items()} for side in (before, after)))
-    return points.finding(rule, rule.judge(change), _exactly(before, after) if change.differs else "", change)
+    return points.finding(rule, judge(rule, change), _exactly(before, after) if change.differs else "", change)
 
 
 def _is_constant(macs: Mapping[int, BaselineMacs]) -> bool:

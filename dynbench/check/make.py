@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dynbench.analysis.configuration import ComparedRuns, by_configuration
+from dynbench.analysis.statistics import Flags
 from dynbench.check.baseline import (
     Baseline,
     BaselineConfiguration,
@@ -12,13 +14,12 @@ from dynbench.check.baseline import (
     BaselineMacs,
     BaselinePoint,
     BaselineRun,
+    pack_flags,
 )
-from dynbench.check.configuration import Configuration, by_configuration
-from dynbench.check.images import pack
 from dynbench.errors import UserError
-from dynbench.plan import Run
-from dynbench.record import Latency, PointRecord, Record, Timing, read_arrays
-from dynbench.statistics import Flags
+from dynbench.plan.run import Run
+from dynbench.record.schema import Latency, PointRecord, Record, Timing
+from dynbench.record.store import read_arrays
 from dynbench.suite.schema import CheckRules
 
 Arrays = dict[str, np.ndarray]
@@ -59,7 +60,7 @@ def title(run: Run) -> str:
     return f"{run.label} ({run.backbone.name}{width} on {run.data.name})"
 
 
-def _configuration(results: Path, configuration: Configuration) -> BaselineConfiguration:
+def _configuration(results: Path, configuration: ComparedRuns) -> BaselineConfiguration:
     records = list(configuration.records.values())
     return BaselineConfiguration(
         title=title(configuration.run),
@@ -89,7 +90,7 @@ def _points(record: Record, arrays: Arrays) -> Iterator[BaselinePoint]:
         yield BaselinePoint(
             name=point.name,
             images=len(flags),
-            correct=pack(flags),
+            correct=pack_flags(flags),
             macs=BaselineMacs(mean=float(macs.mean()), deviation=float(np.ptp(macs) and macs.std())),
             audited=point.audited,
             latency=latency_of(point),

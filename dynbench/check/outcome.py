@@ -1,13 +1,68 @@
 """What a check found, one line each, and the exit code that it comes to."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from dynbench.check.rules import Change, Rule
-from dynbench.check.verdict import FAILING, JUDGED, Verdict
+from dynbench.check.baseline import BaselineConfiguration, BaselinePoint, BaselineRun
+from dynbench.suite.rules import Rule
 
-PASSED, REGRESSIONS, UNJUDGED = 0, 1, 2
+
+@dataclass(frozen=True)
+class Change:
+    """A metric before and after, means over seeds. `interval`: of after - before, from the lowest to the highest bound
+    of all 95 % intervals that apply; None for what has no noise. `differs`: of what is compared exactly, whether
+    anything does, on any seed; None: it is judged by its interval."""
+
+    before: float
+    after: float
+    interval: tuple[float, float] | None = None
+    differs: bool | None = None
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    BETTER = "better"
+    """By more than the tolerance, and significantly: worth a new baseline."""
+    WARNING = "warning"
+    """Worse, of a metric that only advises."""
+    REFUSED = "refused"
+    """Not comparable, of a metric that only advises."""
+    REGRESSION = "regression"
+    MISSING = "missing"
+    FAILED = "failed"
+    UNAUDITED = "unaudited"
+    UNJUDGED = "not judged"
+    """It could not be told."""
+
+
+FAILING = frozenset({Verdict.REGRESSION, Verdict.MISSING, Verdict.FAILED, Verdict.UNAUDITED})
+JUDGED = frozenset({Verdict.OK, Verdict.BETTER, Verdict.WARNING, Verdict.REGRESSION})
+
+
+PASSED, REGRESSIONS, NOT_JUDGED = 0, 1, 2
 """Exit codes."""
+
+
+ROUNDING = 1e-9
+"""Means that differ by less are equal: they are sums of the same numbers in another order."""
+
+
+def judge(rule: Rule, change: Change) -> Verdict:
+    """A change counts when it is larger than the tolerance and its interval lies wholly on one side of zero. What is
+    compared exactly may not differ, whichever way."""
+    if change.differs is not None:
+        return Verdict.REGRESSION if change.differs else Verdict.OK
+    low, high = change.interval or (change.difference, change.difference)
+    if abs(change.difference) <= rule.tolerance.allowed(change.before) + ROUNDING or low <= 0 <= high:
+        return Verdict.OK
+    if change.difference * rule.metric.worse < 0:
+        return Verdict.BETTER
+    return Verdict.WARNING if rule.metric.advisory else Verdict.REGRESSION
 
 
 @dataclass(frozen=True)
@@ -26,7 +81,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CheckResult:
     """Everything that a check found. `extras`: runs that the baseline does not have. `notes`: what else is to be known.
     `problem`: why the check as a whole could not judge."""
 
@@ -57,7 +112,7 @@ class Outcome:
         """Nothing to compare is never a pass."""
         if self.failing:
             return REGRESSIONS
-        return PASSED if self.unjudged is None else UNJUDGED
+        return PASSED if self.unjudged is None else NOT_JUDGED
 
     @property
     def headline(self) -> str:
@@ -66,3 +121,33 @@ class Outcome:
         if self.failing:
             return f"FAILED: {len(self.failing)} of {len(self.findings)} findings fail"
         return f"passed: {compared}" if self.unjudged is None else f"could not judge: {self.unjudged}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The runs, by seed, of one configuration and the seeds that both sides have finished."""
+
+    configuration: BaselineConfiguration
+    before: Mapping[int, BaselineRun]
+    after: Mapping[int, BaselineRun]
+
+    def finding(
+        self, rule: Rule, verdict: Verdict, reason: str = "", change: Change | None = None, point: str = ""
+    ) -> Finding:
+        return Finding(self.configuration.title, point, rule.metric.name, verdict, reason, rule, change)
+
+
+@dataclass(frozen=True)
+class PointPair:
+    """One operating point of a pair, by seed."""
+
+    pair: Pair
+    name: str
+    before: Mapping[int, BaselinePoint]
+    after: Mapping[int, BaselinePoint]
+
+    def finding(self, rule: Rule, verdict: Verdict, reason: str = "", change: Change | None = None) -> Finding:
+        return self.pair.finding(rule, verdict, reason, change, self.name)
+
+    def judged(self, rule: Rule, change: Change) -> Finding:
+        return self.finding(rule, judge(rule, change), change=change)

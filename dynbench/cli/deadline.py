@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from dynbench.events import Observer
-from dynbench.plan import Run
-from dynbench.record import EpochRecord, Record
+from dynbench.observer import Observer
+from dynbench.plan.run import Run
+from dynbench.record.schema import EpochRecord, Record
 
 WORK_LEFT = 3
 """Exit code of a command that stopped in time."""

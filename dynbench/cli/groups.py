@@ -31,7 +31,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self._at and not name.startswith("-"):
-            from dynbench.registry import did_you_mean  # noqa: PLC0415
+            from dynbench.errors import did_you_mean
 
             ctx.fail(f'unknown command "{name}"; {did_you_mean(name, self._at)}')
         return super().resolve_command(ctx, args)

@@ -9,29 +9,43 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dynbench.disk import DiskNeeds
-    from dynbench.plan import Run, Suite
-    from dynbench.throughput import Throughput
+    from dynbench.estimate.estimate import DiskNeeds
+    from dynbench.estimate.throughput import Throughput
+    from dynbench.plan.expand import Suite
+    from dynbench.plan.run import Run
+
+
+def prepare_kernels(console: "Console", device: str) -> None:
+    """Load the kernels, which compiles them on the first use on a machine; on CUDA there are none."""
+    from dynbench.kernels.cpu.build import is_compiled, why_not
+
+    if device != "cpu":
+        return
+    if not is_compiled():
+        console.print("compiling the kernels: half a minute, once on a machine", markup=False)
+    if reason := why_not():
+        console.print(f"executors run on plain PyTorch, which is slow: {reason}", markup=False, soft_wrap=True)
+
 
 HEADERS = ("runs", "batch", "images/s", "training", "evaluation", "memory")
 
 
 def disk_line(dataset: str, data_bytes: int, needs: "Sequence[DiskNeeds]") -> str:
     """In words, what runs with such `needs` and their data set take."""
-    from dynbench.cli.units import size  # noqa: PLC0415
+    from dynbench.analysis.words import byte_size
 
     kept, working = sum(one.kept for one in needs), max((one.working for one in needs), default=0)
-    data = f"; {dataset} takes about {size(data_bytes)}" if data_bytes else ""
-    return f"Disk, still to be written: {size(kept)} kept, {size(working)} more while a run trains{data}."
+    data = f"; {dataset} takes about {byte_size(data_bytes)}" if data_bytes else ""
+    return f"Disk, still to be written: {byte_size(kept)} kept, {byte_size(working)} more while a run trains{data}."
 
 
 def show_measured(console: "Console", suite: "Suite", todo: "Sequence[Run]") -> None:
     """Try the runs `todo` for a few steps, those that differ in nothing but their seed once, and print what each of
     them would take."""
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
-    from dynbench.cli.units import duration  # noqa: PLC0415
-    from dynbench.throughput import STEPS  # noqa: PLC0415
+    from dynbench.analysis.words import duration
+    from dynbench.estimate.throughput import STEPS
 
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column("run", overflow="fold", min_width=26)
@@ -58,18 +72,18 @@ def _name(run: "Run", suite: "Suite") -> str:
 
 
 def _cells(found: "Throughput") -> tuple[str, ...]:
-    from dynbench.cli.units import duration, size  # noqa: PLC0415
+    from dynbench.analysis.words import byte_size, duration
 
     batches = dict.fromkeys(str(stage.batch) for stage in found.stages)
     rates = (f"{stage.images_per_second:,.{0 if stage.images_per_second > 99 else 1}f}" for stage in found.stages)  # noqa: PLR2004
     times = duration(found.training), duration(found.evaluation)
-    return "\n".join(batches), "\n".join(rates), *times, size(found.memory)
+    return "\n".join(batches), "\n".join(rates), *times, byte_size(found.memory)
 
 
 def _measured(suite: "Suite", todo: "Sequence[Run]") -> "Iterator[tuple[list[Run], Throughput | str]]":
     """The runs of each configuration with what was measured of it; who waits is told."""
-    from dynbench.device import choose_device  # noqa: PLC0415
-    from dynbench.isolate.throughput import measure_isolated  # noqa: PLC0415
+    from dynbench.device import choose_device
+    from dynbench.estimate.throughput import measure_isolated
 
     device = choose_device(suite.file.device)
     alike = _alike(todo)
@@ -89,7 +103,7 @@ def _alike(runs: "Sequence[Run]") -> "Mapping[str, list[Run]]":
 
 def _left_out(suite: "Suite") -> str:
     """What the estimate is from, and what it leaves out."""
-    from dynbench.data import dataset_info  # noqa: PLC0415
+    from dynbench.data import dataset_info
 
     files = dataset_info(suite.file.data).in_files
     decoding = "reading and decoding images, which goes on beside it and may be slower, " if files else ""

@@ -7,6 +7,12 @@ from torch import Tensor
 
 from dynbench.method import LayerUsage, Output, Point
 
+
+def split_batches(x: Tensor, size: int = 1) -> list[Tensor]:
+    """(n, ...) -> tensors of (size, ...), the last of them shorter."""
+    return [x[start : start + size] for start in range(0, len(x), size)]
+
+
 TOLERANCE = 1e-3
 """Largest difference of logits, relative to the image's largest: fp32 sums in another order, nothing more. Ten times
 that of a run's audit: a net of a few steps of training cancels more of what it sums."""

@@ -6,11 +6,11 @@ from inspect import isabstract
 from pathlib import Path
 from types import ModuleType
 
-from dynbench.errors import UserError
-from dynbench.integrity.seal import seal
-from dynbench.integrity.watch import watched
+from dynbench.errors import UserError, did_you_mean
+from dynbench.guards.side_effects import watched
+from dynbench.guards.tampering import seal
 from dynbench.method import Method
-from dynbench.registry import did_you_mean, load
+from dynbench.registry import load_method
 
 
 def load_target(target: str) -> tuple[type[Method], str | None]:
@@ -18,7 +18,7 @@ def load_target(target: str) -> tuple[type[Method], str | None]:
     registered by, if any. Raises UserError when there is no such method."""
     path, _, name = target.rpartition(":") if ".py:" in target else (target, "", "")
     if not path.endswith(".py"):
-        return load(target), target
+        return load_method(target), target
     return _class_of(_module_at(Path(path)), path, name), None
 
 

@@ -1,25 +1,73 @@
 """A method on trial: its class and configuration, a backbone, data, and the model that was trained of them."""
 
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from io import TextIOBase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dynbench.contract.check import NotRun
-from dynbench.contract.data import digits, guarded
-from dynbench.contract.frames import in_plugin
-from dynbench.contract.printed import Printed, printed_text
+from dynbench.contract.base import NotRun, in_plugin
 from dynbench.contract.random_controls import with_random_controls
 from dynbench.contract.training import Trained, train
 from dynbench.cost import CostModel, evaluating, static_costs
-from dynbench.data import Data
-from dynbench.integrity.seal import seal
+from dynbench.data import Data, Split, load_data
+from dynbench.data.split import TestSplit
+from dynbench.guards.tampering import seal
 from dynbench.method import Method, MethodConfig, Output, Point
 from dynbench.suite.schema import BackboneSpec, DataSpec
+
+TRAIN, VALIDATION = 256, 64
+
+
+@cache
+def digits() -> Data:
+    """The first training and validation images of scikit-learn's digits."""
+    data = load_data(DataSpec(name="digits"))
+    train = data.train.take(torch.arange(TRAIN))
+    validation = data.validation.take(torch.arange(VALIDATION))
+    return replace(data, train=train, validation=validation)
+
+
+def guarded(data: Data, on_read: Callable[[], None]) -> Data:
+    """The data with a test split that calls `on_read` and then gives the validation images: only the harness reads it,
+    and in a trial it does not."""
+
+    def read() -> Split:
+        on_read()
+        return data.validation
+
+    return replace(data, test=TestSplit(read))
+
+
+KEPT = 200
+
+
+class Printed(TextIOBase):
+    """Counts what is written, and keeps its beginning."""
+
+    def __init__(self) -> None:
+        self.characters, self.beginning = 0, ""
+
+    def write(self, text: str) -> int:
+        self.characters += len(text)
+        self.beginning += text[: KEPT - len(self.beginning)]
+        return len(text)
+
+
+@contextmanager
+def printed_text() -> Iterator[Printed]:
+    """Takes what Python code prints meanwhile; warnings are not shown. What compiled code prints goes its way."""
+    printed = Printed()
+    with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield printed
+
 
 CPU = torch.device("cpu")
 

@@ -12,18 +12,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from dynbench.build import build_model
 from dynbench.context import Context
 from dynbench.data import Data
-from dynbench.events import Observer
-from dynbench.method import Method, Progress, Stage
-from dynbench.plan import Run
-from dynbench.record import EpochRecord
-from dynbench.run import build_model
+from dynbench.method import Method
+from dynbench.observer import Observer
+from dynbench.plan.run import Run
+from dynbench.record.schema import EpochRecord
+from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Evaluation, Recipe, Sgd
 from dynbench.train.session import Session
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
+
 
 EPOCHS = 2
 """Of each stage: one to be interrupted after, one to go on with."""
@@ -51,7 +53,7 @@ class Log:
             try:
                 return stage.loss(model, x, y, progress)
             finally:
-                self.changed.update(differences(before, parameters_of(model)))
+                self.changed.update(changed_tensors(before, parameters_of(model)))
 
         return replace(stage, epochs=min(stage.epochs, EPOCHS), loss=loss)
 
@@ -147,7 +149,7 @@ def state_of(model: nn.Module) -> State:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
-def differences(one: State, other: State) -> list[str]:
+def changed_tensors(one: State, other: State) -> list[str]:
     """Names of what is not the same, to the last bit; NaN equals NaN."""
     return [
         name for name in {**one, **other} if name not in one or name not in other or not _equal(one[name], other[name])

@@ -20,8 +20,7 @@ from dynbench.data.imagenet import (
     load_sample,
 )
 from dynbench.data.split import RawData, Split, TestSplit, hold_out
-from dynbench.errors import UserError
-from dynbench.registry import did_you_mean
+from dynbench.errors import UserError, did_you_mean
 from dynbench.suite.schema import DataSpec
 
 __all__ = ["DATASETS", "Data", "DatasetInfo", "Shape", "Split", "dataset_info", "load_data"]

@@ -85,7 +85,7 @@ def _decode(layout: Layout, contents: Iterable[bytes]) -> Split:
 
 def _download(root: Path) -> None:
     """Fetch the Python version through torchvision, which checks the archive's hash."""
-    from torchvision.datasets import CIFAR10  # noqa: PLC0415
+    from torchvision.datasets import CIFAR10
 
     try:
         CIFAR10(str(root), download=True)

@@ -34,7 +34,7 @@ def _devkit(root: Path) -> Path:
 
 def _wnids(path: Path) -> dict[int, str]:
     """WNID by ILSVRC2012_ID, of the synsets that have no children: the 1,000 classes."""
-    from scipy.io import loadmat  # noqa: PLC0415
+    from scipy.io import loadmat
 
     try:
         synsets = loadmat(str(path), squeeze_me=True)["synsets"]

@@ -25,7 +25,7 @@ def load_digits(spec: DataSpec) -> RawData:  # noqa: ARG001  (nothing to choose:
 
 
 def _shuffled(part: slice) -> Split:
-    from sklearn.datasets import load_digits as sklearn_digits  # noqa: PLC0415
+    from sklearn.datasets import load_digits as sklearn_digits
 
     bunch = sklearn_digits()
     pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]

@@ -6,9 +6,21 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from dynbench.executors.kernel import Kernel
-from dynbench.gpu import operators as gpu
-from dynbench.gpu.rows import Rows
+from dynbench.executors.packed_weights import PackedWeights
+from dynbench.kernels.cpu import operators as native
+from dynbench.kernels.triton import operators as gpu
+from dynbench.kernels.triton.active_rows import ActiveRows
+
+EAGER = "pytorch eager"
+
+
+def kernels_of(executor: nn.Module) -> str:
+    """`dynbench kernels (avx512)` where any of its convolutions is one of ours, `dynbench kernels (triton)` where any
+    has run on those, else `pytorch eager`."""
+    convolutions = [module for module in executor.modules() if isinstance(module, FoldedConv)]
+    if any(conv.taps is not None for conv in convolutions):
+        return "dynbench kernels (triton)"
+    return f"dynbench kernels ({native.instruction_set()})" if any(conv.native for conv in convolutions) else EAGER
 
 
 class FoldedConv(nn.Module):
@@ -44,11 +56,11 @@ class FoldedConv(nn.Module):
     def native(self) -> bool:
         return self.kernel is not None
 
-    def _make_kernel(self) -> Kernel | None:
+    def _make_kernel(self) -> PackedWeights | None:
         pairs = (self.stride, self.padding, self.dilation)
-        if not (self._wants_kernel and Kernel.fits(self.weight, self.groups, *pairs)):
+        if not (self._wants_kernel and PackedWeights.fits(self.weight, self.groups, *pairs)):
             return None
-        return Kernel(self.weight, self.bias, *(pair[0] for pair in pairs))
+        return PackedWeights(self.weight, self.bias, *(pair[0] for pair in pairs))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Called when the module moves to another device or type."""
@@ -59,8 +71,8 @@ class FoldedConv(nn.Module):
     def forward(
         self,
         x: Tensor,
-        outputs: Tensor | Rows | None = None,
-        inputs: Tensor | Rows | None = None,
+        outputs: Tensor | ActiveRows | None = None,
+        inputs: Tensor | ActiveRows | None = None,
         *,
         scale: Tensor | None = None,
         residual: Tensor | None = None,
@@ -74,9 +86,10 @@ class FoldedConv(nn.Module):
 
         A depthwise convolution is told its `outputs`; `inputs`, the same, says that `x` holds no others.
 
-        `Rows` in the place of either are each image's own channels, and tensors as `dynbench.gpu.operators` has them.
+        `ActiveRows` in the place of either are each image's own channels, and tensors as
+        `dynbench.kernels.triton.operators` has them.
         """
-        if isinstance(outputs, Rows) or isinstance(inputs, Rows):
+        if isinstance(outputs, ActiveRows) or isinstance(inputs, ActiveRows):
             return self._per_image(x, outputs, inputs, scale, residual, relu)
         if relu and self.limit is not None:
             return self._limited(self._run(x, outputs, inputs, None, residual, True), scale)
@@ -91,15 +104,15 @@ class FoldedConv(nn.Module):
     def _per_image(
         self,
         x: Tensor,
-        outputs: Tensor | Rows | None,
-        inputs: Tensor | Rows | None,
+        outputs: Tensor | ActiveRows | None,
+        inputs: Tensor | ActiveRows | None,
         scale: Tensor | None,
         residual: Tensor | None,
         relu: bool,
     ) -> Tensor:
-        if isinstance(outputs, Rows):
+        if isinstance(outputs, ActiveRows):
             return gpu.some_outputs(x, self._taps()[0], self.bias, outputs, scale, relu, self._options())
-        assert isinstance(inputs, Rows)
+        assert isinstance(inputs, ActiveRows)
         return gpu.some_inputs(x, self._taps()[1], self.bias, inputs, scale, residual, relu, self._options())
 
     def _taps(self) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,20 @@ from torch import Tensor, nn
 from dynbench.backbones.residual import SubsampleAndPad
 from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
-from dynbench.executors.kernel import Kernel
+from dynbench.executors.packed_weights import PackedWeights
 from dynbench.executors.pooled_linear import PooledLinear
-from dynbench.native import operators as native
+from dynbench.kernels.cpu import operators as native
+
+
+def active_channels(scores: Tensor, start: int = 0, group: int = 1) -> tuple[Tensor, Tensor]:
+    """Of one image's scores (1, gates), those from `start` on, each of which is `group` channels': the channels whose
+    score is above zero, int64, and their scores (1, active), limited to 1."""
+    if scores.is_cpu and scores.dtype == torch.float32 and native.available():
+        return native.active(scores, start, group)
+    each = scores[:, start:].repeat_interleave(group, 1)
+    active = (each[0] > 0).nonzero()[:, 0]
+    return active, each[:, active].clamp(max=1)
+
 
 _modules_only = False
 
@@ -58,7 +69,7 @@ class OneImageNet:
         self._stem, self._blocks, self._classifier, self._gates, self._mode = stem, blocks, classifier, gates, mode
         self._plain = plain and all(block.plain for block in blocks)
         self._network: Any = None
-        self._made_of: Kernel | None = None
+        self._made_of: PackedWeights | None = None
 
     def fits(self, x: Tensor) -> bool:
         """Whether it can run images x (batch, channels, h, w)."""

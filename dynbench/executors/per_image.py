@@ -6,8 +6,8 @@ from torch import Tensor
 
 from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
-from dynbench.gpu import operators as gpu
-from dynbench.gpu.rows import Rows
+from dynbench.kernels.triton import operators as gpu
+from dynbench.kernels.triton.active_rows import ActiveRows
 
 
 def fits(block: FoldedBlock, x: Tensor) -> bool:
@@ -16,17 +16,17 @@ def fits(block: FoldedBlock, x: Tensor) -> bool:
     return gpu.wanted(x) and plain and all(conv.per_image_fits for conv in (block.first, _reader(block)))
 
 
-def open_rows(block: FoldedBlock, x: Tensor, rows: Rows, values: Tensor) -> Tensor:
+def open_rows(block: FoldedBlock, x: Tensor, rows: ActiveRows, values: Tensor) -> Tensor:
     """As `FoldedBlock.open`: x (images, in, h, w), scores `values` (rows,) -> (rows, h', w')."""
     return cast("Tensor", block.first(x, rows, scale=values, relu=True))
 
 
-def narrow_rows(whole: Tensor, rows: Rows, values: Tensor) -> Tensor:
+def narrow_rows(whole: Tensor, rows: ActiveRows, values: Tensor) -> Tensor:
     """As `FoldedBlock.narrow`, of what was computed whole (images, mid, h', w'): (rows, h', w')."""
     return whole[rows.image, rows.channel] * values[:, None, None]
 
 
-def join_rows(block: FoldedBlock, hidden: Tensor, rows: Rows, x: Tensor, layer: Tensor | None) -> Tensor:
+def join_rows(block: FoldedBlock, hidden: Tensor, rows: ActiveRows, x: Tensor, layer: Tensor | None) -> Tensor:
     """As `FoldedBlock.join`: hidden (rows, h', w'), x (images, in, h, w), scores `layer` (images,) or None ->
     (images, out, h'', w'')."""
     first, *later = cast("list[FoldedConv]", list(block.rest))

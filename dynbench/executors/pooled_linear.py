@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from dynbench.native import operators as native
+from dynbench.kernels.cpu import operators as native
 
 
 class PooledLinear(nn.Module):

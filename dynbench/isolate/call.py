@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dynbench.isolate import child
-from dynbench.isolate.output import Output
-from dynbench.isolate.watch import ChildDied, ChildEnded, Watch, how_it_ended
+from dynbench.isolate.limits import ChildDied, ChildEnded, LimitWatch, how_it_ended
+from dynbench.isolate.output import OutputTail
 from dynbench.suite.schema import Limits
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
+
 
 POLL_SECONDS = 0.2
 LAST_SECONDS = 5
@@ -54,11 +55,11 @@ def call(
     ours, theirs = context.Pipe()
     source, sink = context.Pipe(duplex=False)
     task = child.Task(dict(os.environ), Path.cwd(), function, arguments)
-    process = context.Process(target=child.main, args=(theirs, sink, task))  # type: ignore[attr-defined]
+    process = context.Process(target=child.run_task, args=(theirs, sink, task))  # type: ignore[attr-defined]
     process.start()
     theirs.close()
     sink.close()
-    output, watch = Output(os.dup(source.fileno())), Watch(process.pid, limits)
+    output, watch = OutputTail(os.dup(source.fileno())), LimitWatch(process.pid, limits)
     source.close()
     try:
         return _converse(ours, process, watch, answers, look)
@@ -77,12 +78,12 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dynbench.run"])
+    context.set_forkserver_preload(["dynbench.execute"])
     return context
 
 
 def _converse(
-    connection: Connection, process: "BaseProcess", watch: Watch, answers: _Answers, look: Callable[[], None]
+    connection: Connection, process: "BaseProcess", watch: LimitWatch, answers: _Answers, look: Callable[[], None]
 ) -> Any:
     while True:
         kind, content = _next(connection, process, watch, look)
@@ -97,7 +98,9 @@ def _converse(
         raise content if kind == child.RAISED else ChildEnded(content)
 
 
-def _next(connection: Connection, process: "BaseProcess", watch: Watch, look: Callable[[], None]) -> tuple[str, Any]:
+def _next(
+    connection: Connection, process: "BaseProcess", watch: LimitWatch, look: Callable[[], None]
+) -> tuple[str, Any]:
     """The child's next message."""
     with suppress(EOFError, ConnectionError):
         while process.is_alive() or connection.poll(0):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dynbench.errors import UserError
-from dynbench.isolate.family import end_descendants, tidied
+from dynbench.isolate.process_tree import end_descendants, ending_descendants
 
 Ask = Callable[[Any], Any]
 """Sends something to the parent process and returns its reply."""
@@ -33,10 +33,10 @@ class Task:
     arguments: tuple[Any, ...]
 
 
-def main(connection: Connection, output: Connection, task: Task) -> None:
+def run_task(connection: Connection, output: Connection, task: Task) -> None:
     """Do the task and send what it returns or raises."""
     _prepare(output, task)
-    with tidied():
+    with ending_descendants():
         connection.send(_answer(connection, task))
 
 

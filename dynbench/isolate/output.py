@@ -10,7 +10,7 @@ KEPT = 2**16
 """Bytes."""
 
 
-class Output:
+class OutputTail:
     """Reads a child's output from file descriptor `source` as it comes, closes it at the end."""
 
     def __init__(self, source: int) -> None:

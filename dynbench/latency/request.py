@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from dynbench.files import write_atomically
-from dynbench.record import EngineRecord, Latency
+from dynbench.record.schema import EngineRecord, Latency
 from dynbench.suite.schema import BackboneSpec, DataSpec, LatencyProtocol
 
 ANSWER, SAMPLES = "answer.json", "samples.npz"
@@ -17,7 +17,7 @@ class _Message(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Request(_Message):
+class TimingRequest(_Message):
     """Time one finished run on the first images of its validation split."""
 
     results: Path
@@ -28,7 +28,7 @@ class Request(_Message):
     command: str
 
 
-class Answer(_Message):
+class TimingAnswer(_Message):
     """Latency of every operating point that has an executor, by the point's name; or what was found that makes all of
     them void."""
 

@@ -13,47 +13,48 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
-from dynbench.context import weights_path
+from dynbench.build import restored_model
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import load_data
 from dynbench.device import fp32_is_fp32
 from dynbench.errors import AuditFailed
-from dynbench.executors import FoldedBackbone, engine_of
-from dynbench.integrity.seal import seal, verify
-from dynbench.integrity.watch import unwatched, watched
-from dynbench.integrity.weights import kept
-from dynbench.latency.honest import Timed, check_timed
-from dynbench.latency.protocol import batches_of, by_pass
-from dynbench.latency.request import Answer, Request, write_answer
-from dynbench.latency.samples import Samples, realised
-from dynbench.machine import describe_machine
+from dynbench.executors import FoldedBackbone, kernels_of
+from dynbench.guards.frozen_weights import kept
+from dynbench.guards.side_effects import unwatched, watched
+from dynbench.guards.tampering import seal, verify
+from dynbench.kernels.cpu import operators as native
+from dynbench.latency.checks import Timed, check_timed_executor
+from dynbench.latency.figures import Samples, realised
+from dynbench.latency.loop import batches_of, by_pass
+from dynbench.latency.request import TimingAnswer, TimingRequest, write_answer
 from dynbench.method import Method, Point
-from dynbench.native import operators as native
-from dynbench.record import Latency, Record, Timing, find_record
-from dynbench.restored import restored
+from dynbench.record.folder import weights_path
+from dynbench.record.machine import describe_machine
+from dynbench.record.schema import Latency, Record, Timing
+from dynbench.record.store import find_record
 from dynbench.suite.schema import LatencyProtocol
 
 SEED = 0
 
 
-def main(request_path: str, folder: str) -> None:
-    request = Request.model_validate_json(Path(request_path).read_bytes())
+def _main(request_path: str, folder: str) -> None:
+    request = TimingRequest.model_validate_json(Path(request_path).read_bytes())
     if request.protocol.threads is not None:
         torch.set_num_threads(request.protocol.threads)
     write_answer(Path(folder), *answer(request))
 
 
-def answer(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
+def answer(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
     """What `time_run` gives, or why it is refused."""
     seal()
     fp32_is_fp32()
     try:
         return time_run(request)
     except AuditFailed as error:
-        return Answer(points={}, refused=str(error)), {}
+        return TimingAnswer(points={}, refused=str(error)), {}
 
 
-def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
+def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
     """Time every operating point with an executor against the dense backbone; also returns the raw samples.
 
     Raises AuditFailed when what was timed is not what was evaluated.
@@ -67,7 +68,7 @@ def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
     with watched("while it was restored"):
         method = run.make_method()
         weights = weights_path(request.results, run.run_id)
-        model = restored(run, method, data.shape, data.num_classes, weights).to(device).eval()
+        model = restored_model(run, method, data.shape, data.num_classes, weights).to(device).eval()
     images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
     dense.to(device).eval()
@@ -79,17 +80,19 @@ def time_run(request: Request) -> tuple[Answer, dict[str, np.ndarray]]:
             if executor is not None:
                 timed = Timed(method, model, executor.to(device).eval(), point, images)
                 points[point.name] = _latency(request, record, timed, dense, raw)
-                check_timed(timed, request.protocol.batches, request.results, request.run_id)
+                check_timed_executor(timed, request.protocol.batches, request.results, request.run_id)
     verify("after timing")
-    return Answer(points=points), raw
+    return TimingAnswer(points=points), raw
 
 
-def _latency(request: Request, record: Record, timed: Timed, dense: nn.Module, raw: dict[str, np.ndarray]) -> Latency:
+def _latency(
+    request: TimingRequest, record: Record, timed: Timed, dense: nn.Module, raw: dict[str, np.ndarray]
+) -> Latency:
     macs = _macs(timed.method, timed.model, timed.point, timed.images)
     timings = _timings(
         request.protocol, timed.executor, dense, timed.images, macs, timed.point.name, raw, record.macs_dense
     )
-    engine, threads = engine_of(timed.executor), torch.get_num_threads()
+    engine, threads = kernels_of(timed.executor), torch.get_num_threads()
     with unwatched():  # describing the machine takes processes
         machine = describe_machine(request.device, "fp32")
     return Latency(
@@ -151,4 +154,4 @@ def _timing(size: int, own: Samples, reference: Samples, macs: float, macs_dense
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    _main(*sys.argv[1:])

@@ -1,35 +1,70 @@
 """The table that a README shows: results, what the papers quote beside them, and which of their claims hold."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
-from dynbench.record import Record
-from dynbench.report.claims import Claim, claims
-from dynbench.report.literature import Quoted
-from dynbench.report.markdown import HEADERS, TEXT_COLUMNS, result_rows
-from dynbench.report.markdown_table import markdown_table, one_line
-from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
-from dynbench.report.words import accuracy, setting_title, short_macs
+from dynbench.analysis.claims import Claim, claims
+from dynbench.analysis.literature import Quoted
+from dynbench.analysis.summary import Configuration, PointSummary, Setting, configurations
+from dynbench.analysis.words import accuracy, setting_title, short_macs
+from dynbench.errors import UserError
+from dynbench.files import write_atomically
+from dynbench.record.schema import Record
+from dynbench.report.tables import HEADERS, TEXT_COLUMNS, markdown_table, one_line, result_rows
 
-QUOTED_HEADERS = ("quoted top-1 %", "quoted MACs")
+END = "<!-- /dynbench table -->"
+_START = re.compile(r"^<!-- dynbench table (\S+) -->$", re.MULTILINE)
+
+
+def replace_tables(path: Path, table: Callable[[Path], str]) -> tuple[Path, ...]:
+    """Put `table(folder)` into every marked place of the file at `path`; folders are relative to the file's. Returns
+    the folders. Raises UserError when there is no such place, or one has no end."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    folders = tuple(path.parent / found for found in _START.findall(text))
+    write_atomically(path, replaced(text, path, table).encode())
+    return folders
+
+
+def replaced(text: str, path: Path, table: Callable[[Path], str]) -> str:
+    """`text`, of the file at `path`, with its tables. Raises UserError as `replace_tables`."""
+    if not _START.search(text):
+        raise UserError(f'{path} has no line "<!-- dynbench table FOLDER -->"; put one, and "{END}" below it')
+    pieces, at = [], 0
+    for start in _START.finditer(text):
+        end = text.find(END, start.end())
+        following = _START.search(text, start.end())
+        if end < 0 or (following and following.start() < end):
+            line = text.count("\n", 0, start.start()) + 1
+            raise UserError(f'{path}:{line}: this table has no end; put "{END}" below it')
+        pieces.append(f"{text[at : start.end()]}\n\n{table(path.parent / start[1])}\n")
+        at = end
+    return "".join([*pieces, text[at:]])
+
+
+QUOTED_FIGURES = ("quoted top-1 %", "quoted MACs")
 
 
 def headline(records: Sequence[Record], rows: Sequence[Quoted]) -> str:
     """Markdown of every setting: title, table, on what it was made, claims. `rows` are quoted ones."""
     known = configurations(records)
     settings = dict.fromkeys(configuration.setting for configuration in known)
-    return "\n\n".join(part for setting in settings for part in _setting(setting, known, rows)) + "\n"
+    return "\n\n".join(part for setting in settings for part in _headline_setting(setting, known, rows)) + "\n"
 
 
-def _setting(setting: Setting, known: Sequence[Configuration], rows: Sequence[Quoted]) -> list[str]:
+def _headline_setting(setting: Setting, known: Sequence[Configuration], rows: Sequence[Quoted]) -> list[str]:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     found = claims(setting, chosen, rows)
-    parts = [f"**{one_line(setting_title(setting, chosen))}**", _table(chosen, found), _made_on(chosen)]
+    parts = [f"**{one_line(setting_title(setting, chosen))}**", _headline_table(chosen, found), _made_on(chosen)]
     return [*parts, "\n".join(map(_sentence, found))] if found else parts
 
 
-def _table(chosen: Sequence[Configuration], found: Sequence[Claim]) -> str:
+def _headline_table(chosen: Sequence[Configuration], found: Sequence[Claim]) -> str:
     quoted = {(point.configuration.key, point.name): claim.quoted for claim in found for point in claim.points}
-    headers = (*HEADERS, *(QUOTED_HEADERS if found else ()))
+    headers = (*HEADERS, *(QUOTED_FIGURES if found else ()))
     table = []
     for configuration in chosen:
         names = [point.name for point in configuration.points]

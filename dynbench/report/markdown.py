@@ -2,71 +2,35 @@
 
 from collections.abc import Iterator, Sequence
 
-from dynbench.record import EngineRecord, EngineTiming, Record, Timing
-from dynbench.report.control import Comparison
-from dynbench.report.latency import Block, TimedPoint, blocks, speed_up
-from dynbench.report.literature import Quoted
-from dynbench.report.markdown_table import markdown_table, one_line
-from dynbench.report.quoted_table import quoted_rows, quoted_table
-from dynbench.report.summary import Configuration, PointSummary, Setting, configurations
-from dynbench.report.verdict import verdicts
-from dynbench.report.words import (
-    accuracy,
+from dynbench.analysis.controls import Comparison
+from dynbench.analysis.latency import Block, blocks
+from dynbench.analysis.literature import Quoted
+from dynbench.analysis.summary import Configuration, Setting, configurations
+from dynbench.analysis.verdicts import verdicts
+from dynbench.analysis.words import (
     compared_name,
-    control_name,
     controls_title,
-    epochs,
     mark_meanings,
-    marks,
-    over_seeds,
-    p_values,
     setting_title,
-    short_macs,
     spent,
 )
-
-HEADERS = (
-    "method",
-    "point",
-    "width",
-    "epochs",
-    "seeds",
-    "test top-1 %",
-    "test top-5 %",
-    "mean MACs",
-    "% of dense",
-    "p95 MACs",
-    "gates MACs",
-    "audited",
+from dynbench.record.schema import Record
+from dynbench.report.tables import (
+    BUDGET_HEADERS,
+    CONTROL_HEADERS,
+    ENGINE_HEADERS,
+    HEADERS,
+    LATENCY_HEADERS,
+    TEXT_COLUMNS,
+    _control_row,
+    _engine_timing,
+    _timing,
+    markdown_table,
+    one_line,
+    quoted_rows,
+    quoted_table,
+    result_rows,
 )
-BUDGET_HEADERS = ("method", "epochs by stage", "epochs", "pretraining MACs", "training MACs")
-CONTROL_HEADERS = (
-    "method",
-    "point",
-    "top-1 %",
-    "control",
-    "difference",
-    "95 % interval",
-    "over seeds",
-    "McNemar p",
-    "MACs ratio",
-)
-LATENCY_HEADERS = (
-    "method",
-    "point",
-    "batch",
-    "p50 ms",
-    "p90 ms",
-    "p99 ms",
-    "dense p50 ms",
-    "speed-up",
-    "by MACs",
-    "realised",
-    "realised_best",
-    "best engine",
-)
-ENGINE_HEADERS = ("engine", "version", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "speed-up")
-TEXT_COLUMNS = {"method", "point", "control", "best engine", "engine", "version"}
 
 
 def markdown_report(
@@ -97,27 +61,6 @@ def _block(setting: Setting, known: Sequence[Configuration]) -> str:
     return f"**{one_line(setting_title(setting, chosen))}**\n\n{markdown_table(HEADERS, rows, TEXT_COLUMNS)}"
 
 
-def result_rows(configuration: Configuration) -> list[tuple[str, ...]]:
-    """A row of `HEADERS` for each operating point; one, shorter, where every run failed."""
-    label, width = configuration.run.label, f"{configuration.run.built.width:.3g}"
-    shared = (width, epochs(configuration), str(len(configuration.finished)))
-    if not configuration.points:
-        return [(label, "failed", *shared)]
-    return [(label, point.name, *shared, *_results(point)) for point in configuration.points]
-
-
-def _results(point: PointSummary) -> tuple[str, ...]:
-    return (
-        accuracy(point.test_top1),
-        accuracy(point.test_top5),
-        short_macs(point.macs.mean),
-        f"{100 * point.of_dense:.1f}",
-        short_macs(point.macs_p95),
-        short_macs(point.macs_gates),
-        "yes" if point.audited else "no",
-    )
-
-
 def _budget(setting: Setting, known: Sequence[Configuration]) -> str:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     rows = [(c.run.label, *spent(c.budget)) for c in chosen if c.budget]
@@ -133,19 +76,6 @@ def _controls(comparisons: Sequence[Comparison]) -> Iterator[str]:
     yield "\n".join(f"- {one_line(line)}" for line in verdicts(comparisons))
 
 
-def _control_row(comparison: Comparison) -> tuple[str, ...]:
-    return (
-        comparison.point.name,
-        f"{comparison.point.test_top1.mean:.2f}",
-        control_name(comparison.control.configuration),
-        f"{comparison.difference:+.2f}",
-        f"{comparison.low:+.2f} to {comparison.high:+.2f}",
-        over_seeds(comparison),
-        p_values(comparison),
-        f"{comparison.macs_ratio:.2f}{marks(comparison)}",
-    )
-
-
 def _latency(block: Block) -> Iterator[str]:
     """The executors, then the dense backbone's engines, then what has no executor."""
     rows = (_timing(timed, timing) for timed in block.points for timing in timed.latency.timings)
@@ -158,33 +88,3 @@ def _latency(block: Block) -> Iterator[str]:
     simulated = [f"- simulated, no executor to time: {one_line(name)}" for name in block.simulated]
     if absent or simulated:
         yield "\n".join([*absent, *simulated])
-
-
-def _timing(timed: TimedPoint, timing: Timing) -> tuple[str, ...]:
-    return (
-        timed.label,
-        timed.point.name,
-        str(timing.batch),
-        f"{timing.p50_ms:.3g}",
-        f"{timing.p90_ms:.3g}",
-        f"{timing.p99_ms:.3g}",
-        f"{timing.dense_p50_ms:.3g}",
-        f"{speed_up(timing):.2f}",
-        f"{timed.promised(timing):.2f}",
-        f"{timing.realised:.2f}",
-        "" if timing.realised_best is None else f"{timing.realised_best:.2f}",
-        timing.best_engine or "",
-    )
-
-
-def _engine_timing(engine: EngineRecord, timing: EngineTiming) -> tuple[str, ...]:
-    return (
-        engine.name,
-        engine.version,
-        str(timing.batch),
-        f"{timing.p50_ms:.3g}",
-        f"{timing.p90_ms:.3g}",
-        f"{timing.p99_ms:.3g}",
-        f"{timing.throughput_ips:.0f}",
-        f"{1 / timing.of_eager:.2f}",
-    )

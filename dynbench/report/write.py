@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from dynbench.analysis.controls import Comparison
+from dynbench.analysis.literature import read_literature
 from dynbench.files import write_atomically
-from dynbench.record import Record
-from dynbench.report.control import Comparison
-from dynbench.report.files import TABLE
-from dynbench.report.literature import read_literature
+from dynbench.record.folder import TABLE
+from dynbench.record.schema import Record
 from dynbench.report.markdown import markdown_report
-from dynbench.report.plots import draw_plots
+from dynbench.report.plots.draw import draw_plots
 
 
 def write_report(results: Path, records: Sequence[Record], comparisons: Sequence[Comparison]) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from dynbench.registry import did_you_mean
+from dynbench.errors import did_you_mean
 
 Place = tuple[str | int, ...]
 

@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from dynbench.check.rules import parse_rule
 from dynbench.errors import UserError
+from dynbench.suite.rules import parse_rule
 
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from dynbench.errors import UserError
-from dynbench.tracking.place import Place, find_place
+from dynbench.tracking.location import Location, find_location
 from dynbench.tracking.state import read_state, write_state
 from dynbench.tracking.store import Store, TrackingFailed, sync_command
 
@@ -16,7 +16,7 @@ def log_plots(results: Path, suite: str, uri: str | None) -> str | None:
         return None
     try:
         _note_as_unsent(results, suite)
-        send_plots(results, suite, Store(find_place(results, uri)))
+        send_plots(results, suite, Store(find_location(results, uri)))
     except (TrackingFailed, UserError) as error:
         return f"{error}; `{sync_command(results)}` sends the plots later"
     return None
@@ -33,7 +33,7 @@ def plot_files(results: Path) -> list[Path]:
     return sorted(path for path in (results / "plots").glob("*") if path.suffix in (".png", ".svg"))
 
 
-def plots_are_there(results: Path, suite: str, place: Place) -> bool:
+def plots_are_there(results: Path, suite: str, place: Location) -> bool:
     """Whether the plots have been sent to this place, or there are none."""
     state = read_state(results, _name(suite))
     sent = state is not None and state.complete and state.uri == place.stored and not place.is_missing

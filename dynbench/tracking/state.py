@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dynbench.context import work_folder
 from dynbench.files import write_atomically
-from dynbench.record import Tracked
+from dynbench.record.folder import work_folder
+from dynbench.record.schema import Tracked
 
 
 def read_state(results: Path, name: str) -> Tracked | None:

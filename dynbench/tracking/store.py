@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from dynbench.plan import Run
-from dynbench.record import EpochRecord, Record, Tracked
-from dynbench.tracking import content
-from dynbench.tracking.place import Place, without_password
+from dynbench.plan.run import Run
+from dynbench.record.schema import EpochRecord, Record, Tracked
+from dynbench.tracking import payload as content
+from dynbench.tracking.location import Location, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as ServerRun
+
 
 NO_RUN = ""
 """`Tracked.run_id` while there is no MLflow run yet."""
@@ -44,7 +45,7 @@ def sync_command(results: Path) -> str:
 
 
 @contextmanager
-def talking(place: Place) -> Iterator[None]:
+def talking(place: Location) -> Iterator[None]:
     """Silences MLflow and what it is made of; turns whatever goes wrong into TrackingFailed."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -60,7 +61,7 @@ def talking(place: Place) -> Iterator[None]:
         logging.disable(disabled)
 
 
-def _reason(error: Exception, place: Place) -> str:
+def _reason(error: Exception, place: Location) -> str:
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "mlflow":
         return "MLflow is not installed: `pip install mlflow`, or use --tracking none"
     text = without_password(str(error).strip().partition("\n")[0]) or type(error).__name__
@@ -74,10 +75,10 @@ class Store:
     """Opens MLflow runs. Making one raises TrackingFailed when a database cannot be opened; servers are first
     asked by `open`."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self.place = place
         with talking(place), _alone_with(place.file):
-            from mlflow import MlflowClient  # noqa: PLC0415  (takes seconds)
+            from mlflow import MlflowClient
 
             _check_database(place)
             self._client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
@@ -107,7 +108,7 @@ class Store:
             return MlflowRun(self.place, self._client, created)
 
     def _find(self, known: Tracked | None) -> "ServerRun | None":
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException
 
         if known is None or known.run_id == NO_RUN or known.uri != self.place.stored:
             return None
@@ -121,7 +122,7 @@ class Store:
 
     def _experiment(self, suite: str) -> str:
         """Id of the suite's experiment, which another process may be creating at this moment."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from mlflow.exceptions import MlflowException
 
         found = self._client.get_experiment_by_name(suite)
         if found is None:
@@ -143,10 +144,10 @@ def _alone_with(file: Path | None) -> AbstractContextManager[object]:
     return FileLock(f"{file}.lock", timeout=120)
 
 
-def _check_database(place: Place) -> None:
+def _check_database(place: Location) -> None:
     """Fail at once when a database cannot be opened: MLflow would try for 100 s."""
-    from mlflow.store.db.db_types import DATABASE_ENGINES  # noqa: PLC0415
-    from sqlalchemy import create_engine, inspect  # noqa: PLC0415
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from sqlalchemy import create_engine, inspect
 
     if place.uri.split(":")[0].split("+")[0] not in DATABASE_ENGINES:
         return
@@ -160,7 +161,7 @@ def _check_database(place: Place) -> None:
 class MlflowRun:
     """One run in MLflow. `tracked` says at any moment what was sent. Every method raises TrackingFailed."""
 
-    def __init__(self, place: Place, client: "MlflowClient", found: "ServerRun", epochs: int = 0) -> None:
+    def __init__(self, place: Location, client: "MlflowClient", found: "ServerRun", epochs: int = 0) -> None:
         self._place = place
         self._client = client
         self._found = found
@@ -169,10 +170,10 @@ class MlflowRun:
     def describe(self, run: Run) -> None:
         """Send the parameters, and ask how many epochs there are already."""
         with talking(self._place):
-            from mlflow.entities import Param  # noqa: PLC0415
+            from mlflow.entities import Param
 
             there = self._found.data.params  # MLflow refuses to change a parameter
-            params = [Param(key, text) for key, text in content.parameters(run) if key not in there]
+            params = [Param(key, text) for key, text in content.run_parameters(run) if key not in there]
             if self._found.info.status != "RUNNING":
                 self._client.update_run(self.tracked.run_id, status="RUNNING")
             self._client.log_batch(self.tracked.run_id, params=params)
@@ -209,7 +210,7 @@ class MlflowRun:
 
     def _send(self, values: Iterator[content.Value], tags: Iterable[content.Text] = ()) -> None:
         with talking(self._place):
-            from mlflow.entities import Metric, RunTag  # noqa: PLC0415
+            from mlflow.entities import Metric, RunTag
 
             self._client.log_batch(
                 self.tracked.run_id,

@@ -8,16 +8,17 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from dynbench.context import work_folder
 from dynbench.errors import UserError
-from dynbench.record import Record, find_record, read_records, write_record
-from dynbench.tracking.place import Place, find_place
+from dynbench.record.folder import work_folder
+from dynbench.record.schema import Record
+from dynbench.record.store import find_record, read_records, write_record
+from dynbench.tracking.location import Location, find_location
 from dynbench.tracking.plots import plots_are_there, send_plots
 from dynbench.tracking.state import read_state
 from dynbench.tracking.store import Store, TrackingFailed
 
 Outcome = Literal["sent", "there", "busy"]
-GetStore = Callable[[Place], Store]
+GetStore = Callable[[Location], Store]
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ def _as_last_known(results: Path, record: Record) -> Record:
     return record.model_copy(update={"tracked": known})
 
 
-def _place(results: Path, record: Record, uri: str | None) -> Place:
-    return find_place(results, uri, record.tracked.uri if record.tracked else None)
+def _place(results: Path, record: Record, uri: str | None) -> Location:
+    return find_location(results, uri, record.tracked.uri if record.tracked else None)
 
 
-def _is_there(record: Record, place: Place) -> bool:
+def _is_there(record: Record, place: Location) -> bool:
     tracked = record.tracked
     return tracked is not None and tracked.complete and tracked.uri == place.stored and not place.is_missing
 

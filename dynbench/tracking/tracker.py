@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dynbench.errors import UserError
-from dynbench.events import Observer
-from dynbench.plan import Run
-from dynbench.record import EpochRecord, Record, Tracked, find_record
-from dynbench.tracking.place import find_place
+from dynbench.observer import Observer
+from dynbench.plan.run import Run
+from dynbench.record.schema import EpochRecord, Record, Tracked
+from dynbench.record.store import find_record
+from dynbench.tracking.location import find_location
 from dynbench.tracking.state import read_state, write_state
 from dynbench.tracking.store import NO_RUN, MlflowRun, Store, TrackingFailed, sync_command
 
@@ -21,7 +22,7 @@ class Tracker(Observer):
         """`uri`: the suite's; None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
         self.problem: str | None = None
         self._results = results
-        self._place = find_place(results, uri)
+        self._place = find_location(results, uri)
         self._store: Store | None = None
         self._open: dict[str, MlflowRun] = {}
         self._tracked: dict[str, Tracked] = {}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dynbench.method import Progress, Stage
+from dynbench.stage import Progress, Stage
 
 IMAGES = 2  # BN needs more than one
 

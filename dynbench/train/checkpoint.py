@@ -6,10 +6,46 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
-from dynbench.train.within import Within
+from dynbench.process_group import ProcessGroup
+
+
+@dataclass(frozen=True)
+class Within:
+    """After `step` steps of an epoch and `seconds` of training it. `totals`: each process's sum of its losses.
+    `random`: each process's states of torch's random generators, the CPU's and its device's, uint8."""
+
+    step: int
+    seconds: float
+    totals: list[float]
+    random: list[list[Tensor]]
+
+    def total(self, team: ProcessGroup) -> float:
+        """The sum of losses that this process goes on from. With another number of processes it is their mean."""
+        return self.totals[team.rank] if len(self.totals) == team.world else sum(self.totals) / len(self.totals)
+
+    def restore_random(self, device: torch.device, team: ProcessGroup) -> bool:
+        """Put torch's generators where they were; False, and nothing is done, with another number of processes."""
+        if len(self.random) != team.world:
+            return False
+        cpu, *others = self.random[team.rank]
+        torch.set_rng_state(cpu)
+        if device.type == "cuda" and others:
+            torch.cuda.set_rng_state(others[0], device)
+        return True
+
+
+def take_within(step: int, seconds: float, total: Tensor, device: torch.device, team: ProcessGroup) -> Within:
+    """All processes say together where they are."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    told = team.gathered((float(total), states))
+    return Within(step, seconds, [total for total, _ in told], [states for _, states in told])
+
 
 VERSION = 1
 

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones.weights import load_weights, save_weights
-from dynbench.context import Context, work_folder
+from dynbench.context import Context
 from dynbench.cost import CostModel, static_costs
 from dynbench.data import Data, Split
 from dynbench.errors import AuditFailed, UserError
-from dynbench.evaluate import PointEvaluation, evaluate
-from dynbench.integrity.steps import steps_are
-from dynbench.integrity.watch import unwatched, watched
-from dynbench.method import Method, Stage
-from dynbench.plan import Run
-from dynbench.record import EpochRecord, StageBudget
+from dynbench.evaluation.evaluate import PointEvaluation, evaluate
+from dynbench.guards.optimizer_steps import steps_are
+from dynbench.guards.side_effects import unwatched, watched
+from dynbench.method import Method
+from dynbench.plan.run import Run, derived_seed
+from dynbench.record.folder import work_folder
+from dynbench.record.schema import EpochRecord, StageBudget
+from dynbench.stage import Stage, apply_edits
 from dynbench.train.budget import training_macs
-from dynbench.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from dynbench.train.edit import apply_edits
-from dynbench.train.engine import EpochResult, StageTrainer, derived_seed
-from dynbench.train.within import Within
+from dynbench.train.checkpoint import Checkpoint, Within, read_checkpoint, write_checkpoint
+from dynbench.train.trainer import EpochResult, StageTrainer
 
 GROWTH = 2
 """What a policy skips changes while it trains; more than so many times the measured MACs, it does not become."""

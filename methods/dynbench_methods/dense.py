@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
 from dynbench.executors import FoldedBackbone
-from dynbench.method import Method, MethodConfig, Output, Point, Stage
+from dynbench.method import Method, MethodConfig, Output, Point
+from dynbench.stage import Stage, lasting
 from dynbench.suite.schema import BackboneSpec, Recipe
-from dynbench.train.stage import lasting
 
 
 class DenseConfig(MethodConfig):

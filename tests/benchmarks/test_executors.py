@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 from turns import DENSITIES, METHODS, Subject, check, dense, describe, in_turns, planted, ratio, say, static_engines
 
-from dynbench.executors import engine_of
-from dynbench.executors.kernel import Kernel
-from dynbench.latency.protocol import Call
-from dynbench.latency.samples import Samples
-from dynbench.native import operators as native
+from dynbench.executors import kernels_of
+from dynbench.executors.packed_weights import PackedWeights
+from dynbench.kernels.cpu import operators as native
+from dynbench.latency.figures import Samples
+from dynbench.latency.loop import Call
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of compilers and exporters
@@ -53,7 +53,7 @@ def test_planted(benchmark: BenchmarkFixture, name: str, density: float) -> None
     """Single images, against dense in eager PyTorch and in the static engines."""
     subject = planted(name, density)
     executor = subject.executor()
-    own = engine_of(executor)
+    own = kernels_of(executor)
     taken = timed(benchmark, {EAGER: dense(), **static_engines(), own: executor}, subject.images)
     say(describe(name, subject), [*realised(taken, subject, own), own])
 
@@ -130,14 +130,14 @@ class Layer:
 
     def of_outputs(self, some: Tensor) -> tuple[Call, Call]:
         """Ours and torch's."""
-        kernel = Kernel(self.weight, self.bias, 1, 1, 1)
+        kernel = PackedWeights(self.weight, self.bias, 1, 1, 1)
         return (
             lambda x: kernel(x, some, None, None, None, False),
             lambda x: conv2d(x, self.weight[some], self.bias[some], padding=1),
         )
 
     def of_inputs(self, some: Tensor | None) -> tuple[Call, Call]:
-        kernel = Kernel(self.weight, self.bias, 1, 1, 1)
+        kernel = PackedWeights(self.weight, self.bias, 1, 1, 1)
         return (
             lambda x: kernel(x, None, some, None, None, False),
             lambda x: conv2d(x[:, some], self.weight[:, some], self.bias, padding=1),

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from dynbench_methods.gated_executor import GatedExecutor
+from dynbench_methods.lc_net.executor import GatedExecutor
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
@@ -16,7 +16,7 @@ from turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, s
 from dynbench.executors import FoldedBlock, FoldedConv, PooledLinear
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.engines.timing import TOLERANCE
-from dynbench.latency.protocol import Call
+from dynbench.latency.loop import Call
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

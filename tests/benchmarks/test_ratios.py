@@ -12,19 +12,19 @@ from typing import cast
 import pytest
 import torch
 from dynbench_methods.dense import Dense
-from dynbench_methods.gates import GatedBackbone
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.gates import GatedBackbone
+from dynbench_methods.lc_net.method import LCNet
 from pairs import SHAPE, images, make_data, report
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.audit import audit
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.cost import CostModel, evaluating, static_costs
-from dynbench.evaluate import evaluate
+from dynbench.evaluation.audit import audit
+from dynbench.evaluation.evaluate import evaluate
 from dynbench.suite.schema import BackboneSpec, Evaluation, Recipe
-from dynbench.train.engine import StageTrainer
+from dynbench.train.trainer import StageTrainer
 
 CPU = torch.device("cpu")
 

@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 import torch
 from dynbench_methods.dense import Dense
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.method import LCNet
 from pairs import SHAPE, images, make_data, report
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
 from dynbench.data.split import Split
-from dynbench.method import Method, Progress
+from dynbench.device import usable_precision
+from dynbench.method import Method
+from dynbench.stage import Progress
 from dynbench.suite.schema import BackboneSpec, Recipe
 from dynbench.train.budget import training_macs
-from dynbench.train.compiled import compiled
-from dynbench.train.engine import StageTrainer
-from dynbench.train.precision import usable_precision
+from dynbench.train.trainer import StageTrainer, compiled
 
 DEVICE = torch.device(os.environ.get("DYNBENCH_DEVICE", "cpu"))
 ON_GPU = DEVICE.type == "cuda"

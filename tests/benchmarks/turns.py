@@ -8,10 +8,8 @@ from typing import cast
 
 import numpy as np
 import torch
-from dynbench_methods.c_net import CNet
-from dynbench_methods.gates import GatedBackbone
-from dynbench_methods.l_net import LNet
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.gates import GatedBackbone
+from dynbench_methods.lc_net.method import CNet, LCNet, LNet
 from planted import estimate_statistics, plant, smooth_images
 from torch import Tensor, nn
 
@@ -20,8 +18,8 @@ from dynbench.cost import CostModel, dense_macs, evaluating, static_costs
 from dynbench.executors import FoldedBackbone
 from dynbench.latency.engines.compiled import TorchCompile
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
-from dynbench.latency.protocol import Call, batches_of, by_pass
-from dynbench.latency.samples import Samples
+from dynbench.latency.figures import Samples
+from dynbench.latency.loop import Call, batches_of, by_pass
 from dynbench.suite.schema import BackboneSpec
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from dynbench.data import Split, load_data
-from dynbench.method import Output, Point, Progress
+from dynbench.method import Output, Point
+from dynbench.stage import Progress
 from dynbench.suite.schema import DataSpec, Recipe
 
 CLASSES = 10

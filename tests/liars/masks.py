@@ -2,8 +2,8 @@
 
 from typing import cast
 
-from dynbench_methods.gates import GatedBackbone
-from dynbench_methods.lc_net import LCNet
+from dynbench_methods.lc_net.gates import GatedBackbone
+from dynbench_methods.lc_net.method import LCNet
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone

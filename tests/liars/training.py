@@ -8,7 +8,7 @@ from dynbench_methods.dense import Dense
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.method import Progress, Stage
+from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Recipe
 
 

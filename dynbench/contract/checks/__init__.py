@@ -1,6 +1,6 @@
 """The checks, in the order in which they are run: what is declared, training, evaluation, executors, and the rest."""
 
-from dynbench.contract.check import Check
+from dynbench.contract.base import Check
 from dynbench.contract.checks import declared, evaluation, executor, model, outside, training
 
 CHECKS = (
@@ -21,7 +21,7 @@ CHECKS = (
     Check("decisions", evaluation.decisions),
     Check("labels", evaluation.labels),
     Check("unchanged", model.unchanged),
-    Check("restore", model.restored),
+    Check("restore", model.restores),
     Check("audit", executor.audited),
     Check("batches", executor.batches),
     Check("skipped weights", executor.skipped_weights),

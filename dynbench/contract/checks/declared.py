@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from dynbench.backbones import build_backbone
-from dynbench.contract.training import differences, state_of
+from dynbench.contract.training import changed_tensors, state_of
 from dynbench.method import MethodConfig
 
 if TYPE_CHECKING:
@@ -54,5 +54,5 @@ def unsupported(subject: "Subject") -> str | None:
     reason = method.unsupported(backbone)
     if reason is not None and not (isinstance(reason, str) and reason):
         return f"`unsupported` gives {reason!r}; None or a reason in words is expected"
-    changed = differences(before, state_of(backbone))
+    changed = changed_tensors(before, state_of(backbone))
     return f"`unsupported` changes the backbone: {changed[0]}" if changed else None

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from dynbench.contract.batches import in_batches
-from dynbench.contract.check import DoesNotApply
-from dynbench.contract.compare import far_apart, not_the_same
+from dynbench.contract.base import DoesNotApply
+from dynbench.contract.compare import far_apart, not_the_same, split_batches
 from dynbench.cost import CostModel
 from dynbench.data import Split
-from dynbench.evaluate import PointEvaluation, evaluate
+from dynbench.evaluation.evaluate import PointEvaluation, evaluate
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
+
 
 IMAGES = 24
 BATCH = 16
@@ -65,8 +65,8 @@ def _neighbours_matter(subject: "Subject", model: nn.Module, costs: CostModel, x
 def _partitions(count: int) -> Iterator[tuple[str, list[Tensor]]]:
     """Ways to put images into batches, in words and as indices."""
     order = torch.arange(count)
-    yield "each image alone", in_batches(order)
-    yield "in batches of 5", in_batches(order, 5)
+    yield "each image alone", split_batches(order)
+    yield "in batches of 5", split_batches(order, 5)
     yield "in reverse order", [order.flip(0)]
     yield "beside other images", [torch.cat([order[::3], order[1::3]]), order[2::3]]
 

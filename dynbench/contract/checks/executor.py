@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from dynbench.audit import audit
-from dynbench.contract.batches import in_batches
-from dynbench.contract.check import DoesNotApply
+from dynbench.contract.base import DoesNotApply
 from dynbench.contract.checks.evaluation import ROUNDED
-from dynbench.contract.compare import TOLERANCE, far_apart
+from dynbench.contract.compare import TOLERANCE, far_apart, split_batches
 from dynbench.contract.skipped import Probe
 from dynbench.errors import AuditFailed
+from dynbench.evaluation.audit import audit
 from dynbench.method import Point
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
+
 
 AUDITED = 8
 PROBED = 2
@@ -79,7 +79,7 @@ def skipped_weights(subject: "Subject") -> str | None:
         if model is not last:
             continue
         probe = Probe(subject.method, model.eval(), point)
-        for index, image in enumerate(in_batches(subject.images(PROBED))):
+        for index, image in enumerate(split_batches(subject.images(PROBED))):
             with torch.no_grad():
                 problem = probe.problem(image)
             if problem:

@@ -10,7 +10,7 @@ from torch import nn
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, read_weights, save_weights
 from dynbench.contract.compare import not_the_same
-from dynbench.contract.training import differences, state_of
+from dynbench.contract.training import changed_tensors, state_of
 from dynbench.cost import evaluating, static_costs
 from dynbench.method import Point
 
@@ -54,7 +54,7 @@ def unchanged(subject: "Subject") -> str | None:
     for label, model in subject.models.items():
         before = state_of(model)
         subject.infer(model, subject.images(8))
-        changed = differences(before, state_of(model))
+        changed = changed_tensors(before, state_of(model))
         if changed:
             return f"{label}: `infer` changes {changed[0]}"
         for point in subject.points(model):
@@ -62,13 +62,13 @@ def unchanged(subject: "Subject") -> str | None:
             if executor is not None:
                 with torch.no_grad():
                     executor(subject.images(1))
-            changed = differences(before, state_of(model))
+            changed = changed_tensors(before, state_of(model))
             if changed:
                 return f'{label}: making or running the executor of point "{point.name}" changes {changed[0]}'
     return None
 
 
-def restored(subject: "Subject") -> str | None:
+def restores(subject: "Subject") -> str | None:
     """From its weights alone, in a new model of a new method, it gives the same results."""
     model = subject.trained.model.eval()
     method = subject.kind(subject.config)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dynbench.contract.batches import in_batches
-from dynbench.integrity.seal import verify
+from dynbench.contract.compare import split_batches
+from dynbench.guards.tampering import verify
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
+
 
 WARM, CALLS = 3, 10
 
@@ -34,7 +35,7 @@ def memory(subject: "Subject") -> str | None:
 
 def _grown(call: Callable[[Tensor], object], subject: "Subject") -> int:
     """How many tensors live on after `CALLS` calls, each with another image, that came after the first few."""
-    images = in_batches(subject.images(WARM + CALLS))
+    images = split_batches(subject.images(WARM + CALLS))
     for image in images[:WARM]:
         call(image)
     gc.freeze()  # what lives already is neither collected nor listed, which would take a second

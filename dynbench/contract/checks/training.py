@@ -3,7 +3,7 @@
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from dynbench.contract.training import Trained, differences, parameters_of, state_of, train
+from dynbench.contract.training import Trained, changed_tensors, parameters_of, state_of, train
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
@@ -23,7 +23,7 @@ def _idle_stage(trained: Trained) -> str | None:
     """A stage after which every parameter is what it was before."""
     states = [*trained.log.starts.values(), parameters_of(trained.model)]
     for stage, before, after in zip(trained.log.starts, states[:-1], states[1:], strict=True):
-        if not differences(before, after):
+        if not changed_tensors(before, after):
             return stage
     return None
 
@@ -62,7 +62,7 @@ def resumes(subject: "Subject") -> str | None:
 
 
 def _difference(one: Trained, other: Trained, what: str) -> str | None:
-    different = differences(state_of(one.model), state_of(other.model))
+    different = changed_tensors(state_of(one.model), state_of(other.model))
     if not different:
         return None
     return (

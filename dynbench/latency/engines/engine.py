@@ -28,3 +28,13 @@ class Engine(ABC):
     def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:
         """What runs `net` on batches of the shape of `example`, on its device, with `threads` CPU threads. May raise
         anything: the engine is then recorded as absent, with the reason."""
+
+
+class EagerPytorch(Engine):
+    name = "pytorch eager"
+
+    def version(self) -> str:
+        return torch.__version__
+
+    def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:  # noqa: ARG002
+        return net

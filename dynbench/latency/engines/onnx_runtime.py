@@ -27,7 +27,7 @@ class OnnxRuntime(Engine):
         return f"{', '.join(missing)} not installed; pip install 'dynbench[engines]'" if missing else None
 
     def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:
-        import onnxruntime  # noqa: PLC0415  (optional)
+        import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynbench.latency.engines.eager import Eager
-from dynbench.latency.engines.engine import Call, Engine
-from dynbench.latency.protocol import batches_of, by_pass
-from dynbench.latency.samples import Samples
-from dynbench.record import EngineRecord, EngineTiming
+from dynbench.latency.engines.engine import Call, EagerPytorch, Engine
+from dynbench.latency.figures import Samples
+from dynbench.latency.loop import batches_of, by_pass
+from dynbench.record.schema import EngineRecord, EngineTiming
 
 SEED = 0
 TOLERANCE = 1e-4
@@ -40,7 +39,7 @@ def time_engines(
     """Time `net` on eager PyTorch and on `engines`, at each batch size in `sizes`, on `images` (n, channels, height,
     width). An engine that fails is in the result, with the reason. Also returns raw samples, as
     `engines/NAME/BATCH/ms`: milliseconds, float64 (rounds, calls)."""
-    found = [_Found(engine, [], engine.unsupported(images.device)) for engine in (Eager(), *engines)]
+    found = [_Found(engine, [], engine.unsupported(images.device)) for engine in (EagerPytorch(), *engines)]
     raw: Arrays = {}
     with torch.inference_mode():
         for size in sizes:

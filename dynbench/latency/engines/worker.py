@@ -20,7 +20,7 @@ from dynbench.suite.schema import EngineName
 ENGINES: dict[EngineName, type[Engine]] = {"torch.compile": TorchCompile, "onnxruntime": OnnxRuntime}
 
 
-def main(request_path: str, folder: str) -> None:
+def _main(request_path: str, folder: str) -> None:
     request = EnginesRequest.model_validate_json(Path(request_path).read_bytes())
     protocol = request.protocol
     fp32_is_fp32()
@@ -39,4 +39,4 @@ def main(request_path: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    _main(*sys.argv[1:])

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynbench.backbones import Backbone
-from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point, Progress
+from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
+from dynbench.stage import Progress
 from dynbench.suite.schema import Recipe
 
 

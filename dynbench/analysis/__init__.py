@@ -1,0 +1,1 @@
+"""From records to findings, without a format: configurations, controls, verdicts, claims, literature, columns."""

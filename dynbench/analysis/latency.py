@@ -1,0 +1,134 @@
+"""What was timed, together where it may be compared: the same data, backbone, machine, threads and engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dynbench.analysis.summary import configurations
+from dynbench.analysis.words import short_macs
+from dynbench.plan.run import Run
+from dynbench.record.schema import EngineRecord, Latency, PointRecord, Record, Timing
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What has to be the same for latencies to share a table."""
+
+    dataset: str
+    backbone: str
+    width: float
+    device: str
+    threads: int
+    precision: str
+    engine: str
+    torch: str
+
+    @property
+    def net(self) -> str:
+        """`resnet20 on cifar10`."""
+        width = "" if self.width == 1 else f" x{self.width:g}"
+        return f"{self.backbone}{width} on {self.dataset}"
+
+    @property
+    def machine(self) -> str:
+        """`AMD EPYC 9V74, 2 threads, fp32, pytorch eager 2.15.0`."""
+        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.device}, {threads}, {self.precision}, {self.engine} {self.torch}"
+
+
+@dataclass(frozen=True)
+class TimedPoint:
+    """An operating point of one run that was timed."""
+
+    run: Run
+    point: PointRecord
+    latency: Latency
+    several_seeds: bool
+
+    @property
+    def label(self) -> str:
+        """The method and its parameters, and the seed where that tells runs apart."""
+        return f"{self.run.label} seed={self.run.seed}" if self.several_seeds else self.run.label
+
+    def at(self, batch: int) -> Timing | None:
+        """The timing at a batch size, if there is one."""
+        return next((timing for timing in self.latency.timings if timing.batch == batch), None)
+
+    def promised(self, timing: Timing) -> float:
+        """Dense MACs over the method's: the speed-up if every saved MAC were saved time."""
+        return self.latency.macs_dense / timing.macs_mean
+
+
+def speed_up(timing: Timing) -> float:
+    """Dense time over the method's, both in eager PyTorch and timed in between."""
+    return timing.dense_mean_ms / timing.mean_ms
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points that may be compared, and the engines of their dense backbone as they were timed last."""
+
+    conditions: Conditions
+    points: tuple[TimedPoint, ...]
+    simulated: tuple[str, ...]
+    """Methods of the same backbone without an executor: they have no latency, and never a number."""
+
+    @property
+    def engines(self) -> tuple[EngineRecord, ...]:
+        timed = [timed.latency for timed in self.points if timed.latency.engines]
+        return max(timed, key=lambda latency: latency.measured).engines if timed else ()
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Every batch size that was timed, rising."""
+        return tuple(sorted({timing.batch for timed in self.points for timing in timed.latency.timings}))
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The smallest and the largest of them."""
+        return tuple(dict.fromkeys((self.batches[0], self.batches[-1]))) if self.batches else ()
+
+    @property
+    def macs_dense(self) -> str:
+        return short_macs(self.points[0].latency.macs_dense)
+
+
+def blocks(records: Sequence[Record]) -> tuple[Block, ...]:
+    """The timed points of `records`, in the order of the final table, in blocks; none when nothing was timed."""
+    ordered = [record for configuration in configurations(records) for record in configuration.finished]
+    found = [(_conditions(record.run, point.latency), record, point) for record, point in _points(ordered)]
+    return tuple(
+        _block(conditions, [(record, point) for key, record, point in found if key == conditions], records)
+        for conditions in dict.fromkeys(key for key, _, _ in found)
+    )
+
+
+def _points(records: Sequence[Record]) -> Iterator[tuple[Record, PointRecord]]:
+    for record in records:
+        yield from ((record, point) for point in record.points if point.latency)
+
+
+def _conditions(run: Run, latency: Latency | None) -> Conditions:
+    assert latency is not None
+    return Conditions(
+        dataset=run.data.name,
+        backbone=run.backbone.name,
+        width=run.backbone.width,
+        device=latency.machine.device_name,
+        threads=latency.threads,
+        precision=latency.precision,
+        engine=latency.engine,
+        torch=latency.machine.versions.get("torch", "").partition("+")[0],
+    )
+
+
+def _block(conditions: Conditions, chosen: Sequence[tuple[Record, PointRecord]], records: Sequence[Record]) -> Block:
+    several = len({record.run.seed for record, _ in chosen}) > 1
+    points = (TimedPoint(r.run, p, p.latency, several) for r, p in chosen if p.latency)
+    return Block(conditions, tuple(points), tuple(_simulated(conditions, records)))
+
+
+def _simulated(conditions: Conditions, records: Sequence[Record]) -> Iterator[str]:
+    for record in records:
+        run = record.run
+        if (run.data.name, run.backbone.name) == (conditions.dataset, conditions.backbone):
+            yield from (f"{run.label}, {p.name}" for p in record.points if not p.audit_images and not p.latency)

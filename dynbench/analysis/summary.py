@@ -1,0 +1,190 @@
+"""Records -> one summary for each configuration and operating point: means and 95 % intervals over seeds."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from dynbench.plan.run import Run
+from dynbench.record.schema import Budget, Record
+
+T = TypeVar("T")
+
+
+def pareto_front(items: Iterable[T], cost: Callable[[T], float], gain: Callable[[T], float]) -> tuple[T, ...]:
+    """The items that no other dominates, by rising cost: none is at most as dear and at least as good, and one of
+    the two strictly. Of equal items the first is kept."""
+    front: list[T] = []
+    for item in sorted(items, key=lambda item: (cost(item), -gain(item))):
+        if not front or gain(item) > gain(front[-1]):
+            front.append(item)
+    return tuple(front)
+
+
+CONTROL = "dense"
+"""The static method that every suite has: nets of it differ in width."""
+
+
+@dataclass(frozen=True)
+class SeedMean:
+    """A mean over `n` seeds; `half_width` of its 95 % interval (Student t), None for a single seed."""
+
+    mean: float
+    half_width: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What has to be the same for runs to share a table: the suite's name, its data and its backbone."""
+
+    suite: str
+    dataset: str
+    backbone: str
+    width: float
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The runs that differ in nothing but their seed."""
+
+    key: str
+    records: tuple[Record, ...]
+
+    @property
+    def run(self) -> Run:
+        return self.records[0].run
+
+    @property
+    def setting(self) -> Setting:
+        run = self.run
+        return Setting(run.suite, run.data.name, run.backbone.name, run.backbone.width)
+
+    @property
+    def static(self) -> bool:
+        """Whether it spends the same on every image by its design: a control."""
+        return self.records[0].is_static
+
+    @property
+    def finished(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "finished")
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "failed")
+
+    @property
+    def macs_dense(self) -> int:
+        """MACs of one image through the suite's dense backbone."""
+        return self.records[0].macs_dense
+
+    @property
+    def budget(self) -> Budget | None:
+        """What each run cost, pretraining included: of the dearest one; None when every run failed."""
+        return max((record.budget for record in self.finished), key=lambda budget: budget.train_macs, default=None)
+
+    @property
+    def epochs(self) -> int | None:
+        """Epochs of each run, pretraining included; None when every run failed."""
+        return max((record.budget.epochs for record in self.finished), default=None)
+
+    @cached_property
+    def points(self) -> tuple["PointSummary", ...]:
+        """One summary for each operating point, in the method's order."""
+        names = dict.fromkeys(point.name for record in self.finished for point in record.points)
+        return tuple(_summarise(self, name) for name in names)
+
+
+@dataclass(frozen=True)
+class PointSummary:
+    """One operating point over seeds. Accuracies in per cent, MACs per image of the test split; of p95 and gates
+    the mean over seeds, of the dearest image the maximum."""
+
+    configuration: Configuration
+    name: str
+    val_top1: SeedMean
+    test_top1: SeedMean
+    test_top5: SeedMean
+    macs: SeedMean
+    macs_p95: float
+    macs_max: int
+    macs_gates: float
+    audited: bool
+    """Whether every run was."""
+
+    @property
+    def of_dense(self) -> float:
+        """Mean MACs as a fraction of the dense backbone's."""
+        return self.macs.mean / self.configuration.macs_dense
+
+
+def seed_mean(values: Sequence[float]) -> SeedMean:
+    """Mean of `values` (one a seed) and its 95 % Student t interval."""
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
+        return SeedMean(mean, None, 1)
+    from scipy.stats import sem, t
+
+    _, high = t.interval(0.95, count - 1)  # of the mean in standard errors, which may be 0
+    return SeedMean(mean, float(high * sem(values)), count)
+
+
+def configurations(records: Iterable[Record]) -> tuple[Configuration, ...]:
+    """Records that differ only in their seed, together: by setting, dense first, widest and longest first,
+    then the other controls."""
+    groups: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_key(record.run)].append(record)
+    found = [Configuration(key, tuple(sorted(group, key=_seed))) for key, group in groups.items()]
+    return tuple(sorted(found, key=_order))
+
+
+def _seed(record: Record) -> int:
+    return record.run.seed
+
+
+def _key(run: Run) -> str:
+    """Everything of a run but its seed, and the seed's share in where it starts from."""
+    content = run.model_dump(mode="json", exclude={"seed": True, "start": {"run_id", "file"}})
+    return json.dumps([content, run.start is not None], sort_keys=True)
+
+
+def _order(configuration: Configuration) -> tuple[object, ...]:
+    run = configuration.run
+    setting = configuration.setting
+    return (
+        setting.suite,
+        setting.dataset,
+        setting.backbone,
+        -setting.width,
+        run.method != CONTROL,
+        not configuration.static,
+        run.method,
+        -run.built.width,
+        -(configuration.epochs or 0),
+        configuration.key,
+    )
+
+
+def _summarise(configuration: Configuration, name: str) -> PointSummary:
+    points = [point for record in configuration.finished for point in record.points if point.name == name]
+    return PointSummary(
+        configuration=configuration,
+        name=name,
+        val_top1=seed_mean([point.val_top1 for point in points]),
+        test_top1=seed_mean([point.test_top1 for point in points]),
+        test_top5=seed_mean([point.test_top5 for point in points]),
+        macs=seed_mean([point.macs.mean for point in points]),
+        macs_p95=_mean(point.macs.p95 for point in points),
+        macs_max=max(point.macs.max for point in points),
+        macs_gates=_mean(point.macs.gates for point in points),
+        audited=all(point.audited for point in points),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))

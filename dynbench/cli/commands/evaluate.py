@@ -1,0 +1,24 @@
+"""`dynbench evaluate`."""
+
+import click
+
+from dynbench.cli.options import WeightsOptions, weights_options
+from dynbench.suite.caveats import caveat
+
+
+@click.command("evaluate")
+@weights_options
+@click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
+def evaluate_command(of: WeightsOptions, split: str) -> None:
+    """Evaluate dense backbone WEIGHTS (safetensors, or a torch file of tensors) on a split."""
+    from dynbench.analysis.words import macs_with_unit
+    from dynbench.evaluation.verify import evaluate_weights
+
+    result = evaluate_weights(of.weights, of.backbone, of.data, split, of.device, of.batch_size)
+    warning = caveat(of.data.name)
+    wrong = int((~result.correct).sum())
+    click.echo(
+        f"{split}: {wrong} of {len(result.correct)} images wrong; top-1 {result.top1:.2f} %, error "
+        f"{100 - result.top1:.2f} %, top-5 {result.top5:.2f} %, {macs_with_unit(result.total_macs.mean())}MACs"
+        + (f" ({of.data.name}: {warning})" if warning else "")
+    )

@@ -1,0 +1,18 @@
+"""`dynbench new`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("new")
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Folder to write it in [this one].")
+def new_command(name: str, into: Path) -> None:
+    """Write a small package with a working method called NAME (as my_method), to start your own from."""
+    from dynbench.scaffold.write import new_package
+
+    for path in new_package(name, into):
+        click.echo(f"wrote {path}")
+    folder = into / name
+    click.echo(f"next: pip install -e {folder} && dynbench test {name} && dynbench run {folder / 'suite.yaml'}")

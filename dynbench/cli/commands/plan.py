@@ -1,0 +1,132 @@
+"""`dynbench plan`."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dynbench.cli.needs import disk_line, show_measured
+from dynbench.cli.options import read_suite, results_folder, suite_options
+from dynbench.plan.expand import in_order, plan
+from dynbench.plan.run import Run
+
+if TYPE_CHECKING:
+    from dynbench.estimate.estimate import CostEstimate
+    from dynbench.estimate.static_controls import Controls
+
+
+COLUMNS = {
+    "run": "left",
+    "backbone": "left",
+    "seed": "right",
+    "MACs": "right",
+    "gates": "right",
+    "of dense": "right",
+    "epochs": "right",
+    "training": "right",
+    "state": "left",
+}
+LABEL_WIDTH = 26
+"""Of the first column, at least: parameters are unreadable in less."""
+
+
+@click.command("plan")
+@suite_options
+@click.option("--measure", is_flag=True, help="Try each run for a few steps on this device: hours, memory.")
+def plan_command(suite: Path, results: Path | None, measure: bool, **options: Any) -> None:
+    """Show the runs of SUITE, what they cost, and which are finished. Trains nothing, and needs no data."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dynbench.analysis.words import macs_with_unit
+    from dynbench.data import dataset_info
+    from dynbench.estimate.budget_cap import check_budget
+    from dynbench.estimate.estimate import estimate_isolated
+    from dynbench.estimate.static_controls import known_controls
+    from dynbench.launch.sequential import unfinished
+
+    read = read_suite(suite, **options)
+    folder = results_folder(read, results)
+    asked = plan(read)
+    check_budget(read, asked)
+    controls = known_controls(read, asked, folder)
+    runs = in_order((*asked, *controls.runs))
+    todo = {run.run_id for run in unfinished(runs, folder)}
+    common = _common(runs)
+    title = ", ".join([read.file.name, *(f"{name} {value}" for name, value in common.items())])
+    table = Table(title=f"{title}: {folder}", box=None, pad_edge=False, title_justify="left")
+    for name, justify in COLUMNS.items():
+        if name not in common:
+            width = LABEL_WIDTH if name == "run" else None
+            table.add_column(name, justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
+    total, disk = 0, []
+    for run in runs:
+        cost = estimate_isolated(run, read.file.limits)
+        if cost and run.run_id in todo:
+            total += cost.own_train_macs
+            disk.append(cost.disk)
+        state = _state(folder, run) if run.run_id in todo else "finished"
+        state += "" if run in asked else " *"
+        own = (value for name, value in _per_run(run).items() if name not in common)
+        table.add_row(run.label, *own, *_costs(cost), state)
+    console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
+    console.print(table)
+    console.print(
+        "MACs: one image, everything on; gates: those of control nets among them. training: estimated MACs. "
+        f"Still to train: {macs_with_unit(total)}MACs."
+    )
+    console.print(disk_line(read.file.data.name, dataset_info(read.file.data).disk_bytes, disk))
+    if controls.runs:
+        console.print("*: a static control of the suite's dynamic runs, or the dense net that it starts from.")
+    for line in unplanned_lines(controls):
+        console.print(line)
+    if measure:
+        show_measured(console, read, [run for run in runs if run.run_id in todo])
+
+
+def _per_run(run: Run) -> dict[str, str]:
+    width = "" if run.backbone.width == 1 else f" x{run.backbone.width:g}"
+    return {"backbone": f"{run.backbone.name}{width}", "seed": str(run.seed)}
+
+
+def _common(runs: Sequence[Run]) -> dict[str, str]:
+    """What all runs share is said once, above the table, and not in a column."""
+    first, *others = map(_per_run, runs)
+    return {name: value for name, value in first.items() if all(other[name] == value for other in others)}
+
+
+def unplanned_lines(controls: "Controls") -> Iterator[str]:
+    """What of the suite's controls is not planned, and why."""
+    if controls.waiting:
+        yield f"controls are planned when these have finished: {', '.join(dict.fromkeys(controls.waiting))}"
+    yield from (f"left out: {line}" for line in controls.left_out)
+
+
+def _state(folder: Path, run: Run) -> str:
+    """Of a run that is to be done: a failed one is tried again."""
+    from dynbench.record.store import find_record
+
+    record = find_record(folder, run.run_id)
+    return "failed" if record and record.status == "failed" else "to do"
+
+
+def _costs(cost: "CostEstimate | None") -> tuple[str, ...]:
+    from dynbench.analysis.words import (
+        macs_with_unit,
+        stage_epochs,
+    )
+
+    if cost is None:
+        return ("fails", "", "", "", "")
+    training = macs_with_unit(cost.own_train_macs)
+    if cost.pretrained:
+        training = f"{macs_with_unit(cost.pretrained_train_macs)} + {training}"
+    return (
+        macs_with_unit(cost.macs),
+        macs_with_unit(cost.macs_control),
+        f"{cost.macs / cost.macs_dense:.1%}",
+        stage_epochs(cost),
+        training,
+    )

@@ -1,0 +1,213 @@
+"""`dynbench run`."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from dynbench.cli.commands.plan import unplanned_lines
+from dynbench.cli.options import launcher_of, launcher_options, read_suite, results_folder, suite_options
+from dynbench.errors import UserError
+from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
+from dynbench.launch.launcher import Launcher
+from dynbench.plan.expand import Suite, in_order, plan
+from dynbench.plan.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from dynbench.observer import Observer
+    from dynbench.suite.schema import Limits
+
+
+INTERRUPTED = 130
+
+
+@click.command("run")
+@suite_options
+@launcher_options
+@click.option("--no-latency", is_flag=True, help="Time nothing, as the suite's `latency: none`.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Stop after the epoch that passes them.")
+def run_command(suite: Path, results: Path | None, no_latency: bool, minutes: float | None, **options: Any) -> None:
+    """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
+
+    An interrupted run goes on from its last epoch when the same command is given again. Under torchrun its processes
+    train each run together, as those of --nproc do; the first one does the rest. Exit code 0; 1 when runs failed; 2
+    when something has to be mended first; 3 when --minutes are over and work is left; 130 when interrupted.
+    """
+    from dynbench.cli.deadline import Deadline
+
+    seat = rank_of_torchrun()
+    if seat is not None and seat.rank > 0:
+        _follow(seat)
+    deadline = Deadline(minutes) if minutes is not None else None
+    with _interruptible():
+        read = read_suite(suite, **options)
+        if no_latency:
+            read = replace(read, file=read.file.model_copy(update={"latency": None}))
+        with launcher_of(options, seat) as engine:
+            failed = _run(read, plan(read), results_folder(read, results), engine, deadline)
+    sys.exit(1 if failed else 0)
+
+
+def _follow(seat: Rank) -> NoReturn:
+    """Help the first process until it is done; it says everything that there is to say."""
+    from dynbench.launch.ddp.launcher import follow_torchrun
+
+    try:
+        follow_torchrun(seat)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C, SIGTERM and the end of the time end with one line: what is done is on disk."""
+    from dynbench.cli.deadline import WORK_LEFT, TimeIsUpError
+
+    def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except TimeIsUpError:
+        click.echo("time is up; the same command goes on from the last finished epoch", err=True)
+        sys.exit(WORK_LEFT)
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on from the last finished epoch", err=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Launcher, deadline: "Observer | None") -> bool:
+    """Do what is not done and show everything. True: runs failed."""
+    from rich.console import Console
+
+    from dynbench.estimate.budget_cap import check_budget
+    from dynbench.estimate.static_controls import known_controls
+    from dynbench.launch.sequential import unfinished
+    from dynbench.record.store import find_record
+
+    console = Console(markup=False, highlight=False)
+    engine.check(suite)
+    check_budget(suite, runs)
+    known = in_order((*runs, *known_controls(suite, runs, folder).runs))
+    todo = unfinished(known, folder)
+    left_out = _do(suite, runs, known, todo, folder, console, engine, deadline) if todo else []
+    if not todo:
+        console.print(f"{suite.file.name}: all {len(known)} runs are finished")
+    _show(suite, folder, drawn_again=bool(todo), console=console)
+    for line in left_out:
+        click.echo(f"left out: {line}", err=True)
+    controls = known_controls(suite, runs, folder)
+    for line in unplanned_lines(controls):
+        click.echo(line, err=True)
+    records = (find_record(folder, run.run_id) for run in (*runs, *controls.runs))
+    return bool(left_out) or any(record is not None and record.status == "failed" for record in records)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to the results folder {folder}: {error.strerror or error}") from error
+
+
+def _do(
+    suite: Suite,
+    runs: Sequence[Run],
+    known: Sequence[Run],
+    todo: Sequence[Run],
+    folder: Path,
+    console: "Console",
+    engine: Launcher,
+    deadline: "Observer | None",
+) -> list[str]:
+    """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
+    run that was left out because of another's failure."""
+    from dynbench.analysis.words import macs_with_unit
+    from dynbench.cli.needs import prepare_kernels
+    from dynbench.context import Context
+    from dynbench.data import load_data
+    from dynbench.estimate.static_controls import known_controls
+    from dynbench.latency.timer import Timer
+    from dynbench.observer import Observers
+    from dynbench.record.machine import commit
+    from dynbench.tracking import Tracker
+
+    # What can be wrong is better known before hours of training than after, and before anything is written.
+    device = engine.device(suite.file.device)
+    training = sum(_training_macs(run, suite.file.limits) for run in todo)
+    for note in load_data(suite.file.data).notes:
+        click.echo(note, err=True)
+    _check_writable(folder)
+    console.print(
+        f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about "
+        f"{macs_with_unit(training)}MACs of "
+        f"training on {engine.where(device, suite)}; results in {folder}",
+        soft_wrap=True,
+    )
+    prepare_kernels(console, str(device))
+    tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
+    progress = engine.progress(console)
+    observers = Observers(*filter(None, (progress, tracker, deadline)))  # the last: the others have heard what it ends
+    observers.suite_started(known, [run for run in known if run not in todo])
+    context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
+    protocol = suite.file.latency
+    limits = suite.file.limits
+    root = suite.file.data.root
+    timer = Timer(folder, protocol, str(device), root, _command_line(), limits) if protocol else None
+    runner = engine.runner(known, context, timer, limits)
+    try:
+        runner.run()
+        more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
+        if more:
+            observers.suite_started((*known, *more), known)
+            runner.add(more)
+            runner.run()
+    finally:
+        progress.close()
+        if tracker and tracker.problem:
+            click.echo(tracker.problem, err=True)
+    return runner.left_out
+
+
+def _training_macs(run: Run, limits: "Limits") -> int:
+    """Estimated MACs of a run's training; 0 when the plugin fails: its record will say how."""
+    from dynbench.estimate.estimate import estimate_isolated
+
+    cost = estimate_isolated(run, limits)
+    return cost.own_train_macs if cost else 0
+
+
+def _command_line() -> str:
+    """The command as given, for the record; records are shared, so passwords in a tracking URI are left out."""
+    from dynbench.tracking.location import without_password
+
+    return without_password(shlex.join(["dynbench", *sys.argv[1:]]))
+
+
+def _show(suite: Suite, folder: Path, drawn_again: bool, console: "Console") -> None:
+    """The final table, the plots, and where they are."""
+    from dynbench.cli.commands.report import show_report
+
+    show_report(folder, console, draw=drawn_again)
+    if drawn_again and suite.file.tracking.backend == "mlflow":
+        from dynbench.tracking import log_plots
+
+        problem = log_plots(folder, suite.file.name, suite.file.tracking.uri)
+        if problem:
+            click.echo(problem, err=True)

@@ -1,0 +1,33 @@
+"""`dynbench table`."""
+
+from pathlib import Path
+
+import click
+
+from dynbench.errors import UserError
+
+
+@click.command("table")
+@click.argument("results", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path), help="Markdown file whose marked tables are made again.")
+def table_command(results: Path | None, into: Path | None) -> None:
+    """Print a Markdown table of the records in DIR: results, what papers quote beside them, on what it was made, and
+    which of the papers' claims hold. With --into FILE, rewrite every part of FILE between the lines
+    `<!-- dynbench table DIR -->` and `<!-- /dynbench table -->`; DIR is relative to FILE's folder."""
+    from dynbench.report.headline import replace_tables
+
+    if (results is None) == (into is None):
+        raise UserError("give either a results folder, to print its table, or --into FILE, to rewrite the tables in it")
+    if results is not None:
+        click.echo(_table(results), nl=False)
+    elif into is not None:
+        for folder in replace_tables(into, _table):
+            click.echo(f"{into}: {folder}")
+
+
+def _table(results: Path) -> str:
+    from dynbench.analysis.literature import read_literature
+    from dynbench.record.store import read_records
+    from dynbench.report.headline import headline
+
+    return headline(read_records(results), read_literature())

@@ -1,0 +1,49 @@
+"""`dynbench verify`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dynbench.cli.options import device_name
+
+if TYPE_CHECKING:
+    from dynbench.evaluation.verify import Verified
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--weights", type=click.Path(path_type=Path), help="Trained weights [those of the record's folder].")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder that holds the data set.")
+@click.option("--device", default="auto", show_default=True, callback=device_name)
+@click.option("--batch-size", default=500, show_default=True, type=click.IntRange(min=1))
+def verify_command(file: Path, weights: Path | None, data: Path | None, device: str, batch_size: int) -> None:
+    """Evaluate a finished run's trained weights again on the test split. FILE holds weights and their record, as
+    `dynbench export --weights` writes it, or is a record, RUN_ID.json.
+
+    Exit code 0: as many right answers and as many MACs as recorded, at every operating point; 1: not so.
+    """
+    from dynbench.evaluation.verify import verify_weights
+    from dynbench.record.folder import weights_path
+    from dynbench.record.store import read_record
+    from dynbench.record.weights_file import released_record
+
+    if file.suffix == ".json":
+        record = read_record(file)
+        weights = weights or weights_path(file.absolute().parents[1], record.run_id)
+    else:
+        record, weights = released_record(file), weights or file
+    click.echo(f"{record.run_id}, {weights}")
+    points = verify_weights(record, weights, data, device, batch_size)
+    for point in points:
+        click.echo(_line(point))
+    sys.exit(0 if all(point.same for point in points) else 1)
+
+
+def _line(point: "Verified") -> str:
+    found = f"{point.found.point}: top-1 {point.found.top1:.2f} %, {point.found.total_macs.mean():.1f} MACs"
+    if point.same:
+        return f"{found}, as recorded"
+    recorded = f"{point.recorded.test_top1:.2f} % and {point.recorded.macs.mean:.1f} MACs"
+    return f"{found}; recorded are {recorded}: {point.images} images and {point.macs:+.1f} MACs of difference"

@@ -1,0 +1,20 @@
+"""Images that nobody has seen: a store of answers has none for them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SHIFT = 1
+NOISE = 0.01
+
+
+def unseen_images(images: Tensor) -> Tensor:
+    """Variants of normalised `images` (n, channels, height, width) that cost about the same: moved by a pixel, flipped
+    at random, and with a little noise, new ones at every call. Does not touch torch's generator."""
+    rng = np.random.default_rng()
+    rows, columns = (int(step) for step in rng.integers(-SHIFT, SHIFT + 1, 2))
+    moved = images.roll((rows, columns), (2, 3))
+    if rng.random() < 0.5:  # noqa: PLR2004  (half)
+        moved = moved.flip(3)
+    noise = torch.from_numpy(rng.normal(0, NOISE, tuple(images.shape)))
+    return moved + noise.to(images)

@@ -1,0 +1,72 @@
+"""Watches a child process and ends it when it keeps silent for too long or takes too much memory."""
+
+import signal
+import time
+
+import psutil
+
+from dynbench.isolate.process_tree import ProcessTree
+from dynbench.suite.schema import Limits
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the memory."""
+
+
+class ChildEnded(Exception):  # noqa: N818  (named for what happened)
+    """A child process ended, or was ended, before it had answered. The message says how."""
+
+
+class ChildDied(ChildEnded):
+    """It ended by itself, or something outside dynbench ended it."""
+
+
+class LimitWatch:
+    """Holds one child process, and those that it starts, to the limits."""
+
+    def __init__(self, pid: int, limits: Limits) -> None:
+        self._family, self._limits = ProcessTree(pid), limits
+        self._heard = time.monotonic()
+        self._looked = self._heard
+
+    def heard(self) -> None:
+        """The child has given a sign of life."""
+        self._heard = time.monotonic()
+
+    def check(self) -> None:
+        """Raises ChildEnded, after ending the child, when it is beyond a limit."""
+        now = time.monotonic()
+        if now - self._heard > 60 * self._limits.silence_minutes:
+            self.kill()
+            raise ChildEnded(f"no sign of progress for {self._limits.silence_minutes:g} minutes: it was ended")
+        if now - self._looked > LOOK_SECONDS:
+            self._looked = now
+            self._check_memory()
+
+    def _check_memory(self) -> None:
+        taken, allowed = self._family.memory(), self._allowed()
+        if taken > allowed:
+            self.kill()
+            raise ChildEnded(f"it took {_gib(taken)} of memory, where {_gib(allowed)} are allowed: it was ended")
+
+    def _allowed(self) -> float:
+        """Bytes."""
+        if self._limits.memory_gib is not None:
+            return self._limits.memory_gib * 2**30
+        return float(self._limits.memory_share * psutil.virtual_memory().total)
+
+    def kill(self) -> None:
+        """End the child and everything that it started, at once."""
+        self._family.kill()
+
+
+def how_it_ended(exit_code: int | None) -> str:
+    """In words; `exit_code` as `subprocess` gives it, negative after a signal."""
+    if exit_code is None or exit_code >= 0:
+        return f"its process ended by itself, with exit code {exit_code}, before it was done"
+    name = signal.Signals(-exit_code).name
+    hint = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""
+    return f"its process was ended by signal {name}{hint}"
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.3g} GiB"

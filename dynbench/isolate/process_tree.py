@@ -1,0 +1,101 @@
+"""A process and everything that it started, to be counted and to be ended together.
+
+What gets away: a process whose parents ended before anybody had seen it, where nobody adopts it (the child itself died
+within half a second of that, or the system is not Linux); and whatever another service starts on request (cron,
+systemd, a container runtime), which never was a descendant.
+"""
+
+import ctypes
+import runpy
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""prctl(2)."""
+
+
+class ProcessTree:
+    """A process and its descendants; those whose parents have ended too, once they were seen.
+
+    Handles are psutil's, which know a process by when it was created as well: another one that has taken up the id is
+    left alone.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._seen: list[psutil.Process] = []
+        with suppress(psutil.Error):
+            self._seen.append(psutil.Process(pid))
+
+    def look(self) -> list[psutil.Process]:
+        """Those that are there, the first of them first."""
+        found: dict[psutil.Process, None] = {}
+        for process in self._seen:
+            if process not in found and process.is_running():
+                found[process] = None
+                found.update(dict.fromkeys(_descendants(process)))
+        self._seen = list(found)
+        return self._seen
+
+    def memory(self) -> int:
+        """Resident bytes, summed up."""
+        return sum(map(_resident, self.look()))
+
+    def kill(self) -> None:
+        """End all of them."""
+        _end(self.look)
+
+
+@contextmanager
+def ending_descendants() -> Iterator[None]:
+    """At the end of the block, everything that this process has started is ended. On Linux daemons too: whose parents
+    end inside is adopted by this process."""
+    _adopt_orphans()
+    try:
+        yield
+    finally:
+        end_descendants()
+
+
+def end_descendants() -> None:
+    """End everything that this process has started and that is still its descendant."""
+    _end(lambda: _descendants(psutil.Process()))
+
+
+def _adopt_orphans() -> None:
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library without it
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end(look: Callable[[], list[psutil.Process]]) -> None:
+    """End all that `look` gives. They are stopped first, so that none starts another one that nobody looks for."""
+    stopped: list[psutil.Process] = []
+    while fresh := [process for process in look() if process not in stopped]:
+        for process in fresh:
+            with suppress(psutil.Error):
+                process.suspend()
+        stopped += fresh
+    for process in stopped:
+        with suppress(psutil.Error):
+            process.kill()
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return list(process.children(recursive=True))
+    return []
+
+
+def _resident(process: psutil.Process) -> int:
+    with suppress(psutil.Error):
+        return int(process.memory_info().rss)
+    return 0
+
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    with ending_descendants():
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -1,0 +1,115 @@
+"""The kernels, as PyTorch operators whose FLOPs torch's counter knows from the shapes they are called with.
+
+Only for fp32 on the CPU, without gradients; `why_not` of `dynbench.kernels.cpu.build` says whether they are there.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import flop_registry, register_flop_formula
+
+from dynbench.kernels.cpu.build import why_not
+
+Shape = Sequence[int]
+
+
+@cache
+def available() -> bool:
+    """Whether the kernels are loaded (and compiled, if need be); their FLOP formulas are registered then."""
+    if why_not() is not None:
+        return False
+    if torch.ops.dynbench.convolution not in flop_registry:
+        register_flop_formula(torch.ops.dynbench.convolution)(_convolution_flops)
+        register_flop_formula(torch.ops.dynbench.pooled_linear)(_linear_flops)
+    _vector_size()  # asked for while an executor is watched, it would be an operator without a FLOP formula
+    return True
+
+
+def instruction_set() -> str:
+    """What the kernels were compiled for: avx512, avx2, neon or generic."""
+    return str(torch.ops.dynbench.instruction_set())
+
+
+def pack_weights(weight: Tensor) -> Tensor:
+    """Weights (K, C, KH, KW) in blocks of b output channels, input-major: (ceil(K / b), C, KH, KW, b), zeros at the
+    end."""
+    size = torch.ops.dynbench.block_size()
+    blocks = -(-len(weight) // size)
+    padded = weight.new_zeros(blocks * size, *weight.shape[1:])
+    padded[: len(weight)] = weight
+    return padded.view(blocks, size, *weight.shape[1:]).permute(0, 2, 3, 4, 1).contiguous()
+
+
+def small(x: Tensor, kernel: tuple[int, ...], stride: int) -> bool:
+    """Whether a convolution of x (batch, channels, h, w) can go by input: one image, no larger than a vector."""
+    batch, _, height, width = x.shape
+    return batch == 1 and height * width <= _vector_size() and stride == 1 and kernel == (3, 3)
+
+
+@cache
+def _vector_size() -> int:
+    return int(torch.ops.dynbench.vector_size())
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    outputs: Tensor | None,
+    inputs: Tensor | None,
+    scale: Tensor | None,
+    residual: Tensor | None,
+    relu: bool,
+    stride: int,
+    padding: int,
+    dilation: int,
+    by_input: bool = False,
+) -> Tensor:
+    """`(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
+
+    `weight` is (K, C, KH, KW); or packed, and then all outputs run; or `by_input`, (C, K, KH, KW), and then `x` is one
+    image for which `small` holds, and all outputs run. `outputs` and `inputs` are the int64 indices of active channels,
+    None for all; weights of others are not read. `x` (batch, channels, h, w) holds the active input channels, or all
+    of them. `scale` is (batch or 1, active outputs or 1), `residual` like the result. Raises
+    RuntimeError for shapes and types that do not fit.
+    """
+    result: Tensor = torch.ops.dynbench.convolution.default(
+        x, weight, bias, outputs, inputs, scale, residual, relu, stride, padding, dilation, by_input
+    )
+    return result
+
+
+def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`linear(mean of x over pixels)` of one image: x (1, C, h, w), weight (K, C), bias (K,) -> (1, K)."""
+    result: Tensor = torch.ops.dynbench.pooled_linear.default(x, weight, bias)
+    return result
+
+
+def active(scores: Tensor, start: int = 0, group: int = 1) -> tuple[Tensor, Tensor]:
+    """Of one image's scores (1, K), those from `start` on, each of which is `group` channels': the channels whose score
+    is above zero, int64, and their scores (1, active), limited to 1."""
+    channels, values = torch.ops.dynbench.active.default(scores, start, group)
+    return channels, values
+
+
+def _convolution_flops(
+    x: Shape,  # noqa: ARG001
+    weight: Shape,
+    bias: Shape,  # noqa: ARG001
+    outputs: Shape | None,  # noqa: ARG001
+    inputs: Shape | None,
+    *rest: object,
+    out_shape: Shape,
+    **options: object,  # noqa: ARG001
+) -> int:
+    """2 for every output element, active input channel and tap."""
+    batch, channels, height, width = out_shape
+    by_input = rest[-1] is True
+    active_inputs = weight[0 if by_input else 1] if inputs is None else inputs[0]
+    return 2 * batch * channels * height * width * active_inputs * weight[2] * weight[3]
+
+
+def _linear_flops(x: Shape, weight: Shape, bias: Shape, *, out_shape: Shape, **options: object) -> int:  # noqa: ARG001
+    return 2 * weight[0] * weight[1]

@@ -1,0 +1,94 @@
+"""One process's part of an order: a child process that makes the run with those of the other supervisors."""
+
+import time
+from functools import partial
+from typing import Any
+
+from dynbench.isolate.call import call
+from dynbench.isolate.limits import ChildDied, ChildEnded
+from dynbench.launch.ddp.rank import Rank
+from dynbench.launch.ddp.store import Ending, GroupOrder, GroupStore
+from dynbench.launch.isolated import OUTPUT, pass_on
+from dynbench.observer import Observer
+from dynbench.record.folder import work_folder
+from dynbench.record.schema import Record
+from dynbench.suite.schema import Limits
+
+GRACE_SECONDS = 5
+"""A process may take this long, after another one's failure, to fail by itself and say how."""
+
+
+class _Stopped(Exception):  # noqa: N818  (named for what happened)
+    """Another process has failed."""
+
+
+class _Looker:
+    """Looks at the board while the child works. Raises _Stopped some time after a failure stands there."""
+
+    def __init__(self, board: GroupStore, number: int) -> None:
+        self._board, self._number = board, number
+        self._seen: float | None = None
+
+    def __call__(self) -> None:
+        if self._seen is None:
+            failure = self._board.failure(self._number)
+            if failure is not None and failure.kind == "stopped":  # nobody wants to know
+                raise _Stopped
+            self._seen = time.monotonic() if failure else None
+        if self._seen is not None and time.monotonic() - self._seen > GRACE_SECONDS:
+            raise _Stopped
+
+
+def supervise(order: GroupOrder, seat: Rank, meeting: str, board: GroupStore, observer: Observer) -> Record | None:
+    """Make the order's run in a child process and put on the board how it ended here. The record, finished or failed,
+    if the child came to one."""
+    from dynbench.launch.ddp.worker import produce_in_group
+
+    record, ending = None, Ending(seat.rank, "stopped")
+    output = OUTPUT if seat.rank == 0 else f"output-{seat.rank}.log"
+    try:
+        record = call(
+            produce_in_group,
+            order.run,
+            order.context,
+            seat,
+            f"{meeting}/{order.number}",
+            limits=_share(order.limits, seat),
+            answers=partial(_answer, board, order.number, seat.rank, observer),
+            log=work_folder(order.context.results, order.run.run_id) / output,
+            look=_Looker(board, order.number),
+        )
+        ending = Ending(seat.rank, "done") if record.status == "finished" else _failed(seat.rank, record)
+    except _Stopped:
+        pass
+    except ChildDied as error:
+        ending = Ending(seat.rank, "died", str(error))
+    except ChildEnded as error:
+        ending = Ending(seat.rank, "failed", str(error))
+    except Exception as error:  # of the user's to mend, as a full disk
+        ending = Ending(seat.rank, "user", str(error))
+    finally:
+        board.end(order.number, ending)
+    return record
+
+
+def _failed(rank: int, record: Record) -> Ending:
+    return Ending(rank, "failed", record.error or "", record.traceback)
+
+
+def _share(limits: Limits, seat: Rank) -> Limits:
+    """Of one process: what the processes of a machine may take together, divided evenly."""
+    memory = limits.memory_gib and limits.memory_gib / seat.local_world
+    return limits.model_copy(update={"memory_gib": memory, "memory_share": limits.memory_share / seat.local_world})
+
+
+def _answer(
+    board: GroupStore, number: int, rank: int, observer: Observer, question: tuple[str, tuple[Any, ...]]
+) -> None:
+    from dynbench.launch.ddp.worker import FAILED
+
+    name, arguments = question
+    if name == FAILED:
+        board.fail(number, Ending(rank, "failed", *arguments))
+    else:
+        pass_on(observer, question)

@@ -1,0 +1,143 @@
+"""What a node does with an order: trains and evaluates one run, in the driver's results folder where it can see that,
+else in a folder of its own from which it sends everything back.
+
+Declared choices: a node sees the results folder when the driver's token file is at the driver's path. A run that was
+lost with its node goes on from its last checkpoint in the first case, from its start in the second. While a lost node's
+process still works on a run, the next one waits for it.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dynbench.context import Context
+from dynbench.device import choose_device
+from dynbench.errors import UserError
+from dynbench.launch.isolated import OUTPUT, train_isolated
+from dynbench.launch.ray.messages import Fetch, Files, Message, NodeAnswer, Order, pack_files, token_path, unpack_files
+from dynbench.observer import Observer
+from dynbench.plan.run import Run
+from dynbench.record.folder import arrays_path, record_path, weights_path, work_folder
+from dynbench.record.machine import commit
+from dynbench.record.schema import EpochRecord, Record
+from dynbench.record.store import find_record
+
+STEP_SECONDS = 0.5
+"""Steps are told no more often."""
+
+Tell = Callable[[Message], None]
+
+
+class Teller(Observer):
+    """Sends what happens to one run; of the steps, enough for a display."""
+
+    def __init__(self, run: Run, tell: Tell) -> None:
+        self._run, self._tell = run, tell
+        self._told = 0.0
+
+    def run_placed(self, run: Run, node: str) -> None:
+        self._send("run_placed", run, node)
+
+    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
+        self._send("stage_started", run, stage, epochs, done, steps)
+
+    def steps_done(self, epoch: int, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self._told >= STEP_SECONDS:
+            self._told = now
+            self._send("steps_done_of", self._run, epoch, step, loss)
+
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
+        self._send("epoch_finished", run, history)
+
+    def _send(self, name: str, *arguments: object) -> None:
+        self._tell(Message(self._run.run_id, name, arguments))
+
+
+LOCK_SECONDS = 300
+"""How long a run's predecessor on a node that was lost may hold its lock; servers of shared folders let go of a dead
+machine's locks after a minute or two."""
+
+
+def work(order: Order, fetch: Fetch, tell: Tell, node: str) -> NodeAnswer:
+    """Make the run. Raises nothing that the user could mend: that is in the answer."""
+    run_id = order.run.run_id
+    try:
+        _as_the_driver(order)
+        with _results(order, fetch) as (results, shared):
+            teller = Teller(order.run, tell)
+            teller.run_placed(order.run, node)
+            record = _made(order, results, teller)
+            return NodeAnswer(run_id, record, None if shared else pack_files(results, _files_of(results, run_id)))
+    except Timeout as error:
+        return NodeAnswer(run_id, problem=f"on {node}: another process does not let go of {error.lock_file}")
+    except (UserError, OSError) as error:
+        return NodeAnswer(run_id, problem=f"on {node}: {error}")
+
+
+def inputs(results: Path, run_id: str) -> Files:
+    """What has to be there for a run that starts from run `run_id`."""
+    return pack_files(results, [record_path(results, run_id), weights_path(results, run_id)])
+
+
+def _files_of(results: Path, run_id: str) -> list[Path]:
+    """All that is kept of a run but its record."""
+    return [arrays_path(results, run_id), weights_path(results, run_id), work_folder(results, run_id) / OUTPUT]
+
+
+def _as_the_driver(order: Order) -> None:
+    """Raises UserError when the code here is another: the record would name the wrong commit."""
+    os.environ.update(order.environment)
+    if order.folder.is_dir():
+        os.chdir(order.folder)
+    here = commit()
+    if here != order.commit:
+        raise UserError(f"dynbench is at commit {here}, the driver's at {order.commit}: install the same")
+
+
+@contextmanager
+def _results(order: Order, fetch: Fetch) -> Iterator[tuple[Path, bool]]:
+    """(results folder to work in, whether it is the driver's), this run's alone meanwhile."""
+    run_id = order.run.run_id
+    if _sees(order):
+        with _alone(work_folder(order.results, run_id) / "node.lock"):
+            yield order.results, True
+        return
+    folder = Path(tempfile.gettempdir()) / f"dynbench-{order.token}" / run_id
+    with _alone(folder.parent / f"{run_id}.lock"):
+        unpack_files(folder, fetch())
+        yield folder, False
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sees(order: Order) -> bool:
+    try:
+        return token_path(order.results).read_text() == order.token
+    except OSError:
+        return False
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Whoever waited for the lock finds the run finished, so that its file can go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, timeout=LOCK_SECONDS):
+        yield
+        path.unlink(missing_ok=True)
+
+
+def _made(order: Order, results: Path, teller: Teller) -> Record:
+    """The run's record; one that was finished here before its node was lost is not made again."""
+    run = order.run
+    before = find_record(results, run.run_id)
+    if before is not None and before.status == "finished" and weights_path(results, run.run_id).is_file():
+        return before
+    device = choose_device(order.device)
+    context = Context(results, device, order.data_root, order.evaluation, teller, order.command, order.commit)
+    return train_isolated(run, context, order.limits)

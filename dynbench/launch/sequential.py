@@ -1,0 +1,163 @@
+"""Every run of a suite, in order, sharing the work with other processes on the same results folder."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from dynbench.context import Context
+from dynbench.errors import UserError
+from dynbench.latency.timer import Timer
+from dynbench.launch.launcher import Runner
+from dynbench.plan.expand import Suite, in_order
+from dynbench.plan.run import Run
+from dynbench.record.folder import weights_path, work_folder
+from dynbench.record.schema import Record
+from dynbench.record.store import find_record
+
+if TYPE_CHECKING:
+    import torch
+    from rich.console import Console
+
+    from dynbench.cli.progress import Display
+    from dynbench.suite.schema import Limits
+
+
+WAIT_SECONDS = 0.5
+
+Execute = Callable[[Run, Context, Timer | None], Record]
+"""Does one run whose lock is held, and writes its record."""
+
+
+def execute_here(run: Run, context: Context, timer: Timer | None) -> Record:
+    """In this process: a plugin that crashes it ends the suite."""
+    from dynbench.execute import execute
+
+    return execute(run, context, timer)
+
+
+def unfinished(runs: Sequence[Run], results: Path) -> list[Run]:
+    """The runs that have to be done: those without a finished record, and those whose record is there but whose
+    weights, which such a run starts from, are not."""
+    without = [run for run in runs if not _is_recorded(results, run)]
+    awaited = {run.needs() for run in without}
+    missing = [run for run in runs if run.run_id in awaited and not weights_path(results, run.run_id).is_file()]
+    return [run for run in runs if run in without or run in missing]
+
+
+def _is_recorded(results: Path, run: Run) -> bool:
+    record = find_record(results, run.run_id)
+    return record is not None and record.status == "finished"
+
+
+def left_out_line(run: Run, needed: str) -> str:
+    """Why a run could not start."""
+    return f"{run.label} ({run.built.name}, seed {run.seed}) starts from {needed}, which failed"
+
+
+def raise_problems(problems: Sequence[UserError]) -> None:
+    """Raises the first, if there is any."""
+    if problems:
+        others = len(problems) - 1
+        raise UserError(f"{problems[0]}{f' (and {others} more runs failed so)' if others else ''}")
+
+
+class SuiteRunner:
+    """Runs what is not finished. Each run is done by whichever process holds its lock, and tried once."""
+
+    def __init__(
+        self, runs: Sequence[Run], context: Context, timer: Timer | None = None, execute: Execute = execute_here
+    ) -> None:
+        """With a `timer`, every run that is finished here is timed."""
+        self._runs, self._context, self._timer, self._execute = runs, context, timer, execute
+        self._tried: set[str] = set()
+        self._problems: list[UserError] = []
+        self.left_out: list[str] = []
+        """One line for each run that could not start because the one that it needs failed."""
+
+    def add(self, runs: Sequence[Run]) -> None:
+        """More runs, to be done by the next `run()`; what was tried is not tried again."""
+        self._runs = in_order((*self._runs, *runs))
+
+    def run(self) -> tuple[Record, ...]:
+        """Do everything, then return the records of all runs. When a run meets something that the user has to
+        mend, the others are done first; then the UserError is raised."""
+        while waiting := self._waiting():
+            tried = [self._try(run) for run in waiting]
+            if not any(tried):
+                self._context.observer.waiting(waiting[0])
+                time.sleep(WAIT_SECONDS)
+        raise_problems(self._problems)
+        found = (find_record(self._context.results, run.run_id) for run in self._runs)
+        return tuple(record for record in found if record is not None)
+
+    def _waiting(self) -> list[Run]:
+        """Runs that this process has not tried and nobody has finished."""
+        return [run for run in unfinished(self._runs, self._context.results) if run.run_id not in self._tried]
+
+    def _try(self, run: Run) -> bool:
+        """Do `run`, unless another process has it or the run that it starts from is not there yet. False: not now."""
+        folder = work_folder(self._context.results, run.run_id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock", timeout=0):
+                return self._do(run)
+        except Timeout:
+            return False
+        except OSError as error:
+            self._give_up(run, UserError(f"cannot write to {folder}: {error.strerror or error}"))
+        except UserError as error:
+            self._give_up(run, error)
+        return True
+
+    def _do(self, run: Run) -> bool:
+        """Do `run`, whose lock we hold."""
+        if run not in self._waiting():  # somebody finished it just now
+            return True
+        needed = run.needs()
+        if needed is not None and not self._context.weights(needed).is_file():
+            return self._leave_out(run, needed) if needed in self._tried else False
+        self._context.observer.run_started(run)
+        self._execute(run, self._context, self._timer)
+        self._tried.add(run.run_id)
+        return True
+
+    def _leave_out(self, run: Run, needed: str) -> bool:
+        self._tried.add(run.run_id)
+        self.left_out.append(left_out_line(run, needed))
+        return True
+
+    def _give_up(self, run: Run, problem: UserError) -> None:
+        self._tried.add(run.run_id)
+        self._problems.append(problem)
+
+
+class SequentialLauncher:
+    """One run after another on this machine, each in a process of its own."""
+
+    def check(self, suite: Suite) -> None:
+        pass
+
+    def device(self, wanted: str) -> "torch.device":
+        from dynbench.device import choose_device
+
+        return choose_device(wanted)
+
+    def where(self, device: "torch.device", suite: Suite) -> str:  # noqa: ARG002
+        return str(device)
+
+    def progress(self, console: "Console") -> "Display":
+        from dynbench.cli.progress import progress_for
+
+        return progress_for(console)
+
+    def runner(self, runs: Sequence[Run], context: "Context", timer: "Timer | None", limits: "Limits") -> Runner:
+        from dynbench.launch.isolated import execute_isolated
+
+        return SuiteRunner(runs, context, timer, partial(execute_isolated, limits=limits))
+
+    def close(self) -> None:
+        pass

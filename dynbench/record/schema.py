@@ -1,0 +1,233 @@
+"""The record of one run: versioned JSON, and beside it the per-image arrays (`.npz`). Records are the truth;
+tables, plots, checks and MLflow are made from them alone.
+
+Units: MACs per image, accuracies in per cent, seconds.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dynbench.plan.run import Run
+from dynbench.record.machine import Machine
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EpochRecord(_Part):
+    """One epoch; `time` is when it ended, in seconds since 1970. Validation is of the first operating point."""
+
+    stage: str
+    epoch: int
+    time: float
+    seconds: float
+    loss: float
+    lr: float
+    val_top1: float | None = None
+    val_macs: float | None = None
+
+
+class StageBudget(_Part):
+    """What a stage cost. `train_macs`: forward and backward as dispatched, images times MACs of one image."""
+
+    name: str
+    epochs: int
+    images: int
+    train_macs: int
+    seconds: float
+    edit_macs: int = 0
+    """What the edit before the stage dispatched, all of it together; it is not among `train_macs`. 0 in records from
+    before it was counted."""
+
+
+class Budget(_Part):
+    """Everything that was spent on a run, and on the weights that it started from."""
+
+    stages: tuple[StageBudget, ...]
+    pretrained: tuple[StageBudget, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        return sum(stage.epochs for stage in (*self.pretrained, *self.stages))
+
+    @property
+    def train_macs(self) -> int:
+        return sum(stage.train_macs for stage in (*self.pretrained, *self.stages))
+
+    @property
+    def pretrained_epochs(self) -> int:
+        return sum(stage.epochs for stage in self.pretrained)
+
+    @property
+    def pretrained_train_macs(self) -> int:
+        return sum(stage.train_macs for stage in self.pretrained)
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in (*self.pretrained, *self.stages))
+
+
+class Macs(_Part):
+    """MACs per image over a split; the first four over images, then the mean of each kind of layer."""
+
+    mean: float
+    p50: float
+    p95: float
+    max: int
+    backbone: float
+    shortcuts: float
+    gates: float
+    """Control nets: whatever the method added."""
+
+
+class LayerMacs(_Part):
+    """One layer: its whole cost, and the mean over the test images of what was spent."""
+
+    name: str
+    kind: Literal["backbone", "shortcut", "control"]
+    macs: int
+    mean: float
+
+
+class Timing(_Part):
+    """Wall-clock time of one batch size, in milliseconds a call, on `calls` batches of real images in `rounds` passes.
+    Means are over images of their median over rounds; percentiles are over all raw samples. `realised`: saved time over
+    saved MACs, on the same images; 1 when every saved MAC was saved time."""
+
+    batch: int
+    calls: int
+    rounds: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    dense_mean_ms: float
+    dense_p50_ms: float
+    throughput_ips: float
+    macs_mean: float
+    """Of the timed images, accounted."""
+    realised: float
+    realised_best: float | None = None
+    """The same against the dense backbone on the fastest engine, `best_engine`, eager PyTorch included. None: no static
+    engine was timed at this batch size."""
+    best_engine: str | None = None
+
+
+class EngineTiming(_Part):
+    """The dense backbone on one engine at one batch size; figures as in `Timing`."""
+
+    batch: int
+    calls: int
+    rounds: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    throughput_ips: float
+    of_eager: float
+    """Mean time as a fraction of eager PyTorch's, timed in turns with it in one process."""
+
+
+class EngineRecord(_Part):
+    """An engine that the dense backbone, BN folded, could be deployed on. `absent`: why it could not be timed, at all
+    or at the batch sizes that are not among its timings. `version` is empty when it is not installed."""
+
+    name: str
+    version: str
+    absent: str | None = None
+    timings: tuple[EngineTiming, ...] = ()
+
+
+class Latency(_Part):
+    """Latency of one operating point's executor on one machine; the dense backbone, with BN folded, was timed in
+    between on the same engine. `engines`: the dense backbone elsewhere, eager PyTorch first, in a process of their own;
+    empty when none was asked for. `measured`: seconds since 1970."""
+
+    engine: str
+    precision: str
+    threads: int
+    macs_dense: int
+    timings: tuple[Timing, ...]
+    machine: Machine
+    command: str
+    measured: float
+    engines: tuple[EngineRecord, ...] = ()
+
+    @property
+    def single(self) -> Timing | None:
+        """One image at a time, if that was timed."""
+        return next((timing for timing in self.timings if timing.batch == 1), None)
+
+
+class PointRecord(_Part):
+    """One operating point on the validation and the test split."""
+
+    name: str
+    val_top1: float
+    test_top1: float
+    test_top5: float
+    val_macs: float
+    macs: Macs
+    layers: tuple[LayerMacs, ...]
+    audited: bool = False
+    """Whether executed MACs were shown to equal accounted MACs, image by image."""
+    audit_images: int = 0
+    """On how many validation images; 0: the method has no executor, it is simulated."""
+    audit_difference: float = 0.0
+    """Largest difference of the executor's logits from evaluation's, relative to the image's largest logit."""
+    latency: Latency | None = None
+
+
+class Tracked(_Part):
+    """Where MLflow has this record. A `uri` of `sqlite:///mlflow.db` is the file in the results folder. `epochs`
+    of its history and, when `complete`, its results and artifacts have been sent. An empty `run_id`: nothing yet."""
+
+    uri: str
+    run_id: str
+    epochs: int = 0
+    complete: bool = False
+
+
+class Record(_Part):
+    """One run: what was asked, what it cost, what came out, on what."""
+
+    schema_version: int = Field(SCHEMA_VERSION, ge=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    run_id: str
+    status: Literal["finished", "failed"]
+    run: Run
+    error: str | None = None
+    traceback: str | None = None
+    macs_dense: int
+    """MACs of one image through the suite's dense backbone, at the suite's width."""
+    budget: Budget
+    history: tuple[EpochRecord, ...] = ()
+    points: tuple[PointRecord, ...] = ()
+    plugin: str
+    """Package and version that the method came from."""
+    static: bool | None = None
+    """Whether the method spends the same on every image by its design. None in older records: dense does."""
+    own_formulas: tuple[str, ...] = ()
+    """Operators that FLOPs were counted of by a formula that neither torch nor dynbench brought: their MACs are as the
+    plugin says. Empty in records from before it was noted."""
+    machine: Machine
+    world_size: int = 1
+    """Processes that trained the run together, each on a device like `machine.device`, when it was finished. Each took
+    recipe.batch_size / world_size images a step, which its batch statistics are of."""
+    commit: str
+    command: str
+    started: float
+    finished: float
+    tracked: Tracked | None = None
+
+    @property
+    def batch_per_device(self) -> int:
+        """Training images that each process took in a step."""
+        return self.run.recipe.batch_size // self.world_size
+
+    @property
+    def is_static(self) -> bool:
+        return self.run.method == "dense" if self.static is None else self.static

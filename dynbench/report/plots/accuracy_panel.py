@@ -1,0 +1,109 @@
+"""What the accuracy plot draws for one data set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from string import ascii_letters
+
+from dynbench.analysis.literature import Quoted, quoted_on
+from dynbench.analysis.summary import CONTROL, Configuration, PointSummary, pareto_front
+from dynbench.analysis.words import parameters
+from dynbench.report.plots.style import point_markers
+from dynbench.suite.caveats import caveat
+
+REACH = 3
+"""Quoted points that cost more than this times the dearest measured one, or less than the cheapest divided by
+it, would squash the measured ones: they are counted in the caption instead."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is drawn for one data set."""
+
+    dataset: str
+    points: tuple[PointSummary, ...]
+    quoted: tuple[Quoted, ...]
+    left_out: int
+
+    @property
+    def costs(self) -> list[float]:
+        """MACs of everything drawn."""
+        return [*(point.macs.mean for point in self.points), *(row.macs for row in self.quoted)]
+
+    @property
+    def backbones(self) -> list[str]:
+        return list(dict.fromkeys(point.configuration.setting.backbone for point in self.points))
+
+    @property
+    def title(self) -> str:
+        warning = caveat(self.dataset)
+        return f"{self.dataset}, {', '.join(self.backbones)}" + (f"\n{self.dataset}: {warning}" if warning else "")
+
+    @property
+    def unit(self) -> tuple[float, str]:
+        return (1e9, "GMACs") if max(self.costs) >= 1e9 else (1e6, "MMACs")  # noqa: PLR2004
+
+    @property
+    def trainings(self) -> list[list[PointSummary]]:
+        """The operating points of each configuration."""
+        return [list(group) for _, group in groupby(self.points, key=lambda point: point.configuration.key)]
+
+    @property
+    def control_curves(self) -> list[list[PointSummary]]:
+        """The static nets of one method and budget, each curve by rising cost."""
+        controls = sorted((p for p in self.points if p.configuration.static), key=_family)
+        return [sorted(curve, key=lambda p: p.macs.mean) for _, curve in groupby(controls, key=_family)]
+
+    @property
+    def front(self) -> tuple[PointSummary, ...]:
+        """The Pareto front of the measured points, by rising cost."""
+        return pareto_front(self.points, lambda point: point.macs.mean, lambda point: point.test_top1.mean)
+
+    @property
+    def letters(self) -> str:
+        """One for each quoted point."""
+        return ascii_letters[: len(self.quoted)]
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """A marker for each operating point."""
+        return point_markers(point.name for point in self.points)
+
+    def configurations(self, method: str) -> list[Configuration]:
+        """The trainings of a method."""
+        found = [points[0].configuration for points in self.trainings]
+        return [configuration for configuration in found if configuration.run.method == method]
+
+    def shared(self, method: str) -> list[str]:
+        """The parameters that all of a method's trainings have, in words."""
+        first, *others = (parameters(configuration.run) for configuration in self.configurations(method))
+        return [word for word in first if all(word in other for other in others)]
+
+    def differing(self, configuration: Configuration) -> str:
+        """The parameters that tell a training from the method's others, one a line; empty when there are none."""
+        method = configuration.run.method
+        if len(self.configurations(method)) == 1:
+            return ""
+        shared = self.shared(method)
+        words = [word for word in parameters(configuration.run) if word not in shared]
+        if len(self.backbones) > 1:
+            words.append(configuration.setting.backbone)
+        if method == CONTROL:
+            others = [word for word in words if not word.startswith("width=")]
+            words = [f"width {configuration.run.built.width:.3g}", *others]
+        return "\n".join(words) or "defaults"
+
+
+def make_panel(dataset: str, points: Iterable[PointSummary], literature: Iterable[Quoted]) -> Panel:
+    """The points measured on a data set, and the quoted ones that are near enough in cost."""
+    chosen = tuple(point for point in points if point.configuration.setting.dataset == dataset)
+    costs = [point.macs.mean for point in chosen]
+    rows = quoted_on(dataset, literature)
+    near = tuple(row for row in rows if min(costs) / REACH <= row.macs <= max(costs) * REACH)
+    return Panel(dataset, chosen, near, len(rows) - len(near))
+
+
+def _family(point: PointSummary) -> str:
+    """Static nets of one method that differ in their cost only: dense ones in width, pruned ones in what is left."""
+    run, epochs = point.configuration.run, point.configuration.epochs
+    return f"{run.method} {epochs} {run.suite} {run.backbone.model_dump_json()} {run.recipe.model_dump_json()}"

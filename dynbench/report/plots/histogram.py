@@ -1,0 +1,127 @@
+"""MACs of single test images: how differently a dynamic net treats them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dynbench.analysis.summary import Configuration
+from dynbench.errors import UserError
+from dynbench.record.store import read_arrays
+from dynbench.report.plots.style import GREY, method_colour, new_figure
+
+WIDTH, PANEL_HEIGHT, REST = 7.2, 1.05, 0.9
+BINS = 80
+CAPTION = 130
+"""Letters of a line beneath the panels."""
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"histtype": "stepfilled", "alpha": 0.55, "linewidth": 0},
+    {"histtype": "step", "linewidth": 1.1, "linestyle": "-"},
+    {"histtype": "step", "linewidth": 1.1, "linestyle": ":"},
+)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Million MACs of each test image, the seeds together, at one or more operating points that agree."""
+
+    points: tuple[str, ...]
+    mmacs: np.ndarray
+
+    @property
+    def varies(self) -> bool:
+        return bool(self.mmacs.min() < self.mmacs.max())
+
+
+@dataclass(frozen=True)
+class _Panel:
+    configuration: Configuration
+    spreads: tuple[_Spread, ...]
+
+    @property
+    def dynamic(self) -> bool:
+        return any(spread.varies for spread in self.spreads)
+
+
+def histogram_figure(results: Path, known: Sequence[Configuration]) -> Figure:
+    """One panel for each configuration whose cost depends on the image; a line of text when there is none.
+
+    Raises UserError when per-image arrays are missing or damaged.
+    """
+    candidates = [c for c in known if c.finished and not c.static]
+    panels = [_Panel(c, _spreads(results, c)) for c in candidates]
+    dynamic = [panel for panel in panels if panel.dynamic]
+    figure = new_figure(WIDTH, REST + PANEL_HEIGHT * max(1, len(dynamic)))
+    if not dynamic:
+        figure.text(0.5, 0.5, "No dynamic runs: every net spends the same on every image.", ha="center")
+        return figure
+    edges = _edges(dynamic)
+    all_axes = figure.subplots(len(dynamic), 1, squeeze=False, sharex=True)[:, 0]
+    several = len({panel.configuration.setting.backbone for panel in panels}) > 1
+    for axes, panel in zip(all_axes, dynamic, strict=True):
+        _draw(axes, panel, edges)
+        axes.set_title(_name(panel, several), fontsize=8, pad=3)
+    all_axes[-1].set_xlabel("MMACs per test image")
+    figure.supylabel("test images (%)", fontsize=8.5)
+    _caption(figure, [_name(panel, several) for panel in panels if not panel.dynamic])
+    return figure
+
+
+def _name(panel: _Panel, several: bool) -> str:
+    """With its backbone, where there are `several`."""
+    run = panel.configuration.run
+    return f"{run.label}, {run.backbone.name}" if several else run.label
+
+
+def _spreads(results: Path, configuration: Configuration) -> tuple[_Spread, ...]:
+    """The operating points, those with the same cost for every image together."""
+    found: dict[bytes, _Spread] = {}
+    for point in configuration.points:
+        mmacs = np.concatenate([_mmacs(results, r.run_id, point.name) for r in configuration.finished])
+        same = found.get(mmacs.tobytes())
+        found[mmacs.tobytes()] = _Spread((*(same.points if same else ()), point.name), mmacs)
+    return tuple(found.values())
+
+
+def _mmacs(results: Path, run_id: str, point: str) -> np.ndarray:
+    arrays = read_arrays(results, run_id)
+    if f"{point}/macs" not in arrays:
+        raise UserError(f'the per-image arrays of {run_id} have no "{point}/macs"; run it again')
+    return np.asarray(arrays[f"{point}/macs"] / 1e6)
+
+
+def _edges(panels: Sequence[_Panel]) -> list[float]:
+    """The same bins for every panel, the dense cost within them."""
+    values = [value for p in panels for s in p.spreads for value in (s.mmacs.min(), s.mmacs.max())]
+    dense = [panel.configuration.macs_dense / 1e6 for panel in panels]
+    edges: list[float] = np.linspace(min(*values, *dense), max(*values, *dense), BINS + 1).tolist()
+    return edges
+
+
+def _draw(axes: Axes, panel: _Panel, edges: list[float]) -> None:
+    run = panel.configuration.run
+    colour = method_colour(run.method)
+    for index, spread in enumerate(panel.spreads):
+        axes.hist(
+            spread.mmacs,
+            bins=edges,
+            weights=np.full(len(spread.mmacs), 100 / len(spread.mmacs)),
+            color=colour,
+            label="\n= ".join(spread.points),
+            **_STYLES[index % len(_STYLES)],
+        )
+    dense = panel.configuration.macs_dense / 1e6
+    axes.axvline(dense, color="black", linewidth=0.9, linestyle="--", label=f"dense, {dense:.3g}")
+    axes.grid(visible=True, axis="y")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.4)
+
+
+def _caption(figure: Figure, constant: Sequence[str]) -> None:
+    if constant:
+        text = fill(f"The same cost for every image, so not shown: {'; '.join(constant)}.", CAPTION)
+        figure.supxlabel(text, fontsize=6.5, color=GREY, x=0.01, ha="left")

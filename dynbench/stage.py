@@ -1,0 +1,125 @@
+"""From the suite's recipe to a stage: optimizer, learning-rate schedule, loss."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dynbench.suite.schema import Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
+
+if TYPE_CHECKING:
+    from dynbench.method import Method
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a stage stands: `epoch` of `epochs`, counted from 0, and the `fraction` of the stage done."""
+
+    epoch: int
+    epochs: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`,
+    whose learning rates are multiplied by `schedule(epoch)` (a real number of epochs). `edit` changes the
+    model before the stage starts: prune, freeze, lower a density. `edit_on_images` does so after it and is also given
+    `images` training images (images, channels, height, width), drawn at random, normalised, not augmented."""
+
+    name: str
+    epochs: int
+    loss: Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
+    optimizer: Callable[[nn.Module], Optimizer]
+    schedule: Callable[[float], float]
+    edit: Callable[[nn.Module], None] | None = None
+    edit_on_images: Callable[[nn.Module, Tensor], None] | None = None
+    images: int = 1000
+
+
+def apply_edits(stage: Stage, model: nn.Module, images: Callable[[int], Tensor]) -> None:
+    """The stage's edits, in place; `images(n)` gives n normalised training images and is only asked when needed."""
+    if stage.edit is not None:
+        stage.edit(model)
+    if stage.edit_on_images is not None:
+        stage.edit_on_images(model, images(stage.images))
+
+
+def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Trainable parameters, those under each prefix of `rates` in a group with that learning rate."""
+    groups: dict[str | None, list[nn.Parameter]] = {None: [], **{prefix: [] for prefix in rates}}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            prefix = next((p for p in rates if name == p or name.startswith(f"{p}.")), None)
+            groups[prefix].append(parameter)
+    return [
+        {"params": parameters} if prefix is None else {"params": parameters, "lr": rates[prefix]}
+        for prefix, parameters in groups.items()
+        if parameters
+    ]
+
+
+def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, float] | None = None) -> Optimizer:
+    """The recipe's optimizer over the model's trainable parameters."""
+    groups = parameter_groups(model, rates or {})
+    fused = _fused(model)
+    if isinstance(spec, Sgd):
+        return torch.optim.SGD(
+            groups,
+            lr=spec.lr,
+            momentum=spec.momentum,
+            nesterov=spec.nesterov,
+            weight_decay=spec.weight_decay,
+            fused=fused,
+        )
+    return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused)
+
+
+def _fused(model: nn.Module) -> bool | None:
+    """A step in one kernel on CUDA; elsewhere as PyTorch chooses, or the committed results would change."""
+    return True if all(parameter.is_cuda for parameter in model.parameters()) else None
+
+
+def make_schedule(recipe: Recipe, epochs: int) -> Callable[[float], float]:
+    """Factor of the learning rate at a real number of epochs, over a stage of `epochs`."""
+    shape, warmup = recipe.schedule, recipe.warmup_epochs
+
+    def decay(epoch: float) -> float:
+        if isinstance(shape, StepDecay):
+            return math.prod(shape.gamma for milestone in shape.milestones if epoch >= milestone)
+        if isinstance(shape, Cosine):
+            done = min(1.0, max(0.0, epoch - warmup) / max(epochs - warmup, 1e-9))
+            return shape.floor + (1 - shape.floor) * (1 + math.cos(math.pi * done)) / 2
+        return 1.0
+
+    return lambda epoch: decay(epoch) * (min(1.0, epoch / warmup) if warmup else 1.0)
+
+
+def lasting(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe over another number of epochs, with milestones that move along; None: as it is."""
+    if epochs is None:
+        return recipe
+    schedule = recipe.schedule
+    if isinstance(schedule, StepDecay):
+        moved = (max(1, round(milestone * epochs / recipe.epochs)) for milestone in schedule.milestones)
+        schedule = schedule.model_copy(update={"milestones": tuple(moved)})
+    return recipe.model_copy(update={"epochs": epochs, "schedule": schedule})
+
+
+def recipe_stage(method: "Method", recipe: Recipe, name: str = "train") -> Stage:
+    """One stage of the recipe's epochs that minimises the method's loss."""
+
+    def loss(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        return method.loss(model, x, y, progress, recipe)
+
+    return Stage(
+        name=name,
+        epochs=recipe.epochs,
+        loss=loss,
+        optimizer=lambda model: make_optimizer(recipe.optimizer, model, method.learning_rates(model)),
+        schedule=make_schedule(recipe, recipe.epochs),
+    )

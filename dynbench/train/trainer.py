@@ -1,0 +1,178 @@
+"""The training loop: stages, epochs, steps. CPU and CUDA by the same code, resumable after any epoch."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from dynbench.data import Data, Split
+from dynbench.data.augment import Normalise
+from dynbench.data.epoch import Share, epoch_batches
+from dynbench.device import usable_precision
+from dynbench.errors import TrainingDiverged
+from dynbench.guards.optimizer_steps import ByHand
+from dynbench.guards.side_effects import unwatched
+from dynbench.plan.run import derived_seed
+from dynbench.process_group import ALONE, ProcessGroup, check_batch
+from dynbench.stage import Progress, Stage
+from dynbench.suite.schema import Recipe
+from dynbench.train.checkpoint import Within, take_within
+from dynbench.train.ddp import share_buffers, shared_loss
+
+LOOK_EVERY = 50
+"""Steps between two looks at the loss: each look makes a GPU wait for the host."""
+KEEP_SECONDS = 600
+"""Of training between two checkpoints within an epoch: what a crash costs at most."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """`loss` is the epoch's mean training loss, `lr` its last step's learning rate, of the first parameter group."""
+
+    loss: float
+    lr: float
+    images: int
+    seconds: float
+
+
+class StageTrainer:
+    """Trains one stage of one run. `optimizer` and the epoch number are all the state there is."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        model: nn.Module,
+        data: Data,
+        train: Split,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        team: ProcessGroup = ALONE,
+    ) -> None:
+        """A `team` makes the same trainer on every process, and each takes its share of every step. Raises UserError
+        when a step cannot be divided evenly."""
+        self.stage, self.model, self.recipe, self.device, self.team = stage, model, recipe, device, team
+        self._seed, self._train, self._augment = seed, train, data.augment
+        self._normalise: Normalise = data.normalise(device, recipe.channels_last)
+        self._batch = min(recipe.batch_size, len(train))
+        check_batch(self._batch, team.world)
+        self.steps = len(train) // self._batch
+        self._bf16 = usable_precision(recipe.precision, device) == "bf16"
+        loss = compiled(stage.loss, recipe.compile)
+        self.optimizer: Optimizer = stage.optimizer(model)
+        self._loss = shared_loss(model, loss, device, team)
+
+    def epoch(
+        self,
+        epoch: int,
+        on_step: Callable[[int, float], None],
+        within: Within | None = None,
+        keep: Callable[[Within], None] | None = None,
+    ) -> EpochResult:
+        """Train epoch number `epoch`, or go on from `within` it; `on_step(steps done, mean loss so far)` now and then.
+        `keep` gets the place every `KEEP_SECONDS`, to be gone on from.
+
+        Raises TrainingDiverged when the loss is NaN or infinite.
+        """
+        start, spent = (within.step, within.seconds) if within else (0, 0.0)
+        started = kept = time.perf_counter()
+        self._seed_noise(epoch, within)
+        seed = derived_seed(self._seed, self.stage.name, epoch, "data")
+        scheduler = self._scheduler(epoch, start)
+        share = Share(self.team.rank, self.team.world, start)
+        total = torch.tensor(within.total(self.team) if within else 0.0, device=self.device)
+        mean, lr = 0.0, 0.0
+        self.model.train()
+        by_hand = ByHand(self.model, start, self.steps)
+        batches = epoch_batches(self._train, self._batch, seed, self._augment, share)
+        for step, (images, labels) in enumerate(batches, start):
+            with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
+                loss = self.loss(self._normalise(images), labels, self._progress(epoch, step))
+            total += self.descend(loss)
+            lr = float(self.optimizer.param_groups[0]["lr"])
+            scheduler.step()
+            if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
+                mean = float(self.team.mean(total))
+                self._look(epoch, step + 1, mean, on_step)
+                if keep and step + 1 < self.steps and self._is_time(kept):
+                    kept = time.perf_counter()
+                    keep(take_within(step + 1, spent + kept - started, total, self.device, self.team))
+        share_buffers(self.model, self.team)
+        seconds = spent + time.perf_counter() - started
+        return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds)
+
+    def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """One optimisation step on images (batch, channels, height, width); returns the detached loss."""
+        return self.descend(self.loss(x, y, progress))
+
+    def loss(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        """The stage's loss, in the precision of the training."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            return self._loss(x, y, progress)
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """One step down the gradients of `loss`, which it returns detached."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _seed_noise(self, epoch: int, within: Within | None) -> None:
+        """Random numbers of the losses: others on each process, and going on where they were."""
+        if within is not None and within.restore_random(self.device, self.team):
+            return
+        parts: list[object] = [epoch] if within is None else [epoch, f"step {within.step}"]
+        if not self.team.first:
+            parts.append(f"process {self.team.rank}")
+        torch.manual_seed(derived_seed(self._seed, self.stage.name, *parts))
+
+    def _is_time(self, kept: float) -> bool:
+        """Whether the first process has gone on for long since it kept its place."""
+        return self.team.from_first(time.perf_counter() - kept >= KEEP_SECONDS)
+
+    def _progress(self, epoch: int, step: int) -> Progress:
+        return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)
+
+    def _scheduler(self, epoch: int, start: int) -> LambdaLR:
+        """The stage's schedule, by step, from step `start` of `epoch`. Warm-up begins after the first step's worth,
+        not at zero."""
+        done = epoch * self.steps + start
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"])
+        return LambdaLR(self.optimizer, lambda step: self.stage.schedule((done + step + 1) / self.steps))
+
+    def _look(self, epoch: int, step: int, total: float, on_step: Callable[[int, float], None]) -> None:
+        mean = total / step
+        if not abs(mean) < float("inf"):
+            raise TrainingDiverged(
+                f"the loss became {mean} in stage {self.stage.name}, epoch {epoch + 1}, within step {step} of "
+                f"{self.steps}; try a lower learning rate, warm-up or clip_norm"
+            )
+        with unwatched():
+            on_step(step, mean)
+
+
+Loss = Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
+
+
+def compiled(loss: Loss, mode: bool | Literal["reduce-overhead", "max-autotune"]) -> Loss:
+    """`loss`, with True or a mode under `torch.compile`. A mode records CUDA graphs on a GPU: what a call gives, its
+    gradients included, is then overwritten by the next one."""
+    if not mode:
+        return loss
+    if mode is True:
+        return torch.compile(loss)
+    recorded = torch.compile(loss, mode=mode)
+
+    def step(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return recorded(model, x, y, progress)
+
+    return step

@@ -1,0 +1,1 @@
+"""BlockDrop (Wu et al., arXiv 1711.08393)."""
