@@ -5,13 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import CPU, SHAPE, random_images, small_backbone
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones import Backbone
 from dynbench.cost import KINDS, CostModel, ImageCosts, LayerCost, dense_macs, evaluating, static_costs
 from dynbench.method import LayerUsage
+from tests.helpers.small import CPU, SHAPE, random_images, small_backbone
 
 
 class Controlled(nn.Module):

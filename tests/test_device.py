@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from dynbench_methods.dense import Dense
-from small import make_context, make_run
 
 from dynbench.device import choose_device
 from dynbench.errors import UserError
 from dynbench.execute import execute
 from dynbench.suite.schema import Recipe
+from tests.helpers.small import make_context, make_run
 
 
 def uses_tf32() -> bool:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Call
 
 from dynbench import registry
 from dynbench.errors import UserError
 from dynbench.registry import discover, find, load_method
+from tests.conftest import Call
 
 Install = Callable[[str, str, str], None]
 

@@ -9,28 +9,33 @@ from dynbench.cli.groups import LazyGroup
 from dynbench.errors import UserError
 
 COMMANDS = {
-    "run": ("dynbench.cli.commands.run", "Train and evaluate what a suite asks for and has not been done."),
-    "plan": ("dynbench.cli.commands.plan", "Show a suite's runs, their MACs, and which are finished."),
-    "time": ("dynbench.cli.commands.time", "Time finished runs on this machine, without training."),
-    "report": ("dynbench.cli.commands.report", "Make table and plots again from records alone."),
-    "table": ("dynbench.cli.commands.table", "Markdown table of records for a README, with quoted figures."),
-    "baseline": ("dynbench.cli.commands.baseline", "Write what later results are checked against."),
-    "check": ("dynbench.cli.commands.check", "Compare results with a baseline; exit code 1: worse."),
-    "export": ("dynbench.cli.commands.export", "Write the flat table of a results folder, or its trained weights."),
-    "sync": ("dynbench.cli.commands.sync", "Send records to MLflow that it does not have yet."),
-    "evaluate": ("dynbench.cli.commands.evaluate", "Evaluate backbone weights from a file."),
-    "verify": ("dynbench.cli.commands.verify", "Evaluate a finished run's weights again: as recorded?"),
+    "run": "Train and evaluate what a suite asks for and has not been done.",
+    "plan": "Show a suite's runs, their MACs, and which are finished.",
+    "time": "Time finished runs on this machine, without training.",
+    "report": "Make table and plots again from records alone.",
+    "table": "Markdown table of records for a README, with quoted figures.",
+    "baseline": "Write what later results are checked against.",
+    "check": "Compare results with a baseline; exit code 1: worse.",
+    "export": "Write the flat table of a results folder, or its trained weights.",
+    "sync": "Send records to MLflow that it does not have yet.",
+    "evaluate": "Evaluate backbone weights from a file.",
+    "verify": "Evaluate a finished run's weights again: as recorded?",
     "sensitivity": (
         "dynbench.cli.commands.sensitivity",
         "Prune one layer at a time and evaluate: which layers bear it.",
     ),
-    "test": ("dynbench.cli.commands.test", "Try a method: does it keep what every method has to keep?"),
-    "new": ("dynbench.cli.commands.new", "Write a small package to start a method of your own from."),
-    "methods": ("dynbench.cli.commands.methods", "List the registered methods and their parameters."),
+    "test": "Try a method: does it keep what every method has to keep?",
+    "new": "Write a small package to start a method of your own from.",
+    "methods": "List the registered methods and their parameters.",
 }
 
 
-@click.group(cls=LazyGroup, commands_at=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    commands_in="dynbench.cli.commands",
+    help_lines=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="dynbench")
 def cli() -> None:
     """The benchmark harness for dynamic inference: MACs, accuracy and latency as executed."""

@@ -1,4 +1,4 @@
-"""A command group that imports a command's module only when it is called."""
+"""A command group that imports a command's file only when the command is called."""
 
 from importlib import import_module
 from typing import Any
@@ -7,31 +7,33 @@ import click
 
 
 class LazyGroup(click.Group):
-    """`commands_at` maps a name to (module, help line); the module holds a click command `command`."""
+    """`commands_in` is the package in which command NAME is NAME.py and a click command `NAME_command` in it;
+    `help_lines` gives each name its line of help."""
 
-    def __init__(self, *args: Any, commands_at: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, commands_in: str, help_lines: dict[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._at = commands_at
+        self._package, self._lines = commands_in, help_lines
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return list(self._at)
+        return list(self._lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in self._at:
+        if cmd_name not in self._lines:
             return None
-        command: click.Command = import_module(self._at[cmd_name][0]).command
+        module = import_module(f"{self._package}.{cmd_name}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self._at.items()])
+            formatter.write_dl(list(self._lines.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in self._at and not name.startswith("-"):
+        if name not in self._lines and not name.startswith("-"):
             from dynbench.errors import did_you_mean
 
-            ctx.fail(f'unknown command "{name}"; {did_you_mean(name, self._at)}')
+            ctx.fail(f'unknown command "{name}"; {did_you_mean(name, self._lines)}')
         return super().resolve_command(ctx, args)

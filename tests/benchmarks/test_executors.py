@@ -13,13 +13,25 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torch.nn.functional import conv2d
-from turns import DENSITIES, METHODS, Subject, check, dense, describe, in_turns, planted, ratio, say, static_engines
 
 from dynbench.executors import kernels_of
 from dynbench.executors.packed_weights import PackedWeights
 from dynbench.kernels.cpu import operators as native
 from dynbench.latency.figures import Samples
 from dynbench.latency.loop import Call
+from tests.benchmarks.turns import (
+    DENSITIES,
+    METHODS,
+    Subject,
+    check,
+    dense,
+    describe,
+    in_turns,
+    planted,
+    ratio,
+    say,
+    static_engines,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of compilers and exporters

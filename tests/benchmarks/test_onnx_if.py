@@ -11,12 +11,12 @@ import torch
 from dynbench_methods.lc_net.executor import GatedExecutor
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
-from turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
 
 from dynbench.executors import FoldedBlock, FoldedConv, PooledLinear
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.engines.timing import TOLERANCE
 from dynbench.latency.loop import Call
+from tests.benchmarks.turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -14,7 +14,6 @@ import torch
 from dynbench_methods.dense import Dense
 from dynbench_methods.lc_net.gates import GatedBackbone
 from dynbench_methods.lc_net.method import LCNet
-from pairs import SHAPE, images, make_data, report
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -25,6 +24,7 @@ from dynbench.evaluation.audit import audit
 from dynbench.evaluation.evaluate import evaluate
 from dynbench.suite.schema import BackboneSpec, Evaluation, Recipe
 from dynbench.train.trainer import StageTrainer
+from tests.benchmarks.pairs import SHAPE, images, make_data, report
 
 CPU = torch.device("cpu")
 

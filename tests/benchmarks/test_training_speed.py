@@ -16,7 +16,6 @@ import pytest
 import torch
 from dynbench_methods.dense import Dense
 from dynbench_methods.lc_net.method import LCNet
-from pairs import SHAPE, images, make_data, report
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 
@@ -28,6 +27,7 @@ from dynbench.stage import Progress
 from dynbench.suite.schema import BackboneSpec, Recipe
 from dynbench.train.budget import training_macs
 from dynbench.train.trainer import StageTrainer, compiled
+from tests.benchmarks.pairs import SHAPE, images, make_data, report
 
 DEVICE = torch.device(os.environ.get("DYNBENCH_DEVICE", "cpu"))
 ON_GPU = DEVICE.type == "cuda"

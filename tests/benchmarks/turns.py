@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from dynbench_methods.lc_net.gates import GatedBackbone
 from dynbench_methods.lc_net.method import CNet, LCNet, LNet
-from planted import estimate_statistics, plant, smooth_images
 from torch import Tensor, nn
 
 from dynbench.backbones import build_backbone
@@ -21,6 +20,7 @@ from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.figures import Samples
 from dynbench.latency.loop import Call, batches_of, by_pass
 from dynbench.suite.schema import BackboneSpec
+from tests.helpers.planted import estimate_statistics, plant, smooth_images
 
 CPU = torch.device("cpu")
 IMAGES = 64

@@ -1,0 +1,139 @@
+"""Methods that cheat fail their run, whose record says in plain words what was found and where."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from dynbench_methods.dense import Dense
+
+from dynbench.execute import execute
+from dynbench.latency import timer as measure
+from dynbench.latency import worker
+from dynbench.latency.request import TimingAnswer, TimingRequest
+from dynbench.latency.timer import Timer
+from dynbench.method import Method
+from dynbench.record.folder import work_folder
+from dynbench.record.schema import Record
+from dynbench.record.store import find_record
+from dynbench.suite.schema import LatencyProtocol, Limits, Recipe
+from tests.conftest import Register
+from tests.helpers.liars import (
+    hides_work,
+    labels,
+    masks,
+    noise,
+    other_logits,
+    patches,
+    remembers,
+    training,
+    under_reports,
+    weights,
+)
+from tests.helpers.liars.neighbours import Neighbours
+from tests.helpers.small import make_context, make_run
+
+RECIPE = Recipe(epochs=1, batch_size=200)
+SHORT = LatencyProtocol(images=16, rounds=1, batches=(1,))
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is timed is timed here: a process of its own would not know methods that are registered for a test."""
+
+    def ask(
+        module: str, request: TimingRequest, kind: object, doing: str, limits: Limits
+    ) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
+        return worker.answer(request)
+
+    monkeypatch.setattr(measure, "_ask", ask)
+
+
+@pytest.fixture(autouse=True)
+def undo_patches() -> Iterator[None]:
+    yield
+    while patches.UNDO:
+        patches.UNDO.pop()()
+
+
+def recorded(method: type[Method], results: Path, register: Register, timed: bool = False, **params: Any) -> Record:
+    """The record of a whole run of the method on the digits."""
+    register(method.name, method)
+    run = make_run(method, RECIPE, **params)
+    work_folder(results, run.run_id).mkdir(parents=True)
+    timer = Timer(results, SHORT, "cpu", None, "a test") if timed else None
+    execute(run, make_context(results), timer)
+    record = find_record(results, run.run_id)
+    assert record is not None
+    return record
+
+
+@pytest.mark.parametrize("method", [Dense, masks.Skips])
+def test_the_honest_originals_pass(method: type[Method], tmp_path: Path, register: Register) -> None:
+    record = recorded(method, tmp_path, register, timed=True)
+    assert (record.status, record.error) == ("finished", None)
+    assert record.own_formulas == ()
+    assert all(point.audited and point.latency is not None for point in record.points)
+
+
+AGAIN = r"never-seen image 0: 0 MACs were executed where the counter sees them, \d+ on all threads"
+CAUGHT = {
+    masks.Masks: r'point "sequential", never-seen image 0: \d+ MACs were executed and \d+ accounted',
+    under_reports.UnderReports: "accounted; layer layer2.0.conv2: .* executed, .* accounted",
+    other_logits.OtherLogits: "the executor's logits differ from infer's",
+    noise.Noise: "evaluating point .* twice gave two answers: .* is there noise left on",
+    Neighbours: "in another order and batch size, .* infer looks at the batch",
+    labels.LooksUp: "wrong answers are labels that the harness had made up; infer looks at labels",
+    labels.Searches: "while it was evaluated, the plugin searched the interpreter's memory",
+    labels.ReadsTheTest: r"in stage train, epoch 1, the plugin read the data set's file digits.csv.gz by itself",
+    labels.ReadsTheFile: r"while it was made, the plugin read the data set's file digits.csv.gz",
+    remembers.Remembers: AGAIN,
+    remembers.WarmUpOnly: AGAIN,
+    remembers.Table: r"never-seen image \d: \d+ MACs were executed and 0 accounted",
+    hides_work.InAThread: "while it was audited, the plugin started a thread; .* MACs were executed",
+    hides_work.InAProcess: "while it was audited, the plugin started a process",
+    hides_work.WithoutModes: "MACs were executed where the counter sees them, .* with no counter on",
+    hides_work.InNumpy: r"takes numbers out of torch, where nothing is counted: Tensor.numpy of \(1, 16\)",
+    hides_work.WithoutAFormula: "multiplies with aten::.*mv_?, which has no FLOP formula",
+    hides_work.InProducts: "element-wise operators multiplied .* numbers, which are no MACs to the counter",
+    weights.ChangesWeights: "while it was audited, the model's weights changed: linear.weight",
+    training.StepsItself: "epoch 1, (optimizers made 7 steps where the trainer made 6|the loss changed parameters)",
+    training.ByHand: "in stage train, epoch 1, the loss changed parameters itself",
+    training.Grows: r"in stage train, training takes \d+ MACs an image at its end, \d+ when its budget was measured",
+    training.TrainsInAnEdit: "in the edit before stage train, optimizers made 1 steps where the trainer made 0",
+    patches.PatchesTheCounter: "after training, .*get_total_flops is not what it was before the plugin was loaded",
+    patches.PatchesAFormula: "after training, the FLOP formula of aten.convolution is not what it was",
+    patches.PatchesTheCode: "after training, the code of .*dense_macs is not what it was",
+    patches.PatchesTheClock: "after training, time.perf_counter is not what it was",
+}
+
+
+@pytest.mark.parametrize("method", CAUGHT, ids=lambda method: method.name)
+def test_a_liar_fails_its_run(method: type[Method], tmp_path: Path, register: Register) -> None:
+    record = recorded(method, tmp_path, register)
+    assert record.status == "failed"
+    assert record.points == ()
+    assert record.error is not None
+    assert re.search(CAUGHT[method], record.error), record.error
+
+
+def test_an_executor_that_remembers_only_where_no_counter_is_on_is_not_timed(
+    tmp_path: Path, register: Register
+) -> None:
+    record = recorded(remembers.RemembersUnwatched, tmp_path, register, timed=True)
+    assert record.status == "failed"
+    assert "while it was timed: " in str(record.error)
+    assert "times faster than others; the executor keeps answers" in str(record.error)
+
+
+def test_a_plugin_that_knows_where_it_is_timed_is_caught_by_its_answers(
+    tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [worker.__file__])
+    record = recorded(weights.KnowsTheWorker, tmp_path, register, timed=True)
+    assert record.status == "failed"
+    assert "while it was timed: " in str(record.error)
+    assert "where it is timed, infer gives other logits than where it was evaluated" in str(record.error)
