@@ -25,7 +25,7 @@ class Context:
     command: str
     commit: str
     """Of the code that runs: asked for at the start, since a checkout can move on under a long run."""
-    team: ProcessGroup = ALONE
+    processes: ProcessGroup = ALONE
     """The processes that make a run together."""
 
     def weights(self, run_id: str) -> Path:

@@ -50,7 +50,7 @@ def produce(run: Run, context: Context) -> Record:
     except (Exception, SystemExit) as error:  # a plugin may raise anything; it costs its own run only
         summary = f"{type(error).__name__}: {error}"
         record, arrays = failed(run, context, started, summary, traceback.format_exc()), {}
-    if context.team.first:
+    if context.processes.first:
         write_record(context.results, record, arrays)
     return record
 
@@ -96,7 +96,7 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
     verify("after training")
     points, arrays = measure(method, model, data, run, context)
     verify("after evaluation")
-    if context.team.first:
+    if context.processes.first:
         save_weights(model, context.weights(run.run_id))
     record = _record(run, context, journal.started).model_copy(
         update={
@@ -135,7 +135,7 @@ def _record(run: Run, context: Context, started: float) -> Record:
         plugin=find(run.method).distribution,
         static=load_method(run.method).static,
         machine=describe_machine(str(context.device), usable_precision(run.recipe.precision, context.device)),
-        world_size=context.team.world,
+        world_size=context.processes.world,
         commit=context.commit,
         command=context.command,
         started=started,

@@ -8,7 +8,7 @@ import click
 from dynbench.cli.groups import LazyGroup
 from dynbench.errors import UserError
 
-COMMANDS = {
+COMMANDS: dict[str, str] = {
     "run": "Train and evaluate what a suite asks for and has not been done.",
     "plan": "Show a suite's runs, their MACs, and which are finished.",
     "time": "Time finished runs on this machine, without training.",
@@ -20,10 +20,7 @@ COMMANDS = {
     "sync": "Send records to MLflow that it does not have yet.",
     "evaluate": "Evaluate backbone weights from a file.",
     "verify": "Evaluate a finished run's weights again: as recorded?",
-    "sensitivity": (
-        "dynbench.cli.commands.sensitivity",
-        "Prune one layer at a time and evaluate: which layers bear it.",
-    ),
+    "sensitivity": "Prune one layer at a time and evaluate: which layers bear it.",
     "test": "Try a method: does it keep what every method has to keep?",
     "new": "Write a small package to start a method of your own from.",
     "methods": "List the registered methods and their parameters.",

@@ -90,12 +90,12 @@ class _Tally:
         layers = (torch.stack(self.layers).sum(0) / len(macs)).cpu().numpy()
         return Prediction(point.name, torch.cat(self.top).cpu(), macs, layers)
 
-    def shared(self, team: ProcessGroup) -> "_Tally":
-        """The batches of the whole team, in order."""
-        if team.world == 1:
+    def shared(self, processes: ProcessGroup) -> "_Tally":
+        """The batches of the whole group, in order."""
+        if processes.world == 1:
             return self
         whole = _Tally()
-        for top, macs, layers in team.gathered(
+        for top, macs, layers in processes.gathered(
             [[one.cpu() for one in own] for own in (self.top, self.macs, self.layers)]
         ):
             whole.top += top
@@ -112,17 +112,18 @@ def predict(
     costs: CostModel,
     points: Sequence[Point],
     batch_size: int,
-    team: ProcessGroup = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> tuple[Prediction, ...]:
     """What `model` answers at each of `points` on `images`, uint8 (n, channels, height, width). There are no labels
-    here, nor in the frames below the plugin's. Each process of a `team` asks for its part; all have the whole then."""
+    here, nor in the frames below the plugin's. Each of several `processes` asks for its part; all have
+    the whole then."""
     tallies = [_Tally() for _ in points]
     with evaluating(model), watched("while it was evaluated"):
-        for batch in in_batches(images, batch_size, team.part(len(images), batch_size)):
+        for batch in in_batches(images, batch_size, processes.part(len(images), batch_size)):
             x = normalise(batch)
             for tally, output in zip(tallies, method.infer(model, x, points), strict=True):
                 tally.add(output, len(x), costs)
-    return tuple(tally.shared(team).result(point) for tally, point in zip(tallies, points, strict=True))
+    return tuple(tally.shared(processes).result(point) for tally, point in zip(tallies, points, strict=True))
 
 
 def evaluate(
@@ -133,17 +134,17 @@ def evaluate(
     costs: CostModel,
     points: Sequence[Point],
     batch_size: int,
-    team: ProcessGroup = ALONE,
+    processes: ProcessGroup = ALONE,
 ) -> tuple[PointEvaluation, ...]:
     """Evaluate `model` at each of `points` on the whole split, whose labels are made-up ones while the plugin runs. The
-    processes of a `team` divide the work; each has the result.
+    several `processes` divide the work; each has the result.
 
     Raises AuditFailed when the answers follow those.
     """
     classes = int(split.labels.max()) + 1
     with made_up(split.labels, classes) as false:
-        predictions = predict(method, model, split.images, normalise, costs, points, batch_size, team)
-    seen = torch.cat(team.gathered(false[team.part(len(split), batch_size)].cpu()))  # each process's own
+        predictions = predict(method, model, split.images, normalise, costs, points, batch_size, processes)
+    seen = torch.cat(processes.gathered(false[processes.part(len(split), batch_size)].cpu()))  # each process's own
     for prediction in predictions:
         answers, labels = prediction.top[:, 0], split.labels.cpu()
         check_not_copied(answers, labels, seen, classes, f'point "{prediction.point}"')

@@ -51,17 +51,17 @@ class _Evaluator:
         # Labels stay where they are: copies on the device would be true ones while the plugin runs.
         on_device = Split(split.images.to(self.context.device), split.labels)
         size = self.context.evaluation.batch_size
-        team = self.context.team
-        return evaluate(self.method, self.model, on_device, self.normalise, self.costs, self.points, size, team)
+        processes = self.context.processes
+        return evaluate(self.method, self.model, on_device, self.normalise, self.costs, self.points, size, processes)
 
     def beside_others(self, first: Sequence[PointEvaluation]) -> None:
         """Validation images in another order and batch size: raises AuditFailed when that changes their answers from
         those of the `first` time."""
         images = self.data.validation.images.to(self.context.device)
-        team, points = self.context.team, self.points
-        size, order = self.context.evaluation.batch_size, team.from_first(other_order(len(images)))
+        processes, points = self.context.processes, self.points
+        size, order = self.context.evaluation.batch_size, processes.from_first(other_order(len(images)))
         chosen, size = images[order.to(images.device)], other_size(size, len(order))
-        again = predict(self.method, self.model, chosen, self.normalise, self.costs, points, size, team)
+        again = predict(self.method, self.model, chosen, self.normalise, self.costs, points, size, processes)
         for point, one, other in zip(points, first, again, strict=True):
             doubtful = differing(one, other, order)
             if doubtful:
@@ -87,10 +87,10 @@ def measure(
         _check_same(validation, evaluator.on(data.validation))
         evaluator.beside_others(validation)
     with kept(model, "while it was audited"), steps_are(0, "while it was audited"):
-        audits = evaluator.audit() if context.team.first else ()
+        audits = evaluator.audit() if context.processes.first else ()
     with kept(model, "on the test split"), steps_are(0, "on the test split"):
         test = evaluator.on(data.test.read())
-    if not context.team.first:
+    if not context.processes.first:
         return (), {}
     points = tuple(_point(v, t, a, evaluator.layers) for v, t, a in zip(validation, test, audits, strict=True))
     return points, _arrays(test, audits)

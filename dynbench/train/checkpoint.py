@@ -23,27 +23,29 @@ class Within:
     totals: list[float]
     random: list[list[Tensor]]
 
-    def total(self, team: ProcessGroup) -> float:
+    def total(self, processes: ProcessGroup) -> float:
         """The sum of losses that this process goes on from. With another number of processes it is their mean."""
-        return self.totals[team.rank] if len(self.totals) == team.world else sum(self.totals) / len(self.totals)
+        return (
+            self.totals[processes.rank] if len(self.totals) == processes.world else sum(self.totals) / len(self.totals)
+        )
 
-    def restore_random(self, device: torch.device, team: ProcessGroup) -> bool:
+    def restore_random(self, device: torch.device, processes: ProcessGroup) -> bool:
         """Put torch's generators where they were; False, and nothing is done, with another number of processes."""
-        if len(self.random) != team.world:
+        if len(self.random) != processes.world:
             return False
-        cpu, *others = self.random[team.rank]
+        cpu, *others = self.random[processes.rank]
         torch.set_rng_state(cpu)
         if device.type == "cuda" and others:
             torch.cuda.set_rng_state(others[0], device)
         return True
 
 
-def take_within(step: int, seconds: float, total: Tensor, device: torch.device, team: ProcessGroup) -> Within:
+def take_within(step: int, seconds: float, total: Tensor, device: torch.device, processes: ProcessGroup) -> Within:
     """All processes say together where they are."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
-    told = team.gathered((float(total), states))
+    told = processes.gathered((float(total), states))
     return Within(step, seconds, [total for total, _ in told], [states for _, states in told])
 
 

@@ -37,20 +37,20 @@ class _LossModule(nn.Module):
 
 
 def shared_loss(
-    model: nn.Module, loss: Loss, device: torch.device, team: ProcessGroup
+    model: nn.Module, loss: Loss, device: torch.device, processes: ProcessGroup
 ) -> Callable[[Tensor, Tensor, Progress], Tensor]:
-    """`loss` of `model` on images (batch, channels, height, width), labels (batch,) and progress. In a team, backward
+    """`loss` of `model` on images (batch, channels, height, width), labels (batch,) and progress. On several processes, backward
     through it leaves the mean of all processes' gradients on each of them; parameters and buffers become the first
     process's."""
-    if team.world == 1:
+    if processes.world == 1:
         return partial(loss, model)
     devices = [device] if device.type == "cuda" else None
     return DistributedDataParallel(_LossModule(model, loss), device_ids=devices, find_unused_parameters=True)
 
 
-def share_buffers(model: nn.Module, team: ProcessGroup) -> None:
+def share_buffers(model: nn.Module, processes: ProcessGroup) -> None:
     """The first process's buffers, as the last step has left them, on all."""
-    if team.world == 1:
+    if processes.world == 1:
         return
     for buffer in model.buffers():
         whole = buffer.detach().contiguous()

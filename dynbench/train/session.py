@@ -78,13 +78,13 @@ class Session:
                 continue
             here = checkpoint if checkpoint is not None and index == checkpoint.stage else None
             journal = self._train_stage(index, stage, journal, here, edit_macs)
-            if index + 1 < len(stages) and self.context.team.first:
+            if index + 1 < len(stages) and self.context.processes.first:
                 save_weights(self.model, self._end_of(index))
         return journal
 
     def _check_shared(self, checkpoint: Checkpoint | None) -> None:
         """Raises UserError when the processes would not go on from the same place."""
-        places = self.context.team.gathered(_place(checkpoint))
+        places = self.context.processes.gathered(_place(checkpoint))
         if len(set(places)) > 1:
             raise UserError(
                 f"the processes of this run do not find the same checkpoint in {self._folder}; --results has to be on "
@@ -111,8 +111,10 @@ class Session:
     def _train_stage(
         self, index: int, stage: Stage, journal: Journal, checkpoint: Checkpoint | None, edit_macs: int
     ) -> Journal:
-        team, device = self.context.team, self.context.device
-        trainer = StageTrainer(stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, device, team)
+        processes, device = self.context.processes, self.context.device
+        trainer = StageTrainer(
+            stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, device, processes
+        )
         if checkpoint is not None:
             self.model.load_state_dict(checkpoint.model)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
@@ -140,7 +142,7 @@ class Session:
         self, trainer: StageTrainer, journal: Journal, index: int, epoch: int, macs: int, within: Within | None = None
     ) -> None:
         """Write the checkpoint, if this is the process that writes."""
-        if not self.context.team.first:
+        if not self.context.processes.first:
             return
         done = journal.model_dump_json()
         model, optimizer = self.model.state_dict(), trainer.optimizer.state_dict()
@@ -170,12 +172,12 @@ class Session:
         """Evaluates the model as it then is on the validation split, at its first operating point."""
         costs = CostModel(static_costs(self.model, self.data.shape), self.context.device)
         normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
-        size, team = self.context.evaluation.batch_size, self.context.team
+        size, processes = self.context.evaluation.batch_size, self.context.processes
 
         def validate() -> PointEvaluation:
             with watched("naming its points"):
                 points = self.method.points(self.model)[:1]
-            return evaluate(self.method, self.model, self._validation, normalise, costs, points, size, team)[0]
+            return evaluate(self.method, self.model, self._validation, normalise, costs, points, size, processes)[0]
 
         return validate
 

@@ -52,20 +52,20 @@ class StageTrainer:
         recipe: Recipe,
         seed: int,
         device: torch.device,
-        team: ProcessGroup = ALONE,
+        processes: ProcessGroup = ALONE,
     ) -> None:
-        """A `team` makes the same trainer on every process, and each takes its share of every step. Raises UserError
-        when a step cannot be divided evenly."""
-        self.stage, self.model, self.recipe, self.device, self.team = stage, model, recipe, device, team
+        """Several `processes` make the same trainer each, and each takes its share of every step. Raises UserError when
+        a step cannot be divided evenly."""
+        self.stage, self.model, self.recipe, self.device, self.processes = stage, model, recipe, device, processes
         self._seed, self._train, self._augment = seed, train, data.augment
         self._normalise: Normalise = data.normalise(device, recipe.channels_last)
         self._batch = min(recipe.batch_size, len(train))
-        check_batch(self._batch, team.world)
+        check_batch(self._batch, processes.world)
         self.steps = len(train) // self._batch
         self._bf16 = usable_precision(recipe.precision, device) == "bf16"
         loss = compiled(stage.loss, recipe.compile)
         self.optimizer: Optimizer = stage.optimizer(model)
-        self._loss = shared_loss(model, loss, device, team)
+        self._loss = shared_loss(model, loss, device, processes)
 
     def epoch(
         self,
@@ -84,8 +84,8 @@ class StageTrainer:
         self._seed_noise(epoch, within)
         seed = derived_seed(self._seed, self.stage.name, epoch, "data")
         scheduler = self._scheduler(epoch, start)
-        share = Share(self.team.rank, self.team.world, start)
-        total = torch.tensor(within.total(self.team) if within else 0.0, device=self.device)
+        share = Share(self.processes.rank, self.processes.world, start)
+        total = torch.tensor(within.total(self.processes) if within else 0.0, device=self.device)
         mean, lr = 0.0, 0.0
         self.model.train()
         by_hand = ByHand(self.model, start, self.steps)
@@ -97,12 +97,12 @@ class StageTrainer:
             lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
             if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
-                mean = float(self.team.mean(total))
+                mean = float(self.processes.mean(total))
                 self._look(epoch, step + 1, mean, on_step)
                 if keep and step + 1 < self.steps and self._is_time(kept):
                     kept = time.perf_counter()
-                    keep(take_within(step + 1, spent + kept - started, total, self.device, self.team))
-        share_buffers(self.model, self.team)
+                    keep(take_within(step + 1, spent + kept - started, total, self.device, self.processes))
+        share_buffers(self.model, self.processes)
         seconds = spent + time.perf_counter() - started
         return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds)
 
@@ -126,16 +126,16 @@ class StageTrainer:
 
     def _seed_noise(self, epoch: int, within: Within | None) -> None:
         """Random numbers of the losses: others on each process, and going on where they were."""
-        if within is not None and within.restore_random(self.device, self.team):
+        if within is not None and within.restore_random(self.device, self.processes):
             return
         parts: list[object] = [epoch] if within is None else [epoch, f"step {within.step}"]
-        if not self.team.first:
-            parts.append(f"process {self.team.rank}")
+        if not self.processes.first:
+            parts.append(f"process {self.processes.rank}")
         torch.manual_seed(derived_seed(self._seed, self.stage.name, *parts))
 
     def _is_time(self, kept: float) -> bool:
         """Whether the first process has gone on for long since it kept its place."""
-        return self.team.from_first(time.perf_counter() - kept >= KEEP_SECONDS)
+        return self.processes.from_first(time.perf_counter() - kept >= KEEP_SECONDS)
 
     def _progress(self, epoch: int, step: int) -> Progress:
         return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)

@@ -1,4 +1,4 @@
-"""Methods that misbehave on one process of a team only."""
+"""Methods that misbehave on one process of a process group only."""
 
 import os
 import signal

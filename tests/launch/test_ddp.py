@@ -53,7 +53,7 @@ RECIPE = Recipe(
 
 
 def together(function: Callable[..., Any], *arguments: Any, world: int = 2) -> list[Any]:
-    """`function(team, *arguments)` in each of `world` processes; what they return, by rank."""
+    """`function(process group, *arguments)` in each of `world` processes; what they return, by rank."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def one(rank: int) -> Any:
@@ -65,12 +65,12 @@ def together(function: Callable[..., Any], *arguments: Any, world: int = 2) -> l
 
 
 def _joined(
-    _ask: Ask, team: ProcessGroup, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+    _ask: Ask, processes: ProcessGroup, port: int, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> bytes:
     torch.set_num_threads(1)
     store = PrefixStore("test", TCPStore("127.0.0.1", port, is_master=False))
-    dist.init_process_group("gloo", store=store, rank=team.rank, world_size=team.world)
-    return pickle.dumps(function(team, *arguments))  # tensors by value: this process ends now
+    dist.init_process_group("gloo", store=store, rank=processes.rank, world_size=processes.world)
+    return pickle.dumps(function(processes, *arguments))  # tensors by value: this process ends now
 
 
 # What is computed
@@ -103,11 +103,11 @@ def whole_batch() -> tuple[Tensor, Tensor]:
     return random_images(8).double(), random_split(8).labels
 
 
-def gradients(team: ProcessGroup) -> dict[str, Tensor | None]:
+def gradients(processes: ProcessGroup) -> dict[str, Tensor | None]:
     """Of this process's share of the batch, after backward."""
     model, (x, y) = GroupNet().double(), whole_batch()
-    share = slice(team.rank * 8 // team.world, (team.rank + 1) * 8 // team.world)
-    loss = shared_loss(model, double_loss, CPU, team)
+    share = slice(processes.rank * 8 // processes.world, (processes.rank + 1) * 8 // processes.world)
+    loss = shared_loss(model, double_loss, CPU, processes)
     loss(x[share], y[share], PROGRESS).backward()  # type: ignore[no-untyped-call]
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
@@ -125,17 +125,17 @@ def test_gradients_of_two_batches_are_those_of_one_twice_as_large() -> None:
 
 
 def trained(
-    team: ProcessGroup, model: nn.Module, stage: Stage, recipe: Recipe
+    processes: ProcessGroup, model: nn.Module, stage: Stage, recipe: Recipe
 ) -> tuple[list[EpochResult], dict[str, Tensor]]:
     data = random_data(train=44)
-    trainer = StageTrainer(stage, model, data, data.train, recipe, 5, CPU, team)
+    trainer = StageTrainer(stage, model, data, data.train, recipe, 5, CPU, processes)
     results = [replace(trainer.epoch(epoch, lambda *_: None), seconds=0.0) for epoch in range(recipe.epochs)]
     return results, model.state_dict()
 
 
-def trained_plain(team: ProcessGroup) -> tuple[list[EpochResult], dict[str, Tensor]]:
+def trained_plain(processes: ProcessGroup) -> tuple[list[EpochResult], dict[str, Tensor]]:
     stage = replace(recipe_stage(LCNet(LCNet.Config()), RECIPE), loss=mean_loss)
-    return trained(team, GroupNet(), stage, RECIPE)
+    return trained(processes, GroupNet(), stage, RECIPE)
 
 
 def test_epochs_of_two_processes_are_those_of_one() -> None:
@@ -148,10 +148,10 @@ def test_epochs_of_two_processes_are_those_of_one() -> None:
             torch.testing.assert_close(found[name], weight, rtol=1e-4, atol=1e-6)
 
 
-def trained_lc_net(team: ProcessGroup) -> tuple[list[EpochResult], dict[str, Tensor]]:
+def trained_lc_net(processes: ProcessGroup) -> tuple[list[EpochResult], dict[str, Tensor]]:
     method = LCNet(LCNet.Config(l1_layer=0.1, l1_channel=1.0))
     torch.manual_seed(11)
-    return trained(team, method.build(small_backbone()), recipe_stage(method, RECIPE), RECIPE)
+    return trained(processes, method.build(small_backbone()), recipe_stage(method, RECIPE), RECIPE)
 
 
 def test_with_batch_statistics_and_noise_all_processes_hold_the_same_net() -> None:
@@ -162,7 +162,7 @@ def test_with_batch_statistics_and_noise_all_processes_hold_the_same_net() -> No
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def drawn_by(team: ProcessGroup) -> list[float]:
+def drawn_by(processes: ProcessGroup) -> list[float]:
     """What the losses of two epochs draw."""
     draws: list[float] = []
 
@@ -170,7 +170,7 @@ def drawn_by(team: ProcessGroup) -> list[float]:
         draws.append(float(torch.rand(())))
         return mean_loss(model, x, y, progress)
 
-    trained(team, GroupNet(), replace(recipe_stage(LCNet(LCNet.Config()), RECIPE), loss=noisy), RECIPE)
+    trained(processes, GroupNet(), replace(recipe_stage(LCNet(LCNet.Config()), RECIPE), loss=noisy), RECIPE)
     return draws
 
 
@@ -181,13 +181,13 @@ def test_each_process_draws_its_own_noise_and_the_first_what_one_would() -> None
     assert not set(other) & set(one)
 
 
-def evaluated(team: ProcessGroup, images: int, batch: int) -> tuple[PointEvaluation, ...]:
+def evaluated(processes: ProcessGroup, images: int, batch: int) -> tuple[PointEvaluation, ...]:
     method = LCNet(LCNet.Config())
     torch.manual_seed(11)
     model = method.build(small_backbone())
     costs = CostModel(static_costs(model, SHAPE), CPU)
     split = random_split(images)
-    return evaluate(method, model, split, random_data().normalise(CPU), costs, method.points(model), batch, team)
+    return evaluate(method, model, split, random_data().normalise(CPU), costs, method.points(model), batch, processes)
 
 
 @pytest.mark.parametrize(("images", "batch", "world"), [(23, 5, 2), (23, 5, 3), (3, 8, 2)])
@@ -273,7 +273,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The plugins of `tests.helpers.ddp_plugins`, as if they had been installed."""
     info = tmp_path / "plugins" / "team_plugins-1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: team-plugins\nVersion: 1.0\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: process group-plugins\nVersion: 1.0\n")
     lines = (f"{method.name} = tests.helpers.ddp_plugins:{method.__name__}" for method in ddp_plugins.METHODS)
     (info / "entry_points.txt").write_text("[dynbench.methods]\n" + "\n".join(lines))
     monkeypatch.syspath_prepend(tmp_path / "plugins")

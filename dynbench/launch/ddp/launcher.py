@@ -1,4 +1,4 @@
-"""The supervisors of a team: threads here, or the processes that torchrun has started."""
+"""The supervisors of a process group: threads here, or the processes that torchrun has started."""
 
 import os
 import threading

@@ -30,14 +30,14 @@ RESTARTS = 2
 
 
 class Leader:
-    """Makes runs with a team that waits for orders on the `board`."""
+    """Makes runs with a process group that waits for orders on the `board`."""
 
     def __init__(self, seat: Rank, meeting: str, board: GroupStore, limits: Limits) -> None:
         self._seat, self._meeting, self._board, self._limits = seat, meeting, board, limits
         self._number = 0
 
     def execute(self, run: Run, context: Context, timer: Timer | None) -> Record:
-        """As `dynbench.execute.execute`, on all processes of the team. What the plugin does costs this run only; a
+        """As `dynbench.execute.execute`, on all processes of the group. What the plugin does costs this run only; a
         process that dies is started again, with the others. Raises UserError for what the user can mend on any
         machine."""
         started = time.time()

@@ -1,4 +1,4 @@
-"""Where one process of a team stands."""
+"""Where one process of a process group stands."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the supervisors of a team write for each other."""
+"""What the supervisors of a process group write for each other."""
 
 import pickle
 import time

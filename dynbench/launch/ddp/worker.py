@@ -1,4 +1,4 @@
-"""One process of a team, while it trains and evaluates a run: a child process of its supervisor."""
+"""One process of a process group, while it trains and evaluates a run: a child process of its supervisor."""
 
 import os
 from dataclasses import replace
@@ -34,8 +34,8 @@ def produce_in_group(ask: Ask, run: Run, context: Context, seat: Rank, meeting: 
     dist.init_process_group(
         backend, store=PrefixStore(meeting, store), rank=seat.rank, world_size=seat.world, timeout=PATIENCE
     )
-    team = ProcessGroup(seat.rank, seat.world)
-    record = produce(run, replace(context, device=device, team=team, observer=Remote(ask)))
+    processes = ProcessGroup(seat.rank, seat.world)
+    record = produce(run, replace(context, device=device, processes=processes, observer=Remote(ask)))
     if record.status == FAILED:
         ask((FAILED, (record.error, record.traceback)))
     else:
