@@ -137,7 +137,7 @@ def evaluate(
     processes: ProcessGroup = ALONE,
 ) -> tuple[PointEvaluation, ...]:
     """Evaluate `model` at each of `points` on the whole split, whose labels are made-up ones while the plugin runs. The
-    several `processes` divide the work; each has the result.
+    `processes` divide the work among them; each has the result.
 
     Raises AuditFailed when the answers follow those.
     """
