@@ -39,9 +39,9 @@ class _LossModule(nn.Module):
 def shared_loss(
     model: nn.Module, loss: Loss, device: torch.device, processes: ProcessGroup
 ) -> Callable[[Tensor, Tensor, Progress], Tensor]:
-    """`loss` of `model` on images (batch, channels, height, width), labels (batch,) and progress. On several processes, backward
-    through it leaves the mean of all processes' gradients on each of them; parameters and buffers become the first
-    process's."""
+    """`loss` of `model` on images (batch, channels, height, width), labels (batch,) and progress. On several processes,
+    backward through it leaves the mean of all processes' gradients on each of them; parameters and buffers become the
+    first process's."""
     if processes.world == 1:
         return partial(loss, model)
     devices = [device] if device.type == "cuda" else None
