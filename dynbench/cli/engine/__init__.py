@@ -1,1 +1,0 @@
-"""What `dynbench run` has its runs made by."""
