@@ -1,7 +1,6 @@
 """Records against a baseline: every configuration of it, then what it does not have."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from dynbench.analysis.configuration import ComparedRuns, by_configuration, differences, key
 from dynbench.check.baseline import Baseline, BaselineConfiguration, BaselinePoint, BaselineRun
@@ -9,6 +8,7 @@ from dynbench.check.judges import OF_POINTS, OF_RUNS
 from dynbench.check.make import run_of, title
 from dynbench.check.outcome import CheckResult, Finding, Pair, PointPair, Verdict
 from dynbench.errors import UserError
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.suite.rules import Rule
 
@@ -18,7 +18,7 @@ NEAR = 3
 """Differences that the nearest of the other configurations may have to be named."""
 
 
-def check(results: Path, records: Sequence[Record], baseline: Baseline, rules: Sequence[Rule]) -> CheckResult:
+def check(results: ResultsFolder, records: Sequence[Record], baseline: Baseline, rules: Sequence[Rule]) -> CheckResult:
     """Judge `records`, which lie in `results`, by `rules`. Raises UserError when they cannot be compared at all."""
     if not rules:
         raise UserError("no rules: neither the baseline nor a suite or --rule says what is to be compared")
@@ -48,7 +48,7 @@ def _listed(names: set[str]) -> str:
 
 
 def _findings(
-    results: Path,
+    results: ResultsFolder,
     baseline: BaselineConfiguration,
     found: ComparedRuns | None,
     others: Sequence[ComparedRuns],

@@ -1,7 +1,6 @@
 """Records -> a baseline."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -18,15 +17,15 @@ from dynbench.check.baseline import (
 )
 from dynbench.errors import UserError
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Latency, PointRecord, Record, Timing
-from dynbench.record.store import read_arrays
 from dynbench.suite.schema import CheckRules
 
 Arrays = dict[str, np.ndarray]
 
 
 def make_baseline(
-    results: Path, records: Sequence[Record], rules: CheckRules, command: str, simulated: bool = False
+    results: ResultsFolder, records: Sequence[Record], rules: CheckRules, command: str, simulated: bool = False
 ) -> Baseline:
     """Of every run in `results`. `simulated`: also of those that have no executor, or were not audited.
 
@@ -60,7 +59,7 @@ def title(run: Run) -> str:
     return f"{run.label} ({run.backbone.name}{width} on {run.data.name})"
 
 
-def _configuration(results: Path, configuration: ComparedRuns) -> BaselineConfiguration:
+def _configuration(results: ResultsFolder, configuration: ComparedRuns) -> BaselineConfiguration:
     records = list(configuration.records.values())
     return BaselineConfiguration(
         title=title(configuration.run),
@@ -70,9 +69,9 @@ def _configuration(results: Path, configuration: ComparedRuns) -> BaselineConfig
     )
 
 
-def run_of(results: Path, record: Record) -> BaselineRun:
+def run_of(results: ResultsFolder, record: Record) -> BaselineRun:
     """One finished run as a baseline holds it. Raises UserError when its per-image arrays are missing or damaged."""
-    arrays = read_arrays(results, record.run_id)
+    arrays = results.arrays(record.run_id)
     return BaselineRun(
         seed=record.run.seed,
         run_id=record.run_id,
