@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from dynbench.analysis.statistics import Flags, bootstrap_interval, mcnemar
-from dynbench.analysis.summary import Configuration, PointSummary, SeedMean, configurations, seed_mean
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, configurations, seed_mean
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
@@ -76,7 +76,7 @@ def compare_with_controls(results: ResultsFolder, records: Sequence[Record]) -> 
     )
 
 
-def _nearest(point: PointSummary, controls: Sequence[Configuration]) -> Iterator[PointSummary]:
+def _nearest(point: PointSummary, controls: Sequence[ConfigurationRecords]) -> Iterator[PointSummary]:
     """The control of each static method."""
     for method in dict.fromkeys(control.run.method for control in controls):
         candidates = [found for control in controls if control.run.method == method for found in control.points]
@@ -89,17 +89,17 @@ def _distance(point: PointSummary, control: PointSummary) -> tuple[bool, bool, f
     return apart > MATCHED, longer, abs(control.macs.mean - point.macs.mean)
 
 
-def _epochs(configuration: Configuration) -> int:
+def _epochs(configuration: ConfigurationRecords) -> int:
     return configuration.epochs or 0
 
 
-def _comparable(one: Configuration, other: Configuration) -> bool:
+def _comparable(one: ConfigurationRecords, other: ConfigurationRecords) -> bool:
     a, b = one.run, other.run
     same = (a.data, a.backbone, a.recipe) == (b.data, b.backbone, b.recipe)
     return same and bool(_common(one, other)) and _epochs(other) >= _epochs(one)
 
 
-def _common(one: Configuration, other: Configuration) -> list[tuple[Record, Record]]:
+def _common(one: ConfigurationRecords, other: ConfigurationRecords) -> list[tuple[Record, Record]]:
     """The finished runs of both that share a seed."""
     by_seed = {record.run.seed: record for record in other.finished}
     return [(record, by_seed[record.run.seed]) for record in one.finished if record.run.seed in by_seed]

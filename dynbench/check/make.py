@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dynbench.analysis.configuration import ComparedRuns, by_configuration
 from dynbench.analysis.statistics import Flags
 from dynbench.check.baseline import (
     Baseline,
@@ -15,6 +14,7 @@ from dynbench.check.baseline import (
     BaselineRun,
     pack_flags,
 )
+from dynbench.check.compared import ComparedRuns, by_identity
 from dynbench.errors import UserError
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
@@ -32,7 +32,7 @@ def make_baseline(
     Raises UserError when a run failed, was not audited, or its per-image arrays are missing: a check could not tell
     that from what it looks for.
     """
-    found = by_configuration(records)
+    found = by_identity(records)
     runs = [record for configuration in found.values() for record in configuration.records.values()]
     _check_sound(runs, simulated)
     return Baseline(

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynbench.analysis.summary import Configuration
+from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.report.plots.style import GREY, method_colour, new_figure
@@ -39,7 +39,7 @@ class _Spread:
 
 @dataclass(frozen=True)
 class _Panel:
-    configuration: Configuration
+    configuration: ConfigurationRecords
     spreads: tuple[_Spread, ...]
 
     @property
@@ -47,7 +47,7 @@ class _Panel:
         return any(spread.varies for spread in self.spreads)
 
 
-def histogram_figure(results: ResultsFolder, known: Sequence[Configuration]) -> Figure:
+def histogram_figure(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> Figure:
     """One panel for each configuration whose cost depends on the image; a line of text when there is none.
 
     Raises UserError when per-image arrays are missing or damaged.
@@ -77,7 +77,7 @@ def _name(panel: _Panel, several: bool) -> str:
     return f"{run.label}, {run.backbone.name}" if several else run.label
 
 
-def _spreads(results: ResultsFolder, configuration: Configuration) -> tuple[_Spread, ...]:
+def _spreads(results: ResultsFolder, configuration: ConfigurationRecords) -> tuple[_Spread, ...]:
     """The operating points, those with the same cost for every image together."""
     found: dict[bytes, _Spread] = {}
     for point in configuration.points:
