@@ -14,6 +14,6 @@ def load(results: str | Path) -> "pd.DataFrame":
     """The flat table of a results folder: one row per run and operating point, the columns of
     `dynbench.analysis.columns.COLUMNS`. Raises UserError when there are no records or one is damaged."""
     from dynbench.analysis.columns import flat_table
-    from dynbench.record.store import read_records
+    from dynbench.record.folder import ResultsFolder
 
-    return flat_table(read_records(Path(results)))
+    return flat_table(ResultsFolder(Path(results)).records())

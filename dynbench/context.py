@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dynbench.observer import Observer
 from dynbench.process_group import ALONE, ProcessGroup
-from dynbench.record.folder import weights_path
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import Evaluation
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Context:
     """Where, on what and under whose eyes runs are made."""
 
-    results: Path
+    results: ResultsFolder
     device: "torch.device"
     data_root: Path | None
     evaluation: Evaluation
@@ -30,4 +30,4 @@ class Context:
 
     def weights(self, run_id: str) -> Path:
         """Trained weights of a finished run."""
-        return weights_path(self.results, run_id)
+        return self.results.weights(run_id)

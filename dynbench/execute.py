@@ -17,10 +17,8 @@ from dynbench.guards.side_effects import watched
 from dynbench.guards.tampering import own_formulas, seal, verify
 from dynbench.latency.timer import Timer
 from dynbench.plan.run import Run
-from dynbench.record.folder import work_folder
 from dynbench.record.machine import describe_machine
 from dynbench.record.schema import Budget, Record, StageBudget
-from dynbench.record.store import find_record, write_record
 from dynbench.registry import find, load_method
 from dynbench.train.budget import assumed_training_macs
 from dynbench.train.session import Session
@@ -51,7 +49,7 @@ def produce(run: Run, context: Context) -> Record:
         summary = f"{type(error).__name__}: {error}"
         record, arrays = failed(run, context, started, summary, traceback.format_exc()), {}
     if context.processes.first:
-        write_record(context.results, record, arrays)
+        context.results.write_record(record, arrays)
     return record
 
 
@@ -64,9 +62,9 @@ def complete(record: Record, context: Context, timer: Timer | None = None) -> Re
         except AuditFailed as error:
             record = failed(record.run, context, record.started, str(error))
     record = context.observer.run_finished(record)
-    write_record(context.results, record)
+    context.results.write_record(record)
     if record.status == "finished":
-        _clean_up(work_folder(context.results, record.run_id))
+        context.results.clean_up(record.run_id)
     return record
 
 
@@ -78,12 +76,6 @@ def _timed(record: Record, context: Context, timer: Timer) -> Record:
     except (UserError, OSError) as error:
         context.observer.timing_failed(record.run, str(error))
         return record
-
-
-def _clean_up(work: Path) -> None:
-    """Only the trained weights are kept of a finished run's work; a killed write leaves a hidden file."""
-    for path in (work / "checkpoint.pt", *work.glob("stage*.safetensors"), *work.glob(".*.*")):
-        path.unlink(missing_ok=True)
 
 
 def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
@@ -114,7 +106,7 @@ def _pretrained(run: Run, data: Data, context: Context) -> tuple[StageBudget, ..
     if run.start is None:
         return ()
     if run.start.run_id is not None:
-        dense = find_record(context.results, run.start.run_id)
+        dense = context.results.read(run.start.run_id)
         return dense.budget.stages if dense else ()
     # A file's recipe is unknown: whole epochs of this training split.
     images = run.start.epochs * len(data.train)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from dynbench.analysis.literature import Quoted
-from dynbench.analysis.summary import Configuration, PointSummary, Setting
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
 
 Verdict = Literal["met", "not met", "not measured"]
 
@@ -56,7 +56,7 @@ class Claim:
         return "met" if any(_as_good(point, self.quoted) for point in self.affordable) else "not met"
 
 
-def claims(setting: Setting, known: Sequence[Configuration], rows: Sequence[Quoted]) -> tuple[Claim, ...]:
+def claims(setting: Setting, known: Sequence[ConfigurationRecords], rows: Sequence[Quoted]) -> tuple[Claim, ...]:
     """Those of the quoted `rows` on the setting's data and backbone that something here can answer."""
     found = []
     for row in rows:
@@ -81,7 +81,7 @@ def _answer(row: Quoted) -> ClaimAnswer | None:
     return next((one for one in ANSWERS if (one.paper, one.quoted) == (row.source.arxiv, row.method)), None)
 
 
-def _answers(configuration: Configuration, answer: ClaimAnswer, setting: Setting) -> bool:
+def _answers(configuration: ConfigurationRecords, answer: ClaimAnswer, setting: Setting) -> bool:
     run = configuration.run
     asked = run.method == answer.method and all(run.params.get(key) == value for key, value in answer.given.items())
     return configuration.setting == setting and asked and answer.trained in {None, run.start is not None}

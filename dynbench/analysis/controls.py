@@ -5,16 +5,15 @@ Without this a dynamic method has been compared with nothing: a narrower static 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from dynbench.analysis.statistics import Flags, bootstrap_interval, mcnemar
-from dynbench.analysis.summary import Configuration, PointSummary, SeedMean, configurations, seed_mean
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, configurations, seed_mean
 from dynbench.errors import UserError
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import read_arrays
 
 MATCHED = 0.05
 """Cost of method and control may differ by this fraction and still be called matched."""
@@ -60,7 +59,7 @@ class Comparison:
         return abs(self.macs_ratio - 1) <= MATCHED
 
 
-def compare_with_controls(results: Path, records: Sequence[Record]) -> tuple[Comparison, ...]:
+def compare_with_controls(results: ResultsFolder, records: Sequence[Record]) -> tuple[Comparison, ...]:
     """Each finished operating point that is not a control, against the control of nearest mean MACs of each static
     method: with the same data, backbone and recipe, a common seed, and no fewer epochs. Points without one are left
     out. Among those that match in cost, one of as many epochs is preferred to a nearer one of more.
@@ -77,7 +76,7 @@ def compare_with_controls(results: Path, records: Sequence[Record]) -> tuple[Com
     )
 
 
-def _nearest(point: PointSummary, controls: Sequence[Configuration]) -> Iterator[PointSummary]:
+def _nearest(point: PointSummary, controls: Sequence[ConfigurationRecords]) -> Iterator[PointSummary]:
     """The control of each static method."""
     for method in dict.fromkeys(control.run.method for control in controls):
         candidates = [found for control in controls if control.run.method == method for found in control.points]
@@ -90,23 +89,23 @@ def _distance(point: PointSummary, control: PointSummary) -> tuple[bool, bool, f
     return apart > MATCHED, longer, abs(control.macs.mean - point.macs.mean)
 
 
-def _epochs(configuration: Configuration) -> int:
+def _epochs(configuration: ConfigurationRecords) -> int:
     return configuration.epochs or 0
 
 
-def _comparable(one: Configuration, other: Configuration) -> bool:
+def _comparable(one: ConfigurationRecords, other: ConfigurationRecords) -> bool:
     a, b = one.run, other.run
     same = (a.data, a.backbone, a.recipe) == (b.data, b.backbone, b.recipe)
     return same and bool(_common(one, other)) and _epochs(other) >= _epochs(one)
 
 
-def _common(one: Configuration, other: Configuration) -> list[tuple[Record, Record]]:
+def _common(one: ConfigurationRecords, other: ConfigurationRecords) -> list[tuple[Record, Record]]:
     """The finished runs of both that share a seed."""
     by_seed = {record.run.seed: record for record in other.finished}
     return [(record, by_seed[record.run.seed]) for record in one.finished if record.run.seed in by_seed]
 
 
-def _compare(results: Path, point: PointSummary, control: PointSummary) -> Comparison:
+def _compare(results: ResultsFolder, point: PointSummary, control: PointSummary) -> Comparison:
     pairs = list(_pairs(results, point, control))
     differences = np.mean([one.astype(float) - other for one, other in pairs], axis=0)
     low, high = bootstrap_interval(differences)
@@ -121,7 +120,7 @@ def _compare(results: Path, point: PointSummary, control: PointSummary) -> Compa
     )
 
 
-def _pairs(results: Path, point: PointSummary, control: PointSummary) -> Iterator[tuple[Flags, Flags]]:
+def _pairs(results: ResultsFolder, point: PointSummary, control: PointSummary) -> Iterator[tuple[Flags, Flags]]:
     for one, other in _common(point.configuration, control.configuration):
         flags = _correct(results, one, point.name), _correct(results, other, control.name)
         if flags[0].shape != flags[1].shape:
@@ -129,8 +128,8 @@ def _pairs(results: Path, point: PointSummary, control: PointSummary) -> Iterato
         yield flags
 
 
-def _correct(results: Path, record: Record, point: str) -> Flags:
-    arrays = read_arrays(results, record.run_id)
+def _correct(results: ResultsFolder, record: Record, point: str) -> Flags:
+    arrays = results.arrays(record.run_id)
     if f"{point}/correct" not in arrays:
         raise UserError(f'the per-image arrays of {record.run_id} have no "{point}/correct"; run it again')
     return arrays[f"{point}/correct"]

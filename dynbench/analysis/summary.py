@@ -1,6 +1,5 @@
 """Records -> one summary for each configuration and operating point: means and 95 % intervals over seeds."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from dynbench.plan.configuration import Configuration
 from dynbench.plan.run import Run
 from dynbench.record.schema import Budget, Record
 
@@ -49,11 +49,15 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """The runs that differ in nothing but their seed."""
+class ConfigurationRecords:
+    """What the runs of one configuration came to, one record a seed."""
 
-    key: str
+    of: Configuration
     records: tuple[Record, ...]
+
+    @property
+    def key(self) -> str:
+        return self.of.key
 
     @property
     def run(self) -> Run:
@@ -104,7 +108,7 @@ class PointSummary:
     """One operating point over seeds. Accuracies in per cent, MACs per image of the test split; of p95 and gates
     the mean over seeds, of the dearest image the maximum."""
 
-    configuration: Configuration
+    configuration: ConfigurationRecords
     name: str
     val_top1: SeedMean
     test_top1: SeedMean
@@ -133,13 +137,13 @@ def seed_mean(values: Sequence[float]) -> SeedMean:
     return SeedMean(mean, float(high * sem(values)), count)
 
 
-def configurations(records: Iterable[Record]) -> tuple[Configuration, ...]:
+def configurations(records: Iterable[Record]) -> tuple[ConfigurationRecords, ...]:
     """Records that differ only in their seed, together: by setting, dense first, widest and longest first,
     then the other controls."""
-    groups: defaultdict[str, list[Record]] = defaultdict(list)
+    groups: defaultdict[Configuration, list[Record]] = defaultdict(list)
     for record in records:
-        groups[_key(record.run)].append(record)
-    found = [Configuration(key, tuple(sorted(group, key=_seed))) for key, group in groups.items()]
+        groups[Configuration.of(record.run)].append(record)
+    found = [ConfigurationRecords(one, tuple(sorted(group, key=_seed))) for one, group in groups.items()]
     return tuple(sorted(found, key=_order))
 
 
@@ -147,13 +151,7 @@ def _seed(record: Record) -> int:
     return record.run.seed
 
 
-def _key(run: Run) -> str:
-    """Everything of a run but its seed, and the seed's share in where it starts from."""
-    content = run.model_dump(mode="json", exclude={"seed": True, "start": {"run_id", "file"}})
-    return json.dumps([content, run.start is not None], sort_keys=True)
-
-
-def _order(configuration: Configuration) -> tuple[object, ...]:
+def _order(configuration: ConfigurationRecords) -> tuple[object, ...]:
     run = configuration.run
     setting = configuration.setting
     return (
@@ -170,7 +168,7 @@ def _order(configuration: Configuration) -> tuple[object, ...]:
     )
 
 
-def _summarise(configuration: Configuration, name: str) -> PointSummary:
+def _summarise(configuration: ConfigurationRecords, name: str) -> PointSummary:
     points = [point for record in configuration.finished for point in record.points if point.name == name]
     return PointSummary(
         configuration=configuration,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from dynbench.analysis.controls import MATCHED, Comparison
-from dynbench.analysis.summary import CONTROL, Configuration, SeedMean, Setting
+from dynbench.analysis.summary import CONTROL, ConfigurationRecords, SeedMean, Setting
 from dynbench.plan.run import Run
 from dynbench.record.schema import Budget
 from dynbench.suite.caveats import caveat, with_caveat
@@ -61,7 +61,7 @@ def accuracy(estimate: SeedMean) -> str:
     return f"{estimate.mean:.2f}" if width is None else f"{estimate.mean:.2f} ±{width:.2f}"
 
 
-def epochs(configuration: Configuration) -> str:
+def epochs(configuration: ConfigurationRecords) -> str:
     return "" if configuration.epochs is None else str(configuration.epochs)
 
 
@@ -98,7 +98,7 @@ def spent(budget: Budget) -> tuple[str, str, str, str]:
     return stage_epochs(budget), str(budget.epochs), before, short_macs(budget.train_macs)
 
 
-def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
+def setting_title(setting: Setting, chosen: Sequence[ConfigurationRecords]) -> str:
     """`quickstart: resnet8 on digits, dense 0.75 MMACs; mean over 3 seeds ± 95 % interval`."""
     width = "" if setting.width == 1 else f" x{setting.width:g}"
     dense = short_macs(max(configuration.macs_dense for configuration in chosen))
@@ -106,7 +106,7 @@ def setting_title(setting: Setting, chosen: Sequence[Configuration]) -> str:
     return f"{title}; {seeds(chosen)}"
 
 
-def seeds(chosen: Sequence[Configuration]) -> str:
+def seeds(chosen: Sequence[ConfigurationRecords]) -> str:
     """What the figures are means of."""
     counts = {len(configuration.finished) for configuration in chosen if configuration.finished}
     if counts <= {1}:
@@ -115,7 +115,7 @@ def seeds(chosen: Sequence[Configuration]) -> str:
     return f"{number} seeds, ± 95 %"
 
 
-def control_name(configuration: Configuration) -> str:
+def control_name(configuration: ConfigurationRecords) -> str:
     """`width 0.43` for a dense net, else the method's name."""
     run = configuration.run
     return f"width {run.built.width:.3g}" if run.method == CONTROL else run.method

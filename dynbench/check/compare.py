@@ -1,14 +1,15 @@
 """Records against a baseline: every configuration of it, then what it does not have."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from dynbench.analysis.configuration import ComparedRuns, by_configuration, differences, key
 from dynbench.check.baseline import Baseline, BaselineConfiguration, BaselinePoint, BaselineRun
+from dynbench.check.compared import ComparedRuns, by_identity, differences
 from dynbench.check.judges import OF_POINTS, OF_RUNS
 from dynbench.check.make import run_of, title
 from dynbench.check.outcome import CheckResult, Finding, Pair, PointPair, Verdict
 from dynbench.errors import UserError
+from dynbench.plan.configuration import identity_key
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.suite.rules import Rule
 
@@ -18,20 +19,20 @@ NEAR = 3
 """Differences that the nearest of the other configurations may have to be named."""
 
 
-def check(results: Path, records: Sequence[Record], baseline: Baseline, rules: Sequence[Rule]) -> CheckResult:
+def check(results: ResultsFolder, records: Sequence[Record], baseline: Baseline, rules: Sequence[Rule]) -> CheckResult:
     """Judge `records`, which lie in `results`, by `rules`. Raises UserError when they cannot be compared at all."""
     if not rules:
         raise UserError("no rules: neither the baseline nor a suite or --rule says what is to be compared")
     if not baseline.configurations:
         raise UserError("the baseline holds no runs: nothing to compare")
-    found = by_configuration(records)
+    found = by_identity(records)
     _check_same_data(baseline, found)
-    known = {key(configuration.identity) for configuration in baseline.configurations}
+    known = {identity_key(configuration.identity) for configuration in baseline.configurations}
     others = [configuration for name, configuration in found.items() if name not in known]
     findings = [
         finding
         for configuration in baseline.configurations
-        for finding in _findings(results, configuration, found.get(key(configuration.identity)), others, rules)
+        for finding in _findings(results, configuration, found.get(identity_key(configuration.identity)), others, rules)
     ]
     return CheckResult(tuple(findings), tuple(_extras(baseline, found)), tuple(_notes(findings, rules)))
 
@@ -48,7 +49,7 @@ def _listed(names: set[str]) -> str:
 
 
 def _findings(
-    results: Path,
+    results: ResultsFolder,
     baseline: BaselineConfiguration,
     found: ComparedRuns | None,
     others: Sequence[ComparedRuns],
@@ -123,7 +124,7 @@ def _chosen(side: Mapping[int, BaselinePoint | None], seeds: Sequence[int]) -> d
 
 def _extras(baseline: Baseline, found: Mapping[str, ComparedRuns]) -> Iterator[str]:
     """Configurations, seeds and operating points that the baseline does not have."""
-    known = {key(configuration.identity): configuration for configuration in baseline.configurations}
+    known = {identity_key(configuration.identity): configuration for configuration in baseline.configurations}
     for name, configuration in found.items():
         if name not in known:
             yield f"{title(configuration.run)}: not in the baseline"

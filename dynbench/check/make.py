@@ -1,11 +1,9 @@
 """Records -> a baseline."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from dynbench.analysis.configuration import ComparedRuns, by_configuration
 from dynbench.analysis.statistics import Flags
 from dynbench.check.baseline import (
     Baseline,
@@ -16,24 +14,25 @@ from dynbench.check.baseline import (
     BaselineRun,
     pack_flags,
 )
+from dynbench.check.compared import ComparedRuns, by_identity
 from dynbench.errors import UserError
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Latency, PointRecord, Record, Timing
-from dynbench.record.store import read_arrays
 from dynbench.suite.schema import CheckRules
 
 Arrays = dict[str, np.ndarray]
 
 
 def make_baseline(
-    results: Path, records: Sequence[Record], rules: CheckRules, command: str, simulated: bool = False
+    results: ResultsFolder, records: Sequence[Record], rules: CheckRules, command: str, simulated: bool = False
 ) -> Baseline:
     """Of every run in `results`. `simulated`: also of those that have no executor, or were not audited.
 
     Raises UserError when a run failed, was not audited, or its per-image arrays are missing: a check could not tell
     that from what it looks for.
     """
-    found = by_configuration(records)
+    found = by_identity(records)
     runs = [record for configuration in found.values() for record in configuration.records.values()]
     _check_sound(runs, simulated)
     return Baseline(
@@ -60,7 +59,7 @@ def title(run: Run) -> str:
     return f"{run.label} ({run.backbone.name}{width} on {run.data.name})"
 
 
-def _configuration(results: Path, configuration: ComparedRuns) -> BaselineConfiguration:
+def _configuration(results: ResultsFolder, configuration: ComparedRuns) -> BaselineConfiguration:
     records = list(configuration.records.values())
     return BaselineConfiguration(
         title=title(configuration.run),
@@ -70,9 +69,9 @@ def _configuration(results: Path, configuration: ComparedRuns) -> BaselineConfig
     )
 
 
-def run_of(results: Path, record: Record) -> BaselineRun:
+def run_of(results: ResultsFolder, record: Record) -> BaselineRun:
     """One finished run as a baseline holds it. Raises UserError when its per-image arrays are missing or damaged."""
-    arrays = read_arrays(results, record.run_id)
+    arrays = results.arrays(record.run_id)
     return BaselineRun(
         seed=record.run.seed,
         run_id=record.run_id,

@@ -17,6 +17,7 @@ from dynbench.launch.ddp.rank import Rank
 from dynbench.launch.launcher import Launcher
 from dynbench.launch.sequential import SequentialLauncher
 from dynbench.plan.expand import Suite
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.locate import Place
 from dynbench.suite.read import parse_setting, parse_yaml, place_of, plain, read_text, set_value, validate
 from dynbench.suite.schema import DEVICE, BackboneSpec, DataSpec
@@ -110,9 +111,9 @@ def _chosen(entries: Any, text: str) -> Any:
     return kept
 
 
-def results_folder(suite: Suite, results: Path | None) -> Path:
+def results_folder(suite: Suite, results: Path | None) -> ResultsFolder:
     """Where the suite's results go."""
-    return results or Path("results") / "runs" / suite.file.name
+    return ResultsFolder(results or Path("results") / "runs" / suite.file.name)
 
 
 LOCAL, RAY = "local", "ray"

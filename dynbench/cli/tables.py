@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dynbench.analysis.controls import Comparison
 from dynbench.analysis.latency import Block, TimedPoint, blocks, speed_up
-from dynbench.analysis.summary import Configuration, PointSummary, Setting, configurations
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting, configurations
 from dynbench.analysis.verdicts import verdicts
 from dynbench.analysis.words import (
     accuracy,
@@ -55,7 +55,7 @@ def final_table(records: Sequence[Record]) -> Table:
     return outer
 
 
-def _block(setting: Setting, chosen: Sequence[Configuration]) -> Table:
+def _block(setting: Setting, chosen: Sequence[ConfigurationRecords]) -> Table:
     table = _table(setting_title(setting, chosen), "method", HEADERS)
     for configuration in chosen:
         for row in _rows(configuration):
@@ -63,7 +63,7 @@ def _block(setting: Setting, chosen: Sequence[Configuration]) -> Table:
     return table
 
 
-def _budget_block(chosen: Sequence[Configuration]) -> Table:
+def _budget_block(chosen: Sequence[ConfigurationRecords]) -> Table:
     table = _table("Budget of each run, pretraining + own stages", "method", BUDGET_HEADERS)
     for configuration in chosen:
         if configuration.budget:
@@ -89,7 +89,7 @@ def _table(title: str, first: str, headers: Sequence[str]) -> Table:
     return table
 
 
-def _rows(configuration: Configuration) -> Iterator[tuple[str | Text, ...]]:
+def _rows(configuration: ConfigurationRecords) -> Iterator[tuple[str | Text, ...]]:
     """The method with its parameters, then its operating points: on one line when there is but one point."""
     first, *more = wrap_label(configuration.run.label)
     points = configuration.points
@@ -104,7 +104,7 @@ def _rows(configuration: Configuration) -> Iterator[tuple[str | Text, ...]]:
         yield from ((f"  {point.name}", "", "", *_results(point)) for point in points)
 
 
-def _shared(configuration: Configuration) -> tuple[str, str]:
+def _shared(configuration: ConfigurationRecords) -> tuple[str, str]:
     return f"{configuration.run.built.width:.3g}", epochs(configuration)
 
 

@@ -18,6 +18,7 @@ from dynbench.data import Data
 from dynbench.method import Method
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord
 from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Evaluation, Recipe, Sgd
@@ -90,7 +91,8 @@ def _train(subject: "Subject", folder: Path, observer: Observer) -> Trained:
     log = Log()
     method = _shortened(subject.kind, log)(subject.config)
     run = _run_of(subject, method)
-    context = Context(folder, torch.device("cpu"), None, Evaluation(batch_size=32), observer, "dynbench test", "")
+    results, evaluation = ResultsFolder(folder), Evaluation(batch_size=32)
+    context = Context(results, torch.device("cpu"), None, evaluation, observer, "dynbench test", "")
     data: Data = subject.data
     model = build_model(run, method, data, context)
     with ExitStack() as hooks:

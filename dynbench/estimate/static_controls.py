@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dynbench.backbones import build_backbone, stage_channels
@@ -22,8 +21,8 @@ from dynbench.errors import UserError
 from dynbench.estimate.budget_cap import exceeds
 from dynbench.plan.expand import Suite, in_order, with_start
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import find_record
 from dynbench.registry import load_method
 from dynbench.suite.schema import BackboneSpec
 
@@ -115,11 +114,11 @@ def plan_controls(suite: Suite, runs: Sequence[Run], records: Iterable[Record]) 
     return Controls(in_order(planned), tuple(waiting), tuple(left_out))
 
 
-def known_controls(suite: Suite, runs: Sequence[Run], results: Path) -> Controls:
+def known_controls(suite: Suite, runs: Sequence[Run], results: ResultsFolder) -> Controls:
     """What can be planned of the suite's controls from the records in a results folder; none unless it wants them."""
     if not suite.file.controls:
         return Controls((), (), ())
-    found = (find_record(results, run.run_id) for run in runs)
+    found = (results.read(run.run_id) for run in runs)
     return plan_controls(suite, runs, [record for record in found if record is not None])
 
 

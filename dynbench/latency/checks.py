@@ -1,7 +1,6 @@
 """Whether what was timed is what was evaluated: checked after the timing, in the same process, on the same executor."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,8 +12,7 @@ from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference
 from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.latency.loop import batches_of, once
 from dynbench.method import Method, Point
-from dynbench.record.folder import arrays_path
-from dynbench.record.store import read_arrays
+from dynbench.record.folder import ResultsFolder
 
 AUDITED = 8
 """Timed images that are audited again."""
@@ -44,7 +42,7 @@ class Timed:
         return CostModel(static_costs(self.model, (channels, height, width)), self.images.device)
 
 
-def check_timed_executor(timed: Timed, sizes: tuple[int, ...], results: Path, run_id: str) -> None:
+def check_timed_executor(timed: Timed, sizes: tuple[int, ...], results: ResultsFolder, run_id: str) -> None:
     """Raises AuditFailed when the answers are not those of the evaluation, when the executor does not execute what is
     accounted, or when images that it has seen are far faster than others."""
     with evaluating(timed.model):
@@ -54,11 +52,11 @@ def check_timed_executor(timed: Timed, sizes: tuple[int, ...], results: Path, ru
         audit_again(timed.method, timed.model, timed.executor, timed.images[:AUDITED], timed.point, timed.costs)
 
 
-def _evaluated_logits(results: Path, run_id: str, point: Point) -> np.ndarray:
+def _evaluated_logits(results: ResultsFolder, run_id: str, point: Point) -> np.ndarray:
     """Of the first validation images, (images, classes); none in older records."""
-    if not arrays_path(results, run_id).is_file():
+    if not results.arrays_path(run_id).is_file():
         return np.empty((0, 0), np.float32)
-    return read_arrays(results, run_id).get(f"{point.name}/audit_logits", np.empty((0, 0), np.float32))
+    return results.arrays(run_id).get(f"{point.name}/audit_logits", np.empty((0, 0), np.float32))
 
 
 def _check_logits(timed: Timed, evaluated: np.ndarray) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from dynbench.errors import AuditFailed, UserError
@@ -18,9 +17,8 @@ from dynbench.isolate.limits import ChildEnded
 from dynbench.isolate.module import run_module
 from dynbench.latency.figures import with_engines
 from dynbench.latency.request import ANSWER, SAMPLES, EnginesAnswer, EnginesRequest, TimingAnswer, TimingRequest
-from dynbench.record.folder import weights_path, work_folder
+from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import EngineRecord, Record
-from dynbench.record.store import write_latency_arrays, write_record
 from dynbench.suite.schema import DEFAULT_LIMITS, LatencyProtocol, Limits
 
 A = TypeVar("A", bound=BaseModel)
@@ -37,7 +35,7 @@ class Timer:
 
     def __init__(
         self,
-        results: Path,
+        results: ResultsFolder,
         protocol: LatencyProtocol,
         device: str,
         data_root: Path | None,
@@ -53,7 +51,7 @@ class Timer:
         """The record with its latencies; their raw samples are written, the record is not. The caller holds the run's
         lock. Raises UserError when timing fails, AuditFailed when what was timed is not what was evaluated."""
         request = TimingRequest(
-            results=self._results,
+            results=self._results.path,
             run_id=record.run_id,
             data_root=self._data_root,
             device=self._device,
@@ -66,7 +64,7 @@ class Timer:
         if not answer.points:  # no executor: nothing to compare with engines either
             return _with_latency(record, answer, ())
         engines = self._engines_of(record)
-        write_latency_arrays(self._results, record.run_id, raw | engines.raw)
+        self._results.write_latency_arrays(record.run_id, raw | engines.raw)
         return _with_latency(record, answer, engines.records)
 
     def _engines_of(self, record: Record) -> _Engines:
@@ -83,23 +81,22 @@ class Timer:
         return self._engines[key]
 
 
-def time_record(record: Record, results: Path, timer: Timer) -> Record:
+def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
     """Time one finished run and write its record anew. Raises UserError when its weights are not there, when another
     process works on it, or when timing fails or is refused."""
-    work = work_folder(results, record.run_id)
-    if not weights_path(results, record.run_id).is_file():
+    if not results.weights(record.run_id).is_file():
         raise UserError(
-            f"{record.run_id} has no trained weights in {work}; "
+            f"{record.run_id} has no trained weights in {results.work(record.run_id)}; "
             "records that were copied here without them cannot be timed: run the suite again"
         )
     try:
-        with FileLock(work / "lock", timeout=0):
+        with results.lock(record.run_id):
             timed = timer.time(record)
-            write_record(results, timed)
+            results.write_record(timed)
             return timed
     except AuditFailed as error:
         raise UserError(f"{record.run_id} is not timed: {error}") from error
-    except Timeout as error:
+    except RunTaken as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
 
 

@@ -28,10 +28,9 @@ from dynbench.latency.figures import Samples, realised
 from dynbench.latency.loop import batches_of, by_pass
 from dynbench.latency.request import TimingAnswer, TimingRequest, write_answer
 from dynbench.method import Method, Point
-from dynbench.record.folder import weights_path
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import describe_machine
 from dynbench.record.schema import Latency, Record, Timing
-from dynbench.record.store import find_record
 from dynbench.suite.schema import LatencyProtocol
 
 SEED = 0
@@ -59,7 +58,8 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
 
     Raises AuditFailed when what was timed is not what was evaluated.
     """
-    record = find_record(request.results, request.run_id)
+    results = ResultsFolder(request.results)
+    record = results.read(request.run_id)
     assert record is not None
     run = record.run
     device = torch.device(request.device)
@@ -67,7 +67,7 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
     native.available()  # may compile the kernels, which takes processes: not the plugin's
     with watched("while it was restored"):
         method = run.make_method()
-        weights = weights_path(request.results, run.run_id)
+        weights = results.weights(run.run_id)
         model = restored_model(run, method, data.shape, data.num_classes, weights).to(device).eval()
     images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
@@ -80,7 +80,7 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
             if executor is not None:
                 timed = Timed(method, model, executor.to(device).eval(), point, images)
                 points[point.name] = _latency(request, record, timed, dense, raw)
-                check_timed_executor(timed, request.protocol.batches, request.results, request.run_id)
+                check_timed_executor(timed, request.protocol.batches, results, request.run_id)
     verify("after timing")
     return TimingAnswer(points=points), raw
 

@@ -14,12 +14,8 @@ from dynbench.isolate.limits import ChildEnded
 from dynbench.latency.timer import Timer
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
-from dynbench.record.folder import work_folder
 from dynbench.record.schema import EpochRecord, Record
 from dynbench.suite.schema import Limits
-
-OUTPUT = "output.log"
-"""In a run's work folder: what its plugin printed."""
 
 
 def execute_isolated(run: Run, context: Context, timer: Timer | None, limits: Limits) -> Record:
@@ -33,7 +29,7 @@ def train_isolated(run: Run, context: Context, limits: Limits) -> Record:
     """As `dynbench.execute.produce`, in a child process; the record of a child that ended early is not written."""
     started = time.time()
     alone = replace(context, observer=Observer())
-    log = work_folder(context.results, run.run_id) / OUTPUT
+    log = context.results.output(run.run_id)
     try:
         trained: Record = call(_produce, run, alone, limits=limits, answers=partial(pass_on, context.observer), log=log)
     except ChildEnded as error:

@@ -3,10 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from dynbench.context import Context
 from dynbench.errors import UserError
@@ -14,9 +11,8 @@ from dynbench.latency.timer import Timer
 from dynbench.launch.launcher import Runner
 from dynbench.plan.expand import Suite, in_order
 from dynbench.plan.run import Run
-from dynbench.record.folder import weights_path, work_folder
+from dynbench.record.folder import RunTaken
 from dynbench.record.schema import Record
-from dynbench.record.store import find_record
 
 if TYPE_CHECKING:
     import torch
@@ -37,20 +33,6 @@ def execute_here(run: Run, context: Context, timer: Timer | None) -> Record:
     from dynbench.execute import execute
 
     return execute(run, context, timer)
-
-
-def unfinished(runs: Sequence[Run], results: Path) -> list[Run]:
-    """The runs that have to be done: those without a finished record, and those whose record is there but whose
-    weights, which such a run starts from, are not."""
-    without = [run for run in runs if not _is_recorded(results, run)]
-    awaited = {run.needs() for run in without}
-    missing = [run for run in runs if run.run_id in awaited and not weights_path(results, run.run_id).is_file()]
-    return [run for run in runs if run in without or run in missing]
-
-
-def _is_recorded(results: Path, run: Run) -> bool:
-    record = find_record(results, run.run_id)
-    return record is not None and record.status == "finished"
 
 
 def left_out_line(run: Run, needed: str) -> str:
@@ -91,24 +73,20 @@ class SuiteRunner:
                 self._context.observer.waiting(waiting[0])
                 time.sleep(WAIT_SECONDS)
         raise_problems(self._problems)
-        found = (find_record(self._context.results, run.run_id) for run in self._runs)
+        found = (self._context.results.read(run.run_id) for run in self._runs)
         return tuple(record for record in found if record is not None)
 
     def _waiting(self) -> list[Run]:
         """Runs that this process has not tried and nobody has finished."""
-        return [run for run in unfinished(self._runs, self._context.results) if run.run_id not in self._tried]
+        return [run for run in self._context.results.unfinished(self._runs) if run.run_id not in self._tried]
 
     def _try(self, run: Run) -> bool:
         """Do `run`, unless another process has it or the run that it starts from is not there yet. False: not now."""
-        folder = work_folder(self._context.results, run.run_id)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "lock", timeout=0):
+            with self._context.results.lock(run.run_id):
                 return self._do(run)
-        except Timeout:
+        except RunTaken:
             return False
-        except OSError as error:
-            self._give_up(run, UserError(f"cannot write to {folder}: {error.strerror or error}"))
         except UserError as error:
             self._give_up(run, error)
         return True

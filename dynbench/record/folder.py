@@ -1,42 +1,227 @@
+"""A results folder: the one module that knows where in it records, arrays, weights, checkpoints and locks lie.
+
+RESULTS/records/RUN_ID.json, .npz, .latency.npz     what is committed: records, and their arrays
+RESULTS/table.md, plots/                            made from them
+RESULTS/work/RUN_ID/                                weights, checkpoint, lock, output, state of tracking; not committed
+RESULTS/work/token, mlflow.db                       of the folder as a whole
+"""
+
+import stat
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    pass
+import numpy as np
+from filelock import FileLock, Timeout
 
+from dynbench.errors import UserError
+from dynbench.files import write_atomically
+from dynbench.plan.run import Run
+from dynbench.record.schema import Record
+from dynbench.record.store import encode_record, load_arrays, read_record, save_arrays
 
-def work_folder(results: Path, run_id: str) -> Path:
-    """Folder of a run's checkpoints, weights and tracking state; not committed."""
-    return results / "work" / run_id
-
-
-def weights_path(results: Path, run_id: str) -> Path:
-    """Where a run's trained weights are."""
-    return work_folder(results, run_id) / "model.safetensors"
-
-
-RECORDS = "records"
+DATABASE = "mlflow.db"
+"""Where tracking goes unless it is told otherwise."""
 
 
-def record_path(results: Path, run_id: str) -> Path:
-    return results / RECORDS / f"{run_id}.json"
+class RunTaken(Exception):  # noqa: N818  (named for what happened)
+    """Another process holds the run's lock: it makes, times or sends it just now."""
 
 
-def arrays_path(results: Path, run_id: str) -> Path:
-    return results / RECORDS / f"{run_id}.npz"
+class _Stamp(NamedTuple):
+    """Changes whenever a record is written: each is a new file that replaces the old one."""
+
+    inode: int
+    mtime_ns: int
+    size: int
 
 
-def latency_arrays_path(results: Path, run_id: str) -> Path:
-    """Raw latency samples: `POINT/BATCH/ms`, `POINT/BATCH/dense_ms` and, of static engines, `engines/NAME/BATCH/ms`; in
-    milliseconds, float64 (rounds, calls)."""
-    return results / RECORDS / f"{run_id}.latency.npz"
+class _Read(NamedTuple):
+    stamp: _Stamp
+    record: Record
 
 
-PLOTS = "plots"
-TABLE = "table.md"
+@dataclass(frozen=True)
+class ResultsFolder:
+    """Where the results of a suite, or of several, lie under `path`; nothing has to be there yet. A record is read once
+    and again only when its file has changed: other processes write into the same folder. Methods that read raise
+    UserError for what is damaged, those that write for what cannot be written."""
+
+    path: Path
+    _known: dict[str, _Read] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @classmethod
+    def of_record(cls, file: Path) -> "ResultsFolder":
+        """The folder that the record `file` lies in."""
+        return cls(file.absolute().parents[1])
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __reduce__(self) -> "tuple[type[ResultsFolder], tuple[Path]]":
+        """Goes to other processes without what was read."""
+        return ResultsFolder, (self.path,)
+
+    # Records and their arrays
+
+    def record_path(self, run_id: str) -> Path:
+        return self.path / "records" / f"{run_id}.json"
+
+    def arrays_path(self, run_id: str) -> Path:
+        return self.path / "records" / f"{run_id}.npz"
+
+    def latency_arrays_path(self, run_id: str) -> Path:
+        """Return where raw latency samples are: `POINT/BATCH/ms`, `POINT/BATCH/dense_ms` and, of static engines,
+        `engines/NAME/BATCH/ms`; in milliseconds, float64 (rounds, calls)."""
+        return self.path / "records" / f"{run_id}.latency.npz"
+
+    def read(self, run_id: str) -> Record | None:
+        """Return the record of a run, as it is now; None when there is none."""
+        path = self.record_path(run_id)
+        stamp = _stamp_of(path)
+        if stamp is None:
+            return None
+        known = self._known.get(run_id)
+        if known is None or known.stamp != stamp:
+            known = self._known[run_id] = _Read(stamp, read_record(path))
+        return known.record
+
+    def records(self) -> tuple[Record, ...]:
+        """Return every record, in the order of their files. Raises UserError when there is none."""
+        folder = self.path / "records"
+        names = [path.stem for path in sorted(folder.glob("*.json"))]
+        found = tuple(record for name in names if (record := self.read(name)) is not None)
+        if not found:
+            raise UserError(f"no records in {folder}; `dynbench run SUITE --results {self}` makes them")
+        return found
+
+    def is_finished(self, run_id: str) -> bool:
+        """Say whether the run has a record that says so."""
+        record = self.read(run_id)
+        return record is not None and record.status == "finished"
+
+    def unfinished(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the runs that have to be done: those without a finished record, and those whose record is there but
+        whose weights, which such a run starts from, are not."""
+        ids = [run.run_id for run in runs]
+        without = {run_id for run_id in ids if not self.is_finished(run_id)}
+        awaited = {run.needs() for run, run_id in zip(runs, ids, strict=True) if run_id in without}
+        missing = {run_id for run_id in awaited.intersection(ids) if run_id and not self.weights(run_id).is_file()}
+        return [run for run, run_id in zip(runs, ids, strict=True) if run_id in without or run_id in missing]
+
+    def arrays(self, run_id: str) -> dict[str, np.ndarray]:
+        """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
+        the test split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited
+        validation images. Raises UserError when they are missing or damaged."""
+        return load_arrays(self.arrays_path(run_id))
+
+    def write_record(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
+        """Write the per-image arrays, then the record: a record that is there has its arrays."""
+        if arrays:
+            save_arrays(self.arrays_path(record.run_id), arrays)
+        write_atomically(self.record_path(record.run_id), encode_record(record))
+
+    def write_latency_arrays(self, run_id: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Write the raw samples of a run's latency, in place of older ones."""
+        save_arrays(self.latency_arrays_path(run_id), arrays)
+
+    # What a run needs while it is made, and leaves
+
+    def work(self, run_id: str) -> Path:
+        """Return the folder of a run's checkpoints, weights and tracking state."""
+        return self.path / "work" / run_id
+
+    def weights(self, run_id: str) -> Path:
+        """Return where a run's trained weights are."""
+        return self.work(run_id) / "model.safetensors"
+
+    def checkpoint(self, run_id: str) -> Path:
+        return self.work(run_id) / "checkpoint.pt"
+
+    def stage_weights(self, run_id: str, stage: int) -> Path:
+        """Return where the weights at the end of stage number `stage` are, while later ones are trained."""
+        return self.work(run_id) / f"stage{stage}.safetensors"
+
+    def output(self, run_id: str, rank: int = 0) -> Path:
+        """Return where that lies which a run's plugin printed, in one of the processes that made it."""
+        return self.work(run_id) / (f"output-{rank}.log" if rank else "output.log")
+
+    def tracking_state(self, name: str) -> Path:
+        """Return where it is noted what was sent of run `name`, from an interruption to the next start."""
+        return self.work(name) / "tracked.json"
+
+    def clean_up(self, run_id: str) -> None:
+        """Delete what a finished run needs no more: all but its weights. A killed write leaves a hidden file."""
+        work = self.work(run_id)
+        for path in (self.checkpoint(run_id), *work.glob("stage*.safetensors"), *work.glob(".*.*")):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """Hold the run's lock: whoever has it makes, times or sends the run. Raises RunTaken when another process has
+        it, and UserError when the run's work folder cannot be written to, now or in what is done under the lock."""
+        folder = self.work(run_id)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock", timeout=0):
+                yield
+        except Timeout as error:
+            raise RunTaken(run_id) from error
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+
+    def node_lock(self, run_id: str) -> Path:
+        """Return the lock of whoever makes the run on a cluster's node: its lock proper is the driver's."""
+        return self.work(run_id) / "node.lock"
+
+    # The folder as a whole
+
+    @property
+    def table(self) -> Path:
+        return self.path / "table.md"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    def report_files(self) -> tuple[Path, ...]:
+        """Return what an earlier report has left."""
+        return (*([self.table] if self.table.is_file() else []), *sorted(self.plots.glob("*.*")))
+
+    def token(self) -> str:
+        """Return a text that is this folder's alone; made the first time. Who reads the same shares the folder."""
+        if not self._token.is_file():
+            write_atomically(self._token, uuid.uuid4().hex.encode())
+        return self._token.read_text()
+
+    def has_token(self, token: str) -> bool:
+        """Say whether this is the folder with that token: it may be another one at the same path."""
+        try:
+            return self._token.read_text() == token
+        except OSError:
+            return False
+
+    @property
+    def _token(self) -> Path:
+        return self.path / "work" / "token"
+
+    def check_writable(self) -> None:
+        """Raises UserError when nothing can be written here; makes the folder."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write to the results folder {self}: {error.strerror or error}") from error
 
 
-def report_files(results: Path) -> tuple[Path, ...]:
-    """What an earlier report has left in `results`."""
-    table = results / TABLE
-    return (*([table] if table.is_file() else []), *sorted((results / PLOTS).glob("*.*")))
+def _stamp_of(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return _Stamp(found.st_ino, found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None

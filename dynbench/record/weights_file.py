@@ -9,7 +9,7 @@ from safetensors.torch import save
 from dynbench.backbones.weights import read_weights
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
-from dynbench.record.folder import weights_path
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 
 KEY = "dynbench.record.schema"
@@ -17,10 +17,10 @@ LIMIT_MB = 50
 """Of a file, in 10^6 bytes: what release pages and mail take without asking."""
 
 
-def release(results: Path, record: Record, folder: Path) -> Path:
+def release(results: ResultsFolder, record: Record, folder: Path) -> Path:
     """Write `folder`/RUN_ID.safetensors. Raises UserError when the run has no weights, or they are larger than
     `LIMIT_MB`."""
-    source = weights_path(results, record.run_id)
+    source = results.weights(record.run_id)
     weights = read_weights(source)
     # Where MLflow has it is nobody else's concern, and may hold a server's address.
     content = save(weights, {KEY: record.model_copy(update={"tracked": None}).model_dump_json()})

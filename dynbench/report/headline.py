@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dynbench.analysis.claims import Claim, claims
 from dynbench.analysis.literature import Quoted
-from dynbench.analysis.summary import Configuration, PointSummary, Setting, configurations
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting, configurations
 from dynbench.analysis.words import accuracy, setting_title, short_macs
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
@@ -55,14 +55,14 @@ def headline(records: Sequence[Record], rows: Sequence[Quoted]) -> str:
     return "\n\n".join(part for setting in settings for part in _headline_setting(setting, known, rows)) + "\n"
 
 
-def _headline_setting(setting: Setting, known: Sequence[Configuration], rows: Sequence[Quoted]) -> list[str]:
+def _headline_setting(setting: Setting, known: Sequence[ConfigurationRecords], rows: Sequence[Quoted]) -> list[str]:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     found = claims(setting, chosen, rows)
     parts = [f"**{one_line(setting_title(setting, chosen))}**", _headline_table(chosen, found), _made_on(chosen)]
     return [*parts, "\n".join(map(_sentence, found))] if found else parts
 
 
-def _headline_table(chosen: Sequence[Configuration], found: Sequence[Claim]) -> str:
+def _headline_table(chosen: Sequence[ConfigurationRecords], found: Sequence[Claim]) -> str:
     quoted = {(point.configuration.key, point.name): claim.quoted for claim in found for point in claim.points}
     headers = (*HEADERS, *(QUOTED_FIGURES if found else ()))
     table = []
@@ -78,7 +78,7 @@ def _figures(quoted: Quoted | None) -> tuple[str, ...]:
     return () if quoted is None else (f"{quoted.top1:.2f}", short_macs(quoted.macs))
 
 
-def _made_on(chosen: Sequence[Configuration]) -> str:
+def _made_on(chosen: Sequence[ConfigurationRecords]) -> str:
     """Hardware, versions and seeds of the finished runs."""
     records = [record for configuration in chosen for record in configuration.finished]
     machines = [record.machine for record in records]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dynbench.analysis.controls import Comparison
 from dynbench.analysis.latency import Block, blocks
 from dynbench.analysis.literature import Quoted
-from dynbench.analysis.summary import Configuration, Setting, configurations
+from dynbench.analysis.summary import ConfigurationRecords, Setting, configurations
 from dynbench.analysis.verdicts import verdicts
 from dynbench.analysis.words import (
     compared_name,
@@ -55,13 +55,13 @@ def _failure(record: Record) -> str:
     return f"- failed: `{record.run_id}`: {one_line(record.error or 'no reason recorded')}"
 
 
-def _block(setting: Setting, known: Sequence[Configuration]) -> str:
+def _block(setting: Setting, known: Sequence[ConfigurationRecords]) -> str:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     rows = [row for configuration in chosen for row in result_rows(configuration)]
     return f"**{one_line(setting_title(setting, chosen))}**\n\n{markdown_table(HEADERS, rows, TEXT_COLUMNS)}"
 
 
-def _budget(setting: Setting, known: Sequence[Configuration]) -> str:
+def _budget(setting: Setting, known: Sequence[ConfigurationRecords]) -> str:
     chosen = [configuration for configuration in known if configuration.setting == setting]
     rows = [(c.run.label, *spent(c.budget)) for c in chosen if c.budget]
     return f"**Budget of each run, pretraining + own stages**\n\n{markdown_table(BUDGET_HEADERS, rows, TEXT_COLUMNS)}"

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dynbench.analysis.controls import Comparison
 from dynbench.analysis.latency import TimedPoint, speed_up
 from dynbench.analysis.literature import Quoted, quoted_on
-from dynbench.analysis.summary import Configuration, PointSummary, Setting
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
 from dynbench.analysis.words import (
     accuracy,
     control_name,
@@ -61,7 +61,7 @@ ENGINE_HEADERS = ("engine", "version", "batch", "p50 ms", "p90 ms", "p99 ms", "i
 TEXT_COLUMNS = {"method", "point", "control", "best engine", "engine", "version"}
 
 
-def result_rows(configuration: Configuration) -> list[tuple[str, ...]]:
+def result_rows(configuration: ConfigurationRecords) -> list[tuple[str, ...]]:
     """A row of `HEADERS` for each operating point; one, shorter, where every run failed."""
     label, width = configuration.run.label, f"{configuration.run.built.width:.3g}"
     shared = (width, epochs(configuration), str(len(configuration.finished)))

@@ -5,7 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT = "sqlite:///mlflow.db"
+from dynbench.record.folder import DATABASE, ResultsFolder
+
 _SQLITE = "sqlite:///"
 
 
@@ -29,11 +30,11 @@ class Location:
         return (self.file.parent / "mlartifacts").as_uri() if self.file else None
 
 
-def find_location(results: Path, uri: str | None, stored: str | None = None) -> Location:
+def find_location(results: ResultsFolder, uri: str | None, stored: str | None = None) -> Location:
     """`uri`, else MLFLOW_TRACKING_URI, else where a record says that it is (`stored`), else a SQLite file in
     the results folder."""
-    folder = results.resolve()
-    wanted = uri or os.environ.get("MLFLOW_TRACKING_URI") or _from_stored(stored or DEFAULT, folder)
+    folder = results.path.resolve()
+    wanted = uri or os.environ.get("MLFLOW_TRACKING_URI") or _from_stored(stored or _SQLITE + DATABASE, folder)
     if not wanted.startswith(_SQLITE):
         return Location(wanted, without_password(wanted).rstrip("/"), None)
     file = Path(wanted.removeprefix(_SQLITE)).resolve()

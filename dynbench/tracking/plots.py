@@ -4,12 +4,13 @@ import time
 from pathlib import Path
 
 from dynbench.errors import UserError
+from dynbench.record.folder import ResultsFolder
 from dynbench.tracking.location import Location, find_location
 from dynbench.tracking.state import read_state, write_state
 from dynbench.tracking.store import Store, TrackingFailed, sync_command
 
 
-def log_plots(results: Path, suite: str, uri: str | None) -> str | None:
+def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None:
     """Upload the PNG and SVG files of `results/plots` to the suite's MLflow run. Returns what went wrong, in
     one line, or None; raises nothing. `uri` as for `Tracker`."""
     if not plot_files(results):
@@ -22,25 +23,25 @@ def log_plots(results: Path, suite: str, uri: str | None) -> str | None:
     return None
 
 
-def _note_as_unsent(results: Path, suite: str) -> None:
+def _note_as_unsent(results: ResultsFolder, suite: str) -> None:
     """What was sent before are older plots."""
     state = read_state(results, _name(suite))
     if state is not None:
         write_state(results, _name(suite), state.model_copy(update={"complete": False}))
 
 
-def plot_files(results: Path) -> list[Path]:
-    return sorted(path for path in (results / "plots").glob("*") if path.suffix in (".png", ".svg"))
+def plot_files(results: ResultsFolder) -> list[Path]:
+    return sorted(path for path in results.plots.glob("*") if path.suffix in (".png", ".svg"))
 
 
-def plots_are_there(results: Path, suite: str, place: Location) -> bool:
+def plots_are_there(results: ResultsFolder, suite: str, place: Location) -> bool:
     """Whether the plots have been sent to this place, or there are none."""
     state = read_state(results, _name(suite))
     sent = state is not None and state.complete and state.uri == place.stored and not place.is_missing
     return sent or not plot_files(results)
 
 
-def send_plots(results: Path, suite: str, store: Store) -> None:
+def send_plots(results: ResultsFolder, suite: str, store: Store) -> None:
     """Raises TrackingFailed, and UserError when the state cannot be written."""
     now = time.time()
     opened = store.open_suite(suite, now, read_state(results, _name(suite)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock
 
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
 from dynbench.tracking import payload as content
 from dynbench.tracking.location import Location, without_password
@@ -39,7 +40,7 @@ class TrackingFailed(Exception):  # noqa: N818  (named for what happened)
     """MLflow is missing, does not answer, or refuses. The message is one line without passwords."""
 
 
-def sync_command(results: Path) -> str:
+def sync_command(results: ResultsFolder) -> str:
     """What sends later what could not be sent now."""
     return shlex.join(["dynbench", "sync", str(results)])
 

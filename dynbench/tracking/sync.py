@@ -3,15 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from dynbench.errors import UserError
-from dynbench.record.folder import work_folder
+from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
-from dynbench.record.store import find_record, read_records, write_record
 from dynbench.tracking.location import Location, find_location
 from dynbench.tracking.plots import plots_are_there, send_plots
 from dynbench.tracking.state import read_state
@@ -30,13 +26,13 @@ class Synced:
     busy: int
 
 
-def sync(results: Path, uri: str | None) -> Synced:
+def sync(results: ResultsFolder, uri: str | None) -> Synced:
     """Send records and plots that MLflow lacks, to `uri`, else MLFLOW_TRACKING_URI, else where each record
     says that it belongs, else a SQLite file in the results folder; then note it in the records.
 
     Syncing again sends nothing again. Raises UserError when there is no record, or MLflow fails.
     """
-    records = read_records(results)
+    records = results.records()
     store = cache(Store)
     try:
         outcomes = [_sync_record(results, record, uri, store) for record in records]
@@ -48,29 +44,25 @@ def sync(results: Path, uri: str | None) -> Synced:
     return Synced(outcomes.count("sent"), outcomes.count("there"), outcomes.count("busy"))
 
 
-def _sync_record(results: Path, record: Record, uri: str | None, store: GetStore) -> Outcome:
+def _sync_record(results: ResultsFolder, record: Record, uri: str | None, store: GetStore) -> Outcome:
     if _is_there(record, _place(results, record, uri)):
         return "there"
-    folder = work_folder(results, record.run_id)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock", timeout=0):  # a failed run may be done again just now
-            record = _as_last_known(results, find_record(results, record.run_id) or record)
+        with results.lock(record.run_id):  # a failed run may be done again just now
+            record = _as_last_known(results, results.read(record.run_id) or record)
             _send(results, record, store(_place(results, record, uri)))
-    except Timeout:
+    except RunTaken:
         return "busy"
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     return "sent"
 
 
-def _as_last_known(results: Path, record: Record) -> Record:
+def _as_last_known(results: ResultsFolder, record: Record) -> Record:
     """A run that was killed while it was timed has sent its epochs, and its record does not say so."""
     known = record.tracked or read_state(results, record.run_id)
     return record.model_copy(update={"tracked": known})
 
 
-def _place(results: Path, record: Record, uri: str | None) -> Location:
+def _place(results: ResultsFolder, record: Record, uri: str | None) -> Location:
     return find_location(results, uri, record.tracked.uri if record.tracked else None)
 
 
@@ -79,11 +71,11 @@ def _is_there(record: Record, place: Location) -> bool:
     return tracked is not None and tracked.complete and tracked.uri == place.stored and not place.is_missing
 
 
-def _send(results: Path, record: Record, store: Store) -> None:
+def _send(results: ResultsFolder, record: Record, store: Store) -> None:
     """Send what is missing of one record; also when that fails, the record says how far it went."""
     opened = store.open(record.run, record.started, record.tracked)
     try:
         opened.describe(record.run)
         opened.finish(record)
     finally:
-        write_record(results, record.model_copy(update={"tracked": opened.tracked}))
+        results.write_record(record.model_copy(update={"tracked": opened.tracked}))

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from dynbench.errors import UserError
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
-from dynbench.record.store import find_record
 from dynbench.tracking.location import find_location
 from dynbench.tracking.state import read_state, write_state
 from dynbench.tracking.store import NO_RUN, MlflowRun, Store, TrackingFailed, sync_command
@@ -18,7 +17,7 @@ class Tracker(Observer):
     """Nothing that goes wrong with MLflow reaches the run: after a failure it is left alone until the run
     ends, and `problem` says in one line what happened and what to do; None once everything is there."""
 
-    def __init__(self, results: Path, uri: str | None) -> None:
+    def __init__(self, results: ResultsFolder, uri: str | None) -> None:
         """`uri`: the suite's; None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
         self.problem: str | None = None
         self._results = results
@@ -65,7 +64,7 @@ class Tracker(Observer):
 
     def _recorded(self, run: Run) -> Tracked | None:
         try:
-            record = find_record(self._results, run.run_id)
+            record = self._results.read(run.run_id)
         except UserError:
             return None
         return record.tracked if record else None

@@ -22,7 +22,6 @@ from dynbench.guards.optimizer_steps import steps_are
 from dynbench.guards.side_effects import unwatched, watched
 from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed
-from dynbench.record.folder import work_folder
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
 from dynbench.train.budget import training_macs
@@ -60,11 +59,11 @@ class Session:
         # Labels stay where they are: copies on the device would be true ones while the plugin is evaluated.
         images = self.data.validation.images.to(self.context.device)
         self._validation = Split(images, self.data.validation.labels)
-        self._folder = work_folder(self.context.results, self.run.run_id)
+        self._checkpoint = self.context.results.checkpoint(self.run.run_id)
 
     def train(self) -> Journal:
         """Run every stage to its end; the model is then trained. Raises TrainingDiverged, UserError."""
-        checkpoint = read_checkpoint(self._folder / "checkpoint.pt", self.run.run_id)
+        checkpoint = read_checkpoint(self._checkpoint, self.run.run_id)
         self._check_shared(checkpoint)
         journal = Journal.model_validate_json(checkpoint.done) if checkpoint else Journal(started=time.time())
         with watched("while it said its stages"), steps_are(0, "while it said its stages"):
@@ -87,8 +86,8 @@ class Session:
         places = self.context.processes.gathered(_place(checkpoint))
         if len(set(places)) > 1:
             raise UserError(
-                f"the processes of this run do not find the same checkpoint in {self._folder}; --results has to be on "
-                "storage that all machines share"
+                f"the processes of this run do not find the same checkpoint in {self._checkpoint.parent}; "
+                "--results has to be on storage that all machines share"
             )
 
     def _edit(self, stage: Stage) -> int:
@@ -106,7 +105,7 @@ class Session:
         return normalise(self._train.images[drawn])
 
     def _end_of(self, index: int) -> Path:
-        return self._folder / f"stage{index}.safetensors"
+        return self.context.results.stage_weights(self.run.run_id, index)
 
     def _train_stage(
         self, index: int, stage: Stage, journal: Journal, checkpoint: Checkpoint | None, edit_macs: int
@@ -148,7 +147,7 @@ class Session:
         model, optimizer = self.model.state_dict(), trainer.optimizer.state_dict()
         state = Checkpoint(self.run.run_id, index, epoch, model, optimizer, done, within, macs)
         with unwatched():
-            write_checkpoint(self._folder / "checkpoint.pt", state)
+            write_checkpoint(self._checkpoint, state)
 
     def _check_macs(self, stage: Stage, macs: int) -> None:
         """Raises AuditFailed when training at the end takes far more than was measured at the start of the stage."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from dynbench.analysis.columns import flat_table
 from dynbench.analysis.latency import blocks
 from dynbench.cli.tables import latency_table
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.draw import draw_plots
@@ -89,7 +90,7 @@ def test_the_table_in_markdown() -> None:
 
 
 def test_the_plot_is_drawn_when_there_are_latencies(tmp_path: Path) -> None:
-    files = draw_plots(tmp_path, write_fakes(tmp_path, SUITE))
+    files = draw_plots(ResultsFolder(tmp_path), write_fakes(tmp_path, SUITE))
     assert {"realised.png", "realised.svg"} <= {path.name for path in files}
     svg = (tmp_path / "plots" / "realised.svg").read_text()
     for text in ("batch 1", "batch 32", "dense, torch.compile", "width 0.5", "sequential"):

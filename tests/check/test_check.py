@@ -16,8 +16,7 @@ from dynbench.check.compare import check
 from dynbench.check.make import make_baseline
 from dynbench.check.outcome import CheckResult, Verdict
 from dynbench.errors import UserError
-from dynbench.record.folder import arrays_path, record_path
-from dynbench.record.store import read_arrays, read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.rules import DEFAULT_RULES, parse_rules
 from dynbench.suite.schema import CheckRules
 from tests.conftest import Call
@@ -68,14 +67,19 @@ def judged(
     made = baseline_of(tmp_path, fakes(seeds))
     now = tmp_path / "now"
     write_fakes(now, [change(fake) for fake in fakes(seeds)])
-    return check(now, read_records(now), made, parse_rules(DEFAULT_RULES if rules is None else rules))
+    return check(
+        ResultsFolder(now), ResultsFolder(now).records(), made, parse_rules(DEFAULT_RULES if rules is None else rules)
+    )
 
 
 def baseline_of(tmp_path: Path, of_these: Sequence[Fake]) -> Baseline:
     """Through a file, as it is used."""
     before, path = tmp_path / "before", tmp_path / "baseline.json"
     write_fakes(before, of_these)
-    write_baseline(path, make_baseline(before, read_records(before), CheckRules(**DEFAULT_RULES), "a test"))
+    write_baseline(
+        path,
+        make_baseline(ResultsFolder(before), ResultsFolder(before).records(), CheckRules(**DEFAULT_RULES), "a test"),
+    )
     return read_baseline(path)
 
 
@@ -148,7 +152,7 @@ def test_layers_that_differ_between_seeds_are_learnt_and_not_compared_one_by_one
     made = baseline_of(tmp_path, [learnt(fake) for fake in fakes()])
     now = tmp_path / "now"
     write_fakes(now, [replace(fake, layers=(("conv1", 5),)) for fake in fakes()])
-    outcome = check(now, read_records(now), made, parse_rules(DEFAULT_RULES))
+    outcome = check(ResultsFolder(now), ResultsFolder(now).records(), made, parse_rules(DEFAULT_RULES))
     assert outcome.exit_code == 0
     assert outcome.notes == ("macs_layers: nothing could be compared by this rule",)
 
@@ -192,7 +196,12 @@ def test_another_cpu_refuses_latency(tmp_path: Path) -> None:
     content = (tmp_path / "baseline.json").read_text().replace('"cpu": "a CPU"', '"cpu": "another CPU"')
     (tmp_path / "baseline.json").write_text(content)
     made = read_baseline(tmp_path / "baseline.json")
-    outcome = check(tmp_path / "before", read_records(tmp_path / "before"), made, parse_rules({"realised": "-10%"}))
+    outcome = check(
+        ResultsFolder(tmp_path / "before"),
+        ResultsFolder(tmp_path / "before").records(),
+        made,
+        parse_rules({"realised": "-10%"}),
+    )
     assert {f.reason for f in outcome.findings} == {"cpu a CPU, in the baseline another CPU: not comparable"}
     assert outcome.exit_code == 2  # it was the only rule: nothing has been judged
 
@@ -222,7 +231,7 @@ def written_but(tmp_path: Path, keep: Callable[[Fake], bool], more: Sequence[Fak
     made = baseline_of(tmp_path, fakes())
     now = tmp_path / "now"
     write_fakes(now, [*filter(keep, fakes()), *more])
-    return check(now, read_records(now), made, parse_rules(DEFAULT_RULES))
+    return check(ResultsFolder(now), ResultsFolder(now).records(), made, parse_rules(DEFAULT_RULES))
 
 
 def test_a_missing_seed_fails(tmp_path: Path) -> None:
@@ -260,10 +269,10 @@ def test_a_new_version_of_a_method_is_compared_and_the_latest_run_counts(tmp_pat
 def test_other_test_images_cannot_be_judged(tmp_path: Path) -> None:
     made = baseline_of(tmp_path, fakes())
     before = tmp_path / "before"
-    for record in read_records(before):
-        arrays = {name: array[:-1] for name, array in read_arrays(before, record.run_id).items()}
-        np.savez(arrays_path(before, record.run_id), allow_pickle=False, **arrays)
-    outcome = check(before, read_records(before), made, parse_rules({"test_top1": "-0.5pt"}))
+    for record in ResultsFolder(before).records():
+        arrays = {name: array[:-1] for name, array in ResultsFolder(before).arrays(record.run_id).items()}
+        np.savez(ResultsFolder(before).arrays_path(record.run_id), allow_pickle=False, **arrays)
+    outcome = check(ResultsFolder(before), ResultsFolder(before).records(), made, parse_rules({"test_top1": "-0.5pt"}))
     assert {f.reason for f in outcome.findings} == {"tested on 399 and on 400 images: not the same test split"}
     assert outcome.exit_code == 2
 
@@ -288,9 +297,9 @@ def test_other_data_cannot_be_judged(tmp_path: Path) -> None:
 
 def test_an_empty_baseline_cannot_be_judged(tmp_path: Path) -> None:
     made = baseline_of(tmp_path, fakes()).model_copy(update={"configurations": ()})
-    records = read_records(tmp_path / "before")
+    records = ResultsFolder(tmp_path / "before").records()
     with pytest.raises(UserError, match="the baseline holds no runs"):
-        check(tmp_path / "before", records, made, parse_rules(DEFAULT_RULES))
+        check(ResultsFolder(tmp_path / "before"), records, made, parse_rules(DEFAULT_RULES))
 
 
 @pytest.mark.parametrize(
@@ -327,10 +336,9 @@ def test_a_baseline_that_cannot_be_read_is_one_line(
 @pytest.mark.parametrize("damage", ["record", "arrays", "folder"])
 def test_results_that_cannot_be_read_cannot_be_judged(call: Call, tmp_path: Path, damage: str) -> None:
     baseline_of(tmp_path, fakes([0]))
-    before, run_id = tmp_path / "before", make_run(fakes([0])[0]).run_id
-    {"record": record_path, "arrays": arrays_path}.get(damage, lambda *_: tmp_path / "x")(before, run_id).write_text(
-        "{"
-    )
+    before, run_id = ResultsFolder(tmp_path / "before"), make_run(fakes([0])[0]).run_id
+    paths = {"record": before.record_path(run_id), "arrays": before.arrays_path(run_id)}
+    paths.get(damage, tmp_path / "x").write_text("{")
     results = tmp_path / "nothing" if damage == "folder" else before
     result = call("check", results, "--baseline", tmp_path / "baseline.json")
     assert result.exit_code == 2
@@ -344,10 +352,12 @@ def test_a_baseline_holds_no_failed_and_no_simulated_runs_unless_told(tmp_path: 
     ):
         write_fakes(tmp_path / name, [fake])
         with pytest.raises(UserError, match=problem):
-            make_baseline(tmp_path / name, read_records(tmp_path / name), CheckRules(), "a test")
-    simulated = read_records(tmp_path / "simulated")
-    made = make_baseline(tmp_path / "simulated", simulated, CheckRules(), "a test", simulated=True)
-    outcome = check(tmp_path / "simulated", simulated, made, parse_rules({"test_top1": "-1pt"}))
+            make_baseline(
+                ResultsFolder(tmp_path / name), ResultsFolder(tmp_path / name).records(), CheckRules(), "a test"
+            )
+    simulated = ResultsFolder(tmp_path / "simulated").records()
+    made = make_baseline(ResultsFolder(tmp_path / "simulated"), simulated, CheckRules(), "a test", simulated=True)
+    outcome = check(ResultsFolder(tmp_path / "simulated"), simulated, made, parse_rules({"test_top1": "-1pt"}))
     assert outcome.exit_code == 0
 
 
@@ -372,9 +382,9 @@ def test_the_interval_of_dynamic_macs_is_no_narrower_than_welchs(tmp_path: Path)
     made = baseline_of(tmp_path, fakes([0]))
     now = tmp_path / "now"
     write_fakes(now, [of("lc_net", mmacs=(12.0, 13.0, 14.0))(fake) for fake in fakes([0])])
-    other = make_baseline(now, read_records(now), CheckRules(), "a test")
+    other = make_baseline(ResultsFolder(now), ResultsFolder(now).records(), CheckRules(), "a test")
     name, run_id = MODES[0], make_run(fakes([0])[1]).run_id
-    before, after = (read_arrays(folder, run_id)[f"{name}/macs"] for folder in (tmp_path / "before", now))
+    before, after = (ResultsFolder(folder).arrays(run_id)[f"{name}/macs"] for folder in (tmp_path / "before", now))
     expected = stats.ttest_ind(after, before, equal_var=False).confidence_interval(0.95)
     macs = [found.configurations[1].runs[0].points[0].macs for found in (made, other)]
     change = macs_change({0: macs[0]}, {0: macs[1]}, IMAGES)

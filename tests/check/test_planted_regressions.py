@@ -26,7 +26,7 @@ from dynbench.method import Method, Point
 from dynbench.observer import Observer
 from dynbench.plan.expand import plan
 from dynbench.plan.run import derived_seed
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.stage import make_optimizer
 from dynbench.suite.rules import parse_rules
 from dynbench.suite.schema import CheckRules, OptimizerSpec
@@ -51,7 +51,13 @@ def train(folder: Path, methods: str) -> Path:
     suite.write_text(SUITE)
     read = read_suite(suite, methods=methods)
     context = Context(
-        folder / "results", torch.device("cpu"), None, read.file.evaluation, Observer(), "a test", "unknown"
+        ResultsFolder(folder / "results"),
+        torch.device("cpu"),
+        None,
+        read.file.evaluation,
+        Observer(),
+        "a test",
+        "unknown",
     )
     SuiteRunner(plan(read), context).run()
     return folder / "results"
@@ -71,11 +77,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def against(sound: Path, results: Path) -> CheckResult:
     """The methods of `results` against their baseline."""
-    records = read_records(results)
+    records = ResultsFolder(results).records()
     methods = {record.run.method for record in records}
-    before = [record for record in read_records(sound) if record.run.method in methods]
-    made = make_baseline(sound, before, CheckRules(**RULES), "a test")
-    return check(results, records, made, parse_rules(made.rules.given))
+    before = [record for record in ResultsFolder(sound).records() if record.run.method in methods]
+    made = make_baseline(ResultsFolder(sound), before, CheckRules(**RULES), "a test")
+    return check(ResultsFolder(results), records, made, parse_rules(made.rules.given))
 
 
 def failing(outcome: CheckResult) -> set[tuple[str, str]]:

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from dynbench.cli.options import read_suite
 from dynbench.plan.expand import plan
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.train.checkpoint import Checkpoint, write_checkpoint
 from tests.conftest import Call
 
@@ -101,7 +101,7 @@ def test_a_truncated_checkpoint(call: Call, tiny_suite: Path, results: Path) -> 
     result = call("run", tiny_suite, "--results", results)
     assert_refused(result, f"checkpoint {path} is damaged; delete it to train this run from its start")
     assert path.stat().st_size == 2000
-    assert [record.run_id for record in read_records(results)] == [other.run_id]
+    assert [record.run_id for record in ResultsFolder(results).records()] == [other.run_id]
 
 
 def test_damaged_weights_of_the_dense_run_that_another_starts_from(

@@ -16,8 +16,8 @@ from dynbench.analysis.words import duration, macs_with_unit
 from dynbench.cli import COMMANDS
 from dynbench.cli.progress import PlainProgress, RichProgress
 from dynbench.launch.sequential import SuiteRunner
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord
-from dynbench.record.store import read_records
 from tests.conftest import Call, Cli
 from tests.helpers.records import Fake, make_record, make_run
 
@@ -79,7 +79,7 @@ def test_a_run_says_its_plan_its_epochs_and_its_results(call: Call, tiny_suite: 
     assert re.match(r"    train 1/1 loss [\d.]+ val [\d.]+ %, [\d.]+ kMACs, 0 s left", lines[2])
     assert re.match(r"    test [\d.]+ %, [\d.]+ kMACs \(100% of dense\)", lines[3])
     assert str(results / "table.md") in lines
-    (record,) = read_records(results)
+    (record,) = ResultsFolder(results).records()
     assert (record.status, record.run.method, record.plugin.split()[0]) == ("finished", "dense", "dynbench")
 
 
@@ -94,13 +94,13 @@ def test_a_finished_suite_shows_its_table_again(call: Call, tiny_suite: Path, fi
     result = call("run", tiny_suite, "--results", finished)
     assert result.exit_code == 0
     assert result.stdout.startswith("tiny: all 2 runs are finished\n")
-    for record in read_records(finished):
+    for record in ResultsFolder(finished).records():
         assert f"{record.points[0].test_top1:.2f}" in result.stdout
     assert str(finished / "table.md") in result.stdout
 
 
 def test_evaluating_a_run_s_weights_gives_its_accuracy(call: Call, finished: Path) -> None:
-    (dense,) = [record for record in read_records(finished) if record.run.method == "dense"]
+    (dense,) = [record for record in ResultsFolder(finished).records() if record.run.method == "dense"]
     weights = finished / "work" / dense.run_id / "model.safetensors"
     options = ("--backbone", "resnet8", "--width", "0.25", "--dataset", "digits")
     result = call("evaluate", weights, *options)

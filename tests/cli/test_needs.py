@@ -12,8 +12,7 @@ from dynbench.cli.options import read_suite
 from dynbench.estimate.estimate import DiskNeeds, checkpoint_bytes, estimate_cost, working_bytes
 from dynbench.estimate.throughput import STEP_SECONDS, PeakMemory, measure_throughput
 from dynbench.plan.expand import plan
-from dynbench.record.folder import arrays_path, record_path, work_folder
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation
 from tests.conftest import Call, Register
@@ -46,11 +45,14 @@ def test_hours_and_disk_are_nearly_what_the_runs_take(suite: Path, tmp_path: Pat
     results = tmp_path / "results"
     told = {run.run_id: measure_throughput(run, Evaluation(), CPU) for run in plan(read_suite(suite))}
     assert call("run", suite, "--results", results).exit_code == 0
-    for record in read_records(results):
+    for record in ResultsFolder(results).records():
         seconds = sum(stage.seconds for stage in record.budget.stages)
         assert 0.3 < told[record.run_id].training / seconds < 3
-        written = [work_folder(results, record.run_id) / "model.safetensors"]
-        written += [record_path(results, record.run_id), arrays_path(results, record.run_id)]
+        written = [ResultsFolder(results).work(record.run_id) / "model.safetensors"]
+        written += [
+            ResultsFolder(results).record_path(record.run_id),
+            ResultsFolder(results).arrays_path(record.run_id),
+        ]
         assert estimate_cost(record.run).disk.kept == pytest.approx(
             sum(path.stat().st_size for path in written), rel=0.3
         )

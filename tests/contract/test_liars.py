@@ -16,9 +16,8 @@ from dynbench.latency import worker
 from dynbench.latency.request import TimingAnswer, TimingRequest
 from dynbench.latency.timer import Timer
 from dynbench.method import Method
-from dynbench.record.folder import work_folder
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import find_record
 from dynbench.suite.schema import LatencyProtocol, Limits, Recipe
 from tests.conftest import Register
 from tests.helpers.liars import (
@@ -63,10 +62,10 @@ def recorded(method: type[Method], results: Path, register: Register, timed: boo
     """The record of a whole run of the method on the digits."""
     register(method.name, method)
     run = make_run(method, RECIPE, **params)
-    work_folder(results, run.run_id).mkdir(parents=True)
-    timer = Timer(results, SHORT, "cpu", None, "a test") if timed else None
+    ResultsFolder(results).work(run.run_id).mkdir(parents=True)
+    timer = Timer(ResultsFolder(results), SHORT, "cpu", None, "a test") if timed else None
     execute(run, make_context(results), timer)
-    record = find_record(results, run.run_id)
+    record = ResultsFolder(results).read(run.run_id)
     assert record is not None
     return record
 

@@ -20,7 +20,7 @@ from dynbench.data.folders import hold_out_of_each, in_place, list_classes
 from dynbench.data.image_files import in_batches
 from dynbench.data.split import TestSplit
 from dynbench.errors import UserError
-from dynbench.record.store import find_record
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import DataSpec
 from tests.conftest import Call
 from tests.helpers.pictures import WNIDS, class_folders
@@ -233,7 +233,7 @@ def test_a_run_on_folders_trains_evaluates_and_is_timed(suite: Path, tmp_path: P
     result = call("run", suite, "--results", tmp_path / "results")
     assert result.exit_code == 0, result.output
     (path,) = (tmp_path / "results" / "records").glob("*.json")
-    record = find_record(tmp_path / "results", path.stem)
+    record = ResultsFolder(tmp_path / "results").read(path.stem)
     assert record is not None
     assert [stage.images for stage in record.budget.stages] == [8]
     (point,) = record.points

@@ -13,7 +13,7 @@ from dynbench.errors import UserError
 from dynbench.estimate.budget_cap import check_budget
 from dynbench.estimate.estimate import estimate_cost
 from dynbench.plan.expand import plan
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec
 from tests.conftest import Call
 
@@ -80,7 +80,7 @@ def test_the_estimate_is_what_the_record_says_was_spent(tmp_path: Path, call: Ca
     """Of the run and of the dense net that it started from."""
     path, results = write(tmp_path, "epochs: 4"), tmp_path / "results"
     assert call("run", path, "--results", results, "--seeds", "0").exit_code == 0
-    for record in read_records(results):
+    for record in ResultsFolder(results).records():
         cost = estimate_cost(record.run)
         assert (cost.epochs, cost.train_macs) == (record.budget.epochs, record.budget.train_macs)
         assert cost.pretrained_train_macs == record.budget.pretrained_train_macs

@@ -21,8 +21,8 @@ from dynbench.estimate.static_controls import Controls, plan_controls, width_nea
 from dynbench.method import LayerUsage, Output, Point
 from dynbench.plan.expand import Suite, plan
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import read_records
 from dynbench.suite.schema import BackboneSpec
 from tests.conftest import Call, Register
 from tests.helpers.records import Fake, make_record
@@ -214,7 +214,7 @@ def test_run_does_the_suite_then_its_controls_and_a_second_run_does_nothing(
     assert "controls are planned when these have finished: skips" in planned.stdout
     first = call("run", path, "--results", results)
     assert first.exit_code == 0, first.output
-    records = {record.run_id: record for record in read_records(results)}
+    records = {record.run_id: record for record in ResultsFolder(results).records()}
     assert sorted(record.run.method for record in records.values()) == ["dense", "dense", "filter_pruning", "skips"]
     assert {record.run.method: record.static for record in records.values()} == {
         "dense": True,

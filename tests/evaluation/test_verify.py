@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 
 from dynbench.errors import UserError
 from dynbench.record import weights_file as releasing
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.weights_file import released_record
 from tests.conftest import Call
 
 
 def lc_net(results: Path) -> str:
-    return next(record.run_id for record in read_records(results) if record.run.method == "lc_net")
+    return next(record.run_id for record in ResultsFolder(results).records() if record.run.method == "lc_net")
 
 
 def test_released_weights_give_the_recorded_results_without_their_folder(
@@ -24,7 +24,7 @@ def test_released_weights_give_the_recorded_results_without_their_folder(
     run_id = lc_net(finished)
     assert call("export", finished, "--weights", tmp_path, "--run", run_id).exit_code == 0
     (file,) = tmp_path.iterdir()
-    (record,) = (record for record in read_records(finished) if record.run_id == run_id)
+    (record,) = (record for record in ResultsFolder(finished).records() if record.run_id == run_id)
     assert released_record(file) == record
     result = call("verify", file)
     assert result.exit_code == 0, result.output
@@ -36,7 +36,7 @@ def test_every_finished_run_is_released_and_verified_from_its_record_too(
     finished: Path, tmp_path: Path, call: Call
 ) -> None:
     call("export", finished, "--weights", tmp_path)
-    assert {path.stem for path in tmp_path.iterdir()} == {record.run_id for record in read_records(finished)}
+    assert {path.stem for path in tmp_path.iterdir()} == {record.run_id for record in ResultsFolder(finished).records()}
     result = call("verify", finished / "records" / f"{lc_net(finished)}.json")
     assert result.exit_code == 0, result.output
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from dynbench.latency.figures import with_engines
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import Machine
 from dynbench.record.schema import (
     Budget,
@@ -22,7 +23,6 @@ from dynbench.record.schema import (
     StageBudget,
     Timing,
 )
-from dynbench.record.store import write_record
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe, Sgd
 
 IMAGES = 400
@@ -214,7 +214,7 @@ def write_fakes(results: Path, fakes: Sequence[Fake]) -> tuple[Record, ...]:
     """Write the records and arrays of `fakes` into a results folder."""
     made = [make_record(fake) for fake in fakes]
     for record, arrays in made:
-        write_record(results, record, arrays)
+        ResultsFolder(results).write_record(record, arrays)
     return tuple(record for record, _ in made)
 
 

@@ -19,6 +19,7 @@ from dynbench.data.split import Split, TestSplit
 from dynbench.method import Method
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec, DataSpec, Evaluation, Recipe
 
 CPU = torch.device("cpu")
@@ -93,7 +94,9 @@ def make_run(
 
 
 def make_context(results: Path, observer: Observer | None = None) -> Context:
-    return Context(results, CPU, None, Evaluation(batch_size=8), observer or Observer(), "dynbench run", "unknown")
+    return Context(
+        ResultsFolder(results), CPU, None, Evaluation(batch_size=8), observer or Observer(), "dynbench run", "unknown"
+    )
 
 
 def real_cifar10(factory: pytest.TempPathFactory) -> Path:

@@ -20,7 +20,7 @@ from dynbench.isolate.limits import ChildEnded
 from dynbench.isolate.module import run_module
 from dynbench.isolate.output import KEPT
 from dynbench.isolate.process_tree import ProcessTree
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import Limits
 from tests.conftest import Cli
 
@@ -286,7 +286,10 @@ def test_rogues_in_a_suite_cost_their_own_runs_only(cli: Cli, tmp_path: Path) ->
     done = cli("run", "rogues.yaml", "--results", "results", env=install(tmp_path / "plugins"))
     assert done.returncode == 1, done.stderr
     assert len(done.stdout) < 10_000
-    records = {record.run.given.get("deed", record.run.method): record for record in read_records(tmp_path / "results")}
+    records = {
+        record.run.given.get("deed", record.run.method): record
+        for record in ResultsFolder(tmp_path / "results").records()
+    }
     assert {name: record.error for name, record in records.items()} == {
         "exit": "SystemExit: 7",
         "crash": "its process was ended by signal SIGABRT",

@@ -20,9 +20,8 @@ from dynbench.latency.engines.timing import time_engines
 from dynbench.latency.figures import with_engines
 from dynbench.latency.request import EnginesAnswer, EnginesRequest, TimingAnswer, TimingRequest
 from dynbench.latency.timer import Timer
-from dynbench.record.folder import latency_arrays_path
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Latency
-from dynbench.record.store import read_records
 from dynbench.suite.schema import LatencyProtocol, Limits
 from tests.conftest import Call
 from tests.helpers.records import Fake, make_engine, make_record
@@ -153,7 +152,7 @@ class Asked:
 def timed_by(asked: Asked, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Latency]:
     """Latencies of three runs on two backbones."""
     monkeypatch.setattr(measure, "_ask", asked)
-    timer = Timer(folder, LatencyProtocol(engines=("onnxruntime",)), "cpu", None, "dynbench time")
+    timer = Timer(ResultsFolder(folder), LatencyProtocol(engines=("onnxruntime",)), "cpu", None, "dynbench time")
     fakes = (Fake(), Fake(given={"width": 0.5}), Fake(backbone="resnet32"))
     points = [timer.time(make_record(fake)[0]).points[0] for fake in fakes]
     return [point.latency for point in points if point.latency]
@@ -165,7 +164,7 @@ def test_engines_are_timed_once_for_each_backbone(tmp_path: Path, monkeypatch: p
     backbones = [request.backbone.name for request in asked.requests if isinstance(request, EnginesRequest)]
     assert backbones == ["resnet20", "resnet32"]
     assert [latency.timings[0].best_engine for latency in latencies] == ["onnxruntime"] * 3
-    with np.load(latency_arrays_path(tmp_path, make_record(Fake())[0].run_id)) as raw:
+    with np.load(ResultsFolder(tmp_path).latency_arrays_path(make_record(Fake())[0].run_id)) as raw:
         assert set(raw) == {"default/1/ms", "engines/onnxruntime/1/ms"}
 
 
@@ -185,10 +184,10 @@ def test_time_puts_engines_into_record_and_table(finished: Path, tmp_path: Path,
     done = call("time", results, *options)
     assert done.exit_code == 0, done.output
     assert "The dense backbone on static engines" in done.output
-    for record in read_records(results):
+    for record in ResultsFolder(results).records():
         latency = record.points[0].latency
         assert latency is not None
         assert [(engine.name, engine.absent) for engine in latency.engines] == [(EAGER, None), ("onnxruntime", None)]
         assert latency.timings[0].best_engine in (EAGER, "onnxruntime")
-        with np.load(latency_arrays_path(results, record.run_id)) as raw:
+        with np.load(ResultsFolder(results).latency_arrays_path(record.run_id)) as raw:
             assert raw["engines/onnxruntime/1/ms"].shape == (1, 4)

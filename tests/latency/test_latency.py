@@ -18,8 +18,7 @@ from dynbench.latency import timer as measure
 from dynbench.latency.figures import Samples, realised
 from dynbench.latency.loop import WARM_UP_CALLS, batches_of, by_pass
 from dynbench.latency.timer import Timer
-from dynbench.record.folder import latency_arrays_path, weights_path, work_folder
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from tests.conftest import Call
 
 
@@ -74,13 +73,13 @@ def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
     done = call("time", results, *options)
     assert done.exit_code == 0, done.output
     assert "Latency: resnet8 x0.25 on digits" in done.output
-    for record in read_records(results):
+    for record in ResultsFolder(results).records():
         for point in record.points:
             assert point.latency is not None
             assert [timing.batch for timing in point.latency.timings] == [1, 4]  # 64 images were not asked for
             assert [timing.calls for timing in point.latency.timings] == [6, 1]
             assert point.latency.threads == 1
-        with np.load(latency_arrays_path(results, record.run_id)) as raw:
+        with np.load(ResultsFolder(results).latency_arrays_path(record.run_id)) as raw:
             name = record.points[0].name
             assert raw[f"{name}/1/ms"].shape == raw[f"{name}/1/dense_ms"].shape == (2, 6)
             single = record.points[0].latency.timings[0] if record.points[0].latency else None
@@ -94,17 +93,17 @@ def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
 
 
 def test_without_weights_it_says_what_to_do(results: Path, call: Call) -> None:
-    for record in read_records(results):
-        weights_path(results, record.run_id).unlink()
+    for record in ResultsFolder(results).records():
+        ResultsFolder(results).weights(record.run_id).unlink()
     done = call("time", results)
     assert done.exit_code == 2
     assert "has no trained weights" in done.stderr
-    assert all(point.latency is None for record in read_records(results) for point in record.points)
+    assert all(point.latency is None for record in ResultsFolder(results).records() for point in record.points)
 
 
 def test_a_run_that_is_being_done_is_left_alone(results: Path, call: Call) -> None:
-    first = read_records(results)[0]
-    with FileLock(work_folder(results, first.run_id) / "lock"):
+    first = ResultsFolder(results).records()[0]
+    with FileLock(ResultsFolder(results).work(first.run_id) / "lock"):
         done = call("time", results)
     assert done.exit_code == 2
     assert "is being run by another process" in done.stderr
@@ -133,16 +132,16 @@ def test_a_run_ends_with_its_latency_and_is_not_timed_again(call: Call, tiny_sui
     assert "    timing\n    test " in done.stdout
     assert "Latency: resnet8 x0.25 on digits" in done.stdout
     assert str(results / "plots" / "realised.png") in done.stdout
-    (record,) = read_records(results)
+    (record,) = ResultsFolder(results).records()
     latency = record.points[0].latency
     assert latency is not None
     assert [timing.batch for timing in latency.timings] == [1, 2]
     assert latency.engines == ()
-    assert latency_arrays_path(results, record.run_id).is_file()
+    assert ResultsFolder(results).latency_arrays_path(record.run_id).is_file()
     again = call("run", tiny_suite, "--results", results, *SHORT)
     assert "timing" not in again.stdout
     assert "Latency: resnet8" in again.stdout
-    assert read_records(results) == (record,)
+    assert ResultsFolder(results).records() == (record,)
 
 
 @pytest.mark.parametrize("options", [("--no-latency", *SHORT), ("--methods", "dense")])
@@ -166,7 +165,7 @@ def test_a_run_that_cannot_be_timed_is_finished(
     done = call("run", tiny_suite, "--results", tmp_path / "results", *SHORT)
     assert done.exit_code == 0, done.output
     assert "    not timed: timing it failed: as planned\n" in done.stdout
-    (record,) = read_records(tmp_path / "results")
+    (record,) = ResultsFolder(tmp_path / "results").records()
     assert (record.status, record.points[0].latency) == ("finished", None)
 
 
@@ -179,6 +178,6 @@ def test_a_run_that_is_interrupted_while_it_is_timed_is_finished(
     monkeypatch.setattr(measure, "_ask", interrupt)
     results = tmp_path / "results"
     assert call("run", tiny_suite, "--results", results, *SHORT).exit_code == 130
-    (record,) = read_records(results)
+    (record,) = ResultsFolder(results).records()
     assert record.status == "finished"
-    assert weights_path(results, record.run_id).is_file()
+    assert ResultsFolder(results).weights(record.run_id).is_file()

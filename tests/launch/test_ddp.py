@@ -32,9 +32,8 @@ from dynbench.isolate.call import call as call_isolated
 from dynbench.isolate.child import Ask
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.process_group import ALONE, ProcessGroup, check_batch
-from dynbench.record.folder import weights_path
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import read_arrays, read_records
 from dynbench.stage import Progress, Stage, recipe_stage
 from dynbench.suite.schema import Limits, Recipe, Sgd
 from dynbench.train.ddp import shared_loss
@@ -287,7 +286,7 @@ def run_together(call: Call, folder: Path, methods: str) -> tuple[int, dict[str,
     suite = folder.parent / f"{folder.name}.yaml"
     suite.write_text(SUITE.format(methods=methods))
     result = call("run", suite, "--nproc", 2, "--results", folder, "--device", "cpu")
-    return result.exit_code, {record.run.method: record for record in read_records(folder)}
+    return result.exit_code, {record.run.method: record for record in ResultsFolder(folder).records()}
 
 
 def test_every_kind_of_method_is_trained_together_and_evaluates_as_alone(call: Call, tmp_path: Path) -> None:
@@ -301,7 +300,7 @@ def test_every_kind_of_method_is_trained_together_and_evaluates_as_alone(call: C
         (*_, last) = record.budget.stages
         assert last.images == last.epochs * (1257 // 96 * 96), "of all processes together"
         assert all(point.audited for point in record.points), name
-        arrays = read_arrays(folder, record.run_id)
+        arrays = ResultsFolder(folder).arrays(record.run_id)
         for point, expected in zip(record.points, evaluated_alone(record, folder), strict=True):
             assert np.array_equal(arrays[f"{point.name}/correct"], expected.correct)
             assert np.array_equal(arrays[f"{point.name}/macs"], expected.total_macs)
@@ -311,7 +310,7 @@ def test_every_kind_of_method_is_trained_together_and_evaluates_as_alone(call: C
 def evaluated_alone(record: Record, folder: Path) -> tuple[PointEvaluation, ...]:
     """The test split once more, in this process, with the weights that were kept."""
     method, data = record.run.make_method(), load_data(record.run.data)
-    path = weights_path(folder, record.run_id)
+    path = ResultsFolder(folder).weights(record.run_id)
     model = method.restore(build_backbone(record.run.built, data.shape, data.num_classes), read_weights(path))
     load_weights(model, path)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -339,13 +338,15 @@ def test_a_failure_on_one_process_costs_its_own_run_only(call: Call, tmp_path: P
 
 def assert_same_results(one: Path, other: Path) -> None:
     """Histories, results, per-image arrays and weights of the only run of two results folders."""
-    (mine,), (theirs,) = read_records(one), read_records(other)
+    (mine,), (theirs,) = ResultsFolder(one).records(), ResultsFolder(other).records()
     assert mine.status == theirs.status == "finished", (mine.error, theirs.error)
     assert mine.points == theirs.points
     assert timeless(mine) == timeless(theirs)
-    arrays, expected = read_arrays(one, mine.run_id), read_arrays(other, mine.run_id)
+    arrays, expected = ResultsFolder(one).arrays(mine.run_id), ResultsFolder(other).arrays(mine.run_id)
     assert all(np.array_equal(arrays[name], array) for name, array in expected.items())
-    assert weights_path(one, mine.run_id).read_bytes() == weights_path(other, theirs.run_id).read_bytes()
+    assert (
+        ResultsFolder(one).weights(mine.run_id).read_bytes() == ResultsFolder(other).weights(theirs.run_id).read_bytes()
+    )
 
 
 @pytest.mark.usefixtures("plugins")

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import read_arrays, read_records
 from tests.conftest import Cli
 
 ray = pytest.importorskip("ray")
@@ -78,12 +78,12 @@ def two_nodes() -> Iterator["ray.cluster_utils.Cluster"]:
 
 def assert_same_results(one: Path, other: Path, part: str = "") -> None:
     """Results, per-image arrays and weights, of all runs or of those whose ids have this part."""
-    wanted = [record for record in read_records(other) if part in record.run_id.split("-") or not part]
-    for mine, theirs in zip(read_records(one), wanted, strict=True):
+    wanted = [record for record in ResultsFolder(other).records() if part in record.run_id.split("-") or not part]
+    for mine, theirs in zip(ResultsFolder(one).records(), wanted, strict=True):
         assert (mine.run_id, mine.status) == (theirs.run_id, "finished")
         assert mine.points == theirs.points
         assert losses(mine) == losses(theirs)
-        arrays, expected = read_arrays(one, mine.run_id), read_arrays(other, mine.run_id)
+        arrays, expected = ResultsFolder(one).arrays(mine.run_id), ResultsFolder(other).arrays(mine.run_id)
         assert arrays.keys() == expected.keys()
         assert all(np.array_equal(array, expected[name]) for name, array in arrays.items())
         weights = f"work/{mine.run_id}/model.safetensors"
@@ -128,8 +128,8 @@ def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(
 def test_nodes_that_do_not_see_the_results_folder_send_everything_back(tmp_path: Path, in_turn: Path) -> None:
     """The driver's token is not the file's, as if the folder were another machine's."""
     elsewhere = (
-        "import sys; from dynbench.cli import main; from dynbench.launch.ray import launcher as on_ray; "
-        "on_ray.token_of = lambda results: 'elsewhere'; main(sys.argv[1:])"
+        "import sys; from dynbench.cli import main; from dynbench.record.folder import ResultsFolder; "
+        "ResultsFolder.token = lambda self: 'elsewhere'; main(sys.argv[1:])"
     )
     with two_nodes() as cluster:
         options = ("--engine", "ray", "--address", cluster.address, "--seeds", "0")

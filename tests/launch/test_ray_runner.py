@@ -17,7 +17,7 @@ from dynbench.context import Context
 from dynbench.errors import UserError
 from dynbench.latency.timer import Timer
 from dynbench.launch.ray import cluster, runner
-from dynbench.launch.ray.messages import Fetch, Message, NodeAnswer, Order, pack_files, token_of, unpack_files
+from dynbench.launch.ray.messages import Fetch, Message, NodeAnswer, Order, pack_files, unpack_files
 from dynbench.launch.ray.node import work
 from dynbench.launch.ray.resources import Fanout, Size
 from dynbench.launch.ray.runner import FanoutRunner
@@ -26,10 +26,9 @@ from dynbench.launch.sequential import SuiteRunner
 from dynbench.observer import Observer
 from dynbench.plan.expand import plan
 from dynbench.plan.run import Run
-from dynbench.record.folder import weights_path, work_folder
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import commit
 from dynbench.record.schema import EpochRecord, Record
-from dynbench.record.store import find_record, read_arrays, read_records
 from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation, Limits, Recipe
 from tests.conftest import Call, Register
@@ -111,12 +110,13 @@ def runs_of(suite: Path, *settings: str) -> tuple[Run, ...]:
 
 
 def context_of(results: Path, observer: Observer) -> Context:
-    return Context(results, torch.device("cpu"), None, Evaluation(), observer, "a test", commit())
+    return Context(ResultsFolder(results), torch.device("cpu"), None, Evaluation(), observer, "a test", commit())
 
 
 def order_of(run: Run, results: Path, data_root: Path | None = None) -> Order:
+    folder = ResultsFolder(results)
     return Order(
-        run, results, token_of(results), data_root, Evaluation(), Limits(), "cpu", "a test", commit(), Path.cwd(), {}
+        run, folder, folder.token(), data_root, Evaluation(), Limits(), "cpu", "a test", commit(), Path.cwd(), {}
     )
 
 
@@ -128,7 +128,7 @@ def spread(
 
 
 def states_of(runs: Sequence[Run], results: Path) -> list[str | None]:
-    records = [find_record(results, run.run_id) for run in runs]
+    records = [ResultsFolder(results).read(run.run_id) for run in runs]
     return [record.status if record else None for record in records]
 
 
@@ -179,13 +179,16 @@ def in_turn(tiny_suite: Path, tmp_path: Path, in_process: None) -> Path:
 
 
 def assert_same_results(one: Path, other: Path) -> None:
-    for mine, theirs in zip(read_records(one), read_records(other), strict=True):
+    for mine, theirs in zip(ResultsFolder(one).records(), ResultsFolder(other).records(), strict=True):
         assert (mine.run_id, mine.status, mine.points) == (theirs.run_id, "finished", theirs.points)
         assert [stage.name for stage in mine.budget.pretrained] == [stage.name for stage in theirs.budget.pretrained]
-        arrays, expected = read_arrays(one, mine.run_id), read_arrays(other, mine.run_id)
+        arrays, expected = ResultsFolder(one).arrays(mine.run_id), ResultsFolder(other).arrays(mine.run_id)
         assert arrays.keys() == expected.keys()
         assert all(np.array_equal(array, expected[name]) for name, array in arrays.items())
-        assert weights_path(one, mine.run_id).read_bytes() == weights_path(other, mine.run_id).read_bytes()
+        assert (
+            ResultsFolder(one).weights(mine.run_id).read_bytes()
+            == ResultsFolder(other).weights(mine.run_id).read_bytes()
+        )
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -265,7 +268,7 @@ def test_what_the_user_has_to_mend_on_a_node_names_it_and_comes_after_the_other_
     with pytest.raises(UserError, match=rf"^on a: .*{nowhere}"):
         spread(runs, results, Same()).run()
     assert states_of(runs, results) == [None, "finished"]
-    with FileLock(work_folder(results, dense.run_id) / "lock", timeout=0):
+    with FileLock(ResultsFolder(results).work(dense.run_id) / "lock", timeout=0):
         pass  # it can be begun again
 
 
@@ -284,8 +287,8 @@ def test_runs_of_another_process_are_waited_for(
 ) -> None:
     monkeypatch.setattr(runner, "WAIT_SECONDS", 0)
     dense, _ = runs = runs_of(tiny_suite)
-    work_folder(tmp_path, dense.run_id).mkdir(parents=True)
-    lock = FileLock(work_folder(tmp_path, dense.run_id) / "lock")
+    ResultsFolder(tmp_path).work(dense.run_id).mkdir(parents=True)
+    lock = FileLock(ResultsFolder(tmp_path).work(dense.run_id) / "lock")
 
     class Releasing(Seen):
         def waiting(self, run: Run) -> None:
@@ -302,10 +305,12 @@ def test_runs_of_another_process_are_waited_for(
 
 def test_a_file_from_a_node_cannot_leave_the_results_folder(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    unpack_files(results, {"records/a.npz": b"a"})
-    assert pack_files(results, [results / "records" / "a.npz", results / "absent"]) == {"records/a.npz": b"a"}
+    unpack_files(ResultsFolder(results), {"records/a.npz": b"a"})
+    assert pack_files(ResultsFolder(results), [results / "records" / "a.npz", results / "absent"]) == {
+        "records/a.npz": b"a"
+    }
     with pytest.raises(UserError, match="outside the results folder"):
-        unpack_files(results, {"../b": b"b"})
+        unpack_files(ResultsFolder(results), {"../b": b"b"})
     assert not (tmp_path / "b").exists()
 
 

@@ -18,12 +18,11 @@ from dynbench.cli.options import read_suite
 from dynbench.context import Context
 from dynbench.errors import UserError
 from dynbench.launch import sequential as suite_run
-from dynbench.launch.sequential import SuiteRunner, unfinished
+from dynbench.launch.sequential import SuiteRunner
 from dynbench.observer import Observer
 from dynbench.plan.expand import plan
 from dynbench.plan.run import Run
-from dynbench.record.folder import work_folder
-from dynbench.record.store import find_record, read_arrays, read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation, Recipe
 from tests.conftest import Call, Register
@@ -60,7 +59,7 @@ class Started(Observer):
 
 
 def context_of(results: Path, observer: Observer) -> Context:
-    return Context(results, torch.device("cpu"), None, Evaluation(), observer, "a test", "unknown")
+    return Context(ResultsFolder(results), torch.device("cpu"), None, Evaluation(), observer, "a test", "unknown")
 
 
 def runs_of(suite: Path, *settings: str) -> tuple[Run, ...]:
@@ -68,7 +67,7 @@ def runs_of(suite: Path, *settings: str) -> tuple[Run, ...]:
 
 
 def state_of(run: Run, results: Path) -> str | None:
-    record = find_record(results, run.run_id)
+    record = ResultsFolder(results).read(run.run_id)
     return record.status if record else None
 
 
@@ -82,7 +81,7 @@ def test_a_plugin_that_raises_costs_its_own_run_only(
     assert result.exit_code == 1
     assert "    failed: ZeroDivisionError: as planned\n" in result.stdout
     breaks, dense = runs_of(tiny_suite, "methods=[breaks, dense]")
-    record = find_record(results, breaks.run_id)
+    record = ResultsFolder(results).read(breaks.run_id)
     assert record is not None
     assert (record.status, record.error, record.points) == ("failed", "ZeroDivisionError: as planned", ())
     assert 'raise ZeroDivisionError("as planned")' in (record.traceback or "")
@@ -102,7 +101,7 @@ def test_a_plugin_that_cannot_be_built_costs_its_own_run_only(
     results = tmp_path / "results"
     result = call("run", tiny_suite, "--results", results, "--set", "methods=[breaks, dense]")
     assert result.exit_code == 1
-    assert {record.run.method: record.error for record in read_records(results)} == {
+    assert {record.run.method: record.error for record in ResultsFolder(results).records()} == {
         "breaks": "ZeroDivisionError: not built",
         "dense": None,
     }
@@ -135,8 +134,8 @@ def test_what_the_user_has_to_mend_is_raised_after_the_other_runs(
     tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = runs_of(tiny_suite)
-    work_folder(tmp_path, runs[0].run_id).parent.mkdir(parents=True)
-    work_folder(tmp_path, runs[0].run_id).write_text("a file where a folder should be")
+    ResultsFolder(tmp_path).work(runs[0].run_id).parent.mkdir(parents=True)
+    ResultsFolder(tmp_path).work(runs[0].run_id).write_text("a file where a folder should be")
     with pytest.raises(UserError, match=f"cannot write to .*{runs[0].run_id}: File exists"):
         SuiteRunner(runs, context_of(tmp_path, Observer())).run()
     assert [state_of(run, tmp_path) for run in runs] == [None, "finished"]
@@ -148,7 +147,7 @@ def test_runs_of_another_process_are_waited_for(
     """The other process dies: its run is done here then."""
     monkeypatch.setattr(suite_run, "WAIT_SECONDS", 0)
     dense, lc_net = runs_of(tiny_suite)
-    folder = work_folder(tmp_path, dense.run_id)
+    folder = ResultsFolder(tmp_path).work(dense.run_id)
     folder.mkdir(parents=True)
     lock = FileLock(folder / "lock")
 
@@ -171,7 +170,7 @@ def test_what_another_process_finished_meanwhile_is_not_done_again(
     runs = runs_of(tiny_suite)
     observer = Started()
     known: list[Sequence[Run]] = [runs]
-    monkeypatch.setattr(suite_run, "unfinished", lambda runs, results: known.pop() if known else [])
+    monkeypatch.setattr(ResultsFolder, "unfinished", lambda results, runs: known.pop() if known else [])
     assert len(SuiteRunner(runs, context_of(finished, observer)).run()) == 2
     assert observer.methods == []
 
@@ -179,7 +178,7 @@ def test_what_another_process_finished_meanwhile_is_not_done_again(
 def test_what_is_unfinished(tiny_suite: Path, finished: Path) -> None:
     dense, lc_net = runs_of(tiny_suite)
     (other,) = runs_of(tiny_suite, "methods=[dense]", "seeds=[1]")
-    assert unfinished((dense, lc_net, other), finished) == [other]
+    assert ResultsFolder(finished).unfinished((dense, lc_net, other)) == [other]
 
 
 def test_two_processes_share_one_results_folder(tiny_suite: Path, tmp_path: Path) -> None:
@@ -198,8 +197,8 @@ def test_two_processes_share_one_results_folder(tiny_suite: Path, tmp_path: Path
         "lc_net l1_layer=0.1 (resnet8, seed 0)": 1,
         "lc_net l1_layer=0.1 (resnet8, seed 1)": 1,
     }
-    for record in read_records(results):
+    for record in ResultsFolder(results).records():
         assert record.status == "finished"
-        assert set(read_arrays(results, record.run_id)) >= {f"{record.points[0].name}/macs"}
+        assert set(ResultsFolder(results).arrays(record.run_id)) >= {f"{record.points[0].name}/macs"}
     left = [path.name for path in results.rglob("*") if path.name.startswith(".")]
     assert left == []

@@ -34,7 +34,7 @@ from dynbench.evaluation.audit import audit
 from dynbench.execute import execute
 from dynbench.method import FromDense, FromFile, Point
 from dynbench.plan.run import Run, Start
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import BackboneSpec, Recipe
 from tests.helpers.small import CPU, SHAPE, make_context, make_run, random_images, small_backbone, stirred
@@ -468,7 +468,7 @@ def test_it_is_resumed_anywhere(tmp_path: Path) -> None:
 
 def test_the_budget_holds_everything(tmp_path: Path) -> None:
     execute(epoch_run(tmp_path, curriculum_epochs=1, joint_epochs=1), make_context(tmp_path))
-    (record,) = read_records(tmp_path)
+    (record,) = ResultsFolder(tmp_path).records()
     (before,) = record.budget.pretrained
     assert before.epochs == 7
     curriculum, joint = record.budget.stages

@@ -20,6 +20,7 @@ from dynbench.execute import execute
 from dynbench.latency.timer import Timer
 from dynbench.method import FromDense, FromFile
 from dynbench.plan.run import Run, Start
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec, Cosine, LatencyProtocol, Recipe, Sgd, StepDecay
 from tests.helpers.small import make_context, make_run, small_backbone
 from tests.train.test_resume import Interrupter, assert_same_results
@@ -181,7 +182,13 @@ def test_the_trained_net_is_pruned_and_only_then_retrained(run: Run, tmp_path: P
 
 
 def test_a_run_is_audited_costs_what_was_estimated_and_is_timed_as_it_was_trained(run: Run, tmp_path: Path) -> None:
-    timer = Timer(tmp_path, LatencyProtocol(images=4, rounds=1, batches=(1,), threads=1), "cpu", None, "dynbench run")
+    timer = Timer(
+        ResultsFolder(tmp_path),
+        LatencyProtocol(images=4, rounds=1, batches=(1,), threads=1),
+        "cpu",
+        None,
+        "dynbench run",
+    )
     record = execute(run, make_context(tmp_path), timer)
     assert record.status == "finished", record.traceback
     (point,) = record.points

@@ -25,6 +25,7 @@ from dynbench.data import DATASETS, load_data
 from dynbench.data.folders import in_place, list_classes
 from dynbench.plan.expand import plan
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.registry import discover
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.accuracy_panel import make_panel
@@ -148,7 +149,7 @@ def test_every_accuracy_on_the_sample_is_said_not_to_be_imagenets(tmp_path: Path
     fakes = [Fake(dataset="imagenet-sample"), Fake("lc_net", dataset="imagenet-sample", points=("sequential",))]
     records = write_fakes(tmp_path, fakes)
     known = configurations(records)
-    report = markdown_report(records, compare_with_controls(tmp_path, records))
+    report = markdown_report(records, compare_with_controls(ResultsFolder(tmp_path), records))
     tables = [part for part in report.split("\n\n") if "top-1" in part.splitlines()[0] and part.startswith("|")]
     titles = [part for part in report.split("\n\n") if CAVEAT in part]
     assert len(tables) == len(titles) == 2

@@ -7,7 +7,7 @@ from shutil import copytree
 
 import pytest
 
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from tests.conftest import Cli
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
@@ -56,7 +56,7 @@ def test_it_trains_and_leaves_its_record(cli: Cli, installed: Path, tmp_path: Pa
     (tmp_path / "suite.yaml").write_text(SUITE)
     result = cli("run", "suite.yaml", "--results", "results", env={"PYTHONPATH": str(installed)})
     assert result.returncode == 0, result.stdout + result.stderr
-    (record,) = read_records(tmp_path / "results")
+    (record,) = ResultsFolder(tmp_path / "results").records()
     assert (record.status, record.run.method) == ("finished", "early_exit")
     assert record.plugin == "dynbench-early-exit 0.1.0"
     points = {point.name: point for point in record.points}

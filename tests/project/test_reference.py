@@ -12,14 +12,13 @@ from dynbench.data import dataset_info
 from dynbench.errors import UserError
 from dynbench.estimate.static_controls import known_controls
 from dynbench.plan.expand import plan
-from dynbench.record.folder import weights_path
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import read_arrays, read_records
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 SUITES = sorted(folder.name for folder in REFERENCE.iterdir() if (folder / "records").is_dir())
-RECORDS = [(suite, record) for suite in SUITES for record in read_records(REFERENCE / suite)]
+RECORDS = [(suite, record) for suite in SUITES for record in ResultsFolder(REFERENCE / suite).records()]
 
 
 def names(value: object) -> str:
@@ -35,8 +34,8 @@ def test_records_are_of_the_suite_as_it_is_committed(suite: str) -> None:
         asked = plan(read)
     except UserError as error:
         pytest.skip(str(error))  # a file of weights that it starts from is not here
-    controls = known_controls(read, asked, REFERENCE / suite).runs
-    found = {record.run_id for record in read_records(REFERENCE / suite)}
+    controls = known_controls(read, asked, ResultsFolder(REFERENCE / suite)).runs
+    found = {record.run_id for record in ResultsFolder(REFERENCE / suite).records()}
     assert {run.run_id for run in asked} <= found <= {run.run_id for run in (*asked, *controls)}
 
 
@@ -47,7 +46,7 @@ def test_a_record_is_still_called_by_what_it_holds(suite: str, record: Record) -
 
 @pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
 def test_a_record_agrees_with_its_arrays(suite: str, record: Record) -> None:
-    arrays = read_arrays(REFERENCE / suite, record.run_id)
+    arrays = ResultsFolder(REFERENCE / suite).arrays(record.run_id)
     for point in record.points:
         assert 100 * float(arrays[f"{point.name}/correct"].mean()) == pytest.approx(point.test_top1)
         assert float(arrays[f"{point.name}/macs"].mean()) == pytest.approx(point.macs.mean)
@@ -58,7 +57,7 @@ def test_a_record_agrees_with_its_arrays(suite: str, record: Record) -> None:
 @pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)
 def test_its_weights_fit_and_its_commit_was_clean(suite: str, record: Record) -> None:
     info = dataset_info(record.run.data)
-    weights = weights_path(REFERENCE / suite, record.run_id)
+    weights = ResultsFolder(REFERENCE / suite).weights(record.run_id)
     backbone = build_backbone(record.run.built, info.shape, info.num_classes)
     model = record.run.make_method().restore(backbone, read_weights(weights))
     load_weights(model, weights)

@@ -8,8 +8,8 @@ from dynbench.analysis.claims import Claim, claims, rounding
 from dynbench.analysis.literature import read_literature
 from dynbench.analysis.summary import configurations
 from dynbench.errors import UserError
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.record.store import read_records
 from dynbench.report.headline import END, headline, replace_tables, replaced
 from tests.conftest import Call
 from tests.helpers.records import MODES, Fake, make_record, write_fakes
@@ -116,7 +116,7 @@ def test_readmes_tables_are_what_the_command_prints() -> None:
 
     def table(folder: Path) -> str:
         folders.append(folder)
-        return headline(read_records(folder), read_literature())
+        return headline(ResultsFolder(folder).records(), read_literature())
 
     assert replaced(readme.read_text(), readme, table) == readme.read_text()
     assert ROOT / "results" / "reference" / "cifar10-cpu" in folders

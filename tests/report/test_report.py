@@ -21,7 +21,8 @@ from dynbench.analysis.words import short_macs
 from dynbench.cli.commands.report import report_command
 from dynbench.cli.tables import control_table, final_table, wrap_label
 from dynbench.errors import UserError
-from dynbench.record.store import read_arrays, read_record, write_record
+from dynbench.record.folder import ResultsFolder
+from dynbench.record.store import read_record
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.accuracy_panel import make_panel
 from dynbench.report.plots.draw import draw_plots
@@ -96,7 +97,7 @@ def test_each_operating_point_meets_the_nearest_control(tmp_path: Path) -> None:
         Fake("lc_net", {}, 0, MODES, 91.0, (19.5, 28.0, 35.0)),
     ]
     records = write_fakes(tmp_path, fakes)
-    comparisons = compare_with_controls(tmp_path, records)
+    comparisons = compare_with_controls(ResultsFolder(tmp_path), records)
     assert [(c.point.name, c.control.configuration.run.built.width) for c in comparisons] == [
         ("sequential", 0.7),
         ("parallel_cancel", 0.7),
@@ -119,24 +120,24 @@ def test_comparison_pairs_the_images_of_the_same_seed(tmp_path: Path) -> None:
     for seed in (0, 1):
         control, arrays = make_record(Fake(seed=seed, top1=90.0 + seed))
         gated, _ = make_record(Fake("l_net", {}, seed, ("default",), 90.0 + seed, (38.0,)))
-        write_record(tmp_path, control, arrays)
-        write_record(tmp_path, gated, arrays)
+        ResultsFolder(tmp_path).write_record(control, arrays)
+        ResultsFolder(tmp_path).write_record(gated, arrays)
         records += [control, gated]
-    (comparison,) = compare_with_controls(tmp_path, records)
+    (comparison,) = compare_with_controls(ResultsFolder(tmp_path), records)
     assert (comparison.difference, comparison.low, comparison.high) == (0, 0, 0)
     assert comparison.mcnemar == (1.0, 1.0)
 
 
 def test_controls_of_another_recipe_or_seed_do_not_count(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(seed=1), Fake("l_net", {}, 0, mmacs=(38.0,))])
-    assert compare_with_controls(tmp_path, records) == ()
+    assert compare_with_controls(ResultsFolder(tmp_path), records) == ()
 
 
 def test_each_static_method_has_its_nearest_control(tmp_path: Path) -> None:
     pruned = [Fake("filter_pruning", {"macs": share}, static=True, mmacs=(40 * share,)) for share in (0.3, 0.5)]
     dynamic = Fake("lc_net", {}, 0, ("sequential",), 91.0, (19.8,))
     records = write_fakes(tmp_path, [Fake(), Fake(given={"width": 0.7}, mmacs=(20.4,)), *pruned, dynamic])
-    comparisons = compare_with_controls(tmp_path, records)
+    comparisons = compare_with_controls(ResultsFolder(tmp_path), records)
     assert [c.control.configuration.run.label for c in comparisons] == ["dense width=0.7", "filter_pruning macs=0.5"]
     text = printed(control_table(comparisons))
     assert text.count("  sequential ") == 1
@@ -152,12 +153,12 @@ def test_a_control_that_was_trained_for_less_does_not_count(tmp_path: Path) -> N
         Fake(given={"width": 0.7, "epochs": epochs}, mmacs=(mmacs,), epochs=epochs)
         for epochs, mmacs in ((8, 20.0), (30, 20.1), (16, 20.5))
     )
-    assert compare_with_controls(tmp_path, write_fakes(tmp_path, [dynamic, short])) == ()
-    (longer,) = compare_with_controls(tmp_path, write_fakes(tmp_path, [dynamic, short, long]))
+    assert compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short])) == ()
+    (longer,) = compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short, long]))
     assert longer.trained_longer
     assert "which was trained longer" in " ".join(verdicts([longer]))
     assert "+ the control was trained for more epochs" in printed(control_table([longer]))
-    (fair,) = compare_with_controls(tmp_path, write_fakes(tmp_path, [dynamic, short, long, equal]))
+    (fair,) = compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short, long, equal]))
     assert (fair.control.configuration.epochs, fair.trained_longer) == (16, False)
 
 
@@ -188,7 +189,7 @@ def test_verdicts_go_by_the_interval(differences: list[tuple[float, float]], exp
 
 def test_no_verdict_without_a_control_of_equal_cost(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(), Fake("l_net", mmacs=(20.0,))])
-    assert list(verdicts(compare_with_controls(tmp_path, records))) == [
+    assert list(verdicts(compare_with_controls(ResultsFolder(tmp_path), records))) == [
         "l_net: no static control of its cost to be held against"
     ]
 
@@ -197,7 +198,7 @@ def test_the_difference_over_seeds_has_students_interval(tmp_path: Path) -> None
     """Beside the interval over images, which takes the trained nets as given."""
     fakes = [Fake(seed=seed, top1=90.0) for seed in (0, 1, 2)]
     fakes += [Fake("l_net", seed=seed, top1=90.0 + seed) for seed in (0, 1, 2)]
-    (comparison,) = compare_with_controls(tmp_path, write_fakes(tmp_path, fakes))
+    (comparison,) = compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))
     assert comparison.seeds.mean == pytest.approx(comparison.difference) == pytest.approx(1.0)
     assert comparison.seeds.half_width == pytest.approx(4.302653 / 3**0.5)
     assert "| +1.00 ±2.48 |" in markdown_report([], [comparison])
@@ -220,7 +221,9 @@ def test_the_budget_is_shown_by_stage(tmp_path: Path) -> None:
 
 def test_final_table_fits_80_columns_in_plain_text(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite((0, 1, 2)))
-    text = printed(final_table(records)) + printed(control_table(compare_with_controls(tmp_path, records)))
+    text = printed(final_table(records)) + printed(
+        control_table(compare_with_controls(ResultsFolder(tmp_path), records))
+    )
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert "FLOP" not in text
@@ -246,7 +249,7 @@ def test_short_macs(macs: float, text: str) -> None:
 def test_markdown_is_a_table_that_github_takes(tmp_path: Path) -> None:
     fakes = [*small_suite(), Fake("c_net", {"x": 1}, error="ValueError: a|b\n<script>")]
     records = write_fakes(tmp_path, fakes)
-    lines = markdown_report(records, compare_with_controls(tmp_path, records)).splitlines()
+    lines = markdown_report(records, compare_with_controls(ResultsFolder(tmp_path), records)).splitlines()
     table = [line for line in lines[2:] if line.startswith("|")]
     first = table[: 2 + 16 + 1]  # header, rule, operating points of the first block, failures
     assert {line.count("|") for line in first} == {13}
@@ -255,7 +258,7 @@ def test_markdown_is_a_table_that_github_takes(tmp_path: Path) -> None:
 
 def test_plots_say_what_they_show(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite((0, 1)))
-    paths = draw_plots(tmp_path, records)
+    paths = draw_plots(ResultsFolder(tmp_path), records)
     assert [path.name for path in paths] == PLOTS
     accuracy, histogram = (path.read_text() for path in paths if path.suffix == ".svg")
     # Text is drawn as paths, each with its words in a comment.
@@ -281,8 +284,8 @@ def test_plots_say_what_they_show(tmp_path: Path) -> None:
 
 def test_plots_are_the_same_each_time(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite())
-    first = [path.read_bytes() for path in draw_plots(tmp_path, records)]
-    assert [path.read_bytes() for path in draw_plots(tmp_path, records)] == first
+    first = [path.read_bytes() for path in draw_plots(ResultsFolder(tmp_path), records)]
+    assert [path.read_bytes() for path in draw_plots(ResultsFolder(tmp_path), records)] == first
 
 
 def test_quoted_points_are_never_on_the_front_nor_far_away_nor_rejected() -> None:
@@ -300,19 +303,19 @@ def test_quoted_points_are_never_on_the_front_nor_far_away_nor_rejected() -> Non
 
 def test_no_quoted_points_on_another_data_set(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(dataset="digits")])
-    svg = draw_plots(tmp_path, records)[1].read_text()
+    svg = draw_plots(ResultsFolder(tmp_path), records)[1].read_text()
     assert "digits, resnet20" in svg
     assert "uoted" not in svg
 
 
 def test_a_suite_without_dynamic_runs_says_so(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(), Fake(given={"width": 0.5}, mmacs=(10.0,))])
-    assert "No dynamic runs" in draw_plots(tmp_path, records)[3].read_text()
+    assert "No dynamic runs" in draw_plots(ResultsFolder(tmp_path), records)[3].read_text()
 
 
 def test_a_suite_without_finished_runs_still_has_its_report(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(error="broken")])
-    assert "No run has finished" in draw_plots(tmp_path, records)[1].read_text()
+    assert "No run has finished" in draw_plots(ResultsFolder(tmp_path), records)[1].read_text()
     assert "broken" in printed(final_table(records))
 
 
@@ -336,9 +339,9 @@ def test_missing_arrays_are_said_in_one_line(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite())
     (tmp_path / "records" / f"{records[3].run_id}.npz").unlink()
     with pytest.raises(UserError, match="cannot read per-image arrays"):
-        compare_with_controls(tmp_path, records)
+        compare_with_controls(ResultsFolder(tmp_path), records)
     with pytest.raises(UserError, match="cannot read per-image arrays"):
-        draw_plots(tmp_path, records)
+        draw_plots(ResultsFolder(tmp_path), records)
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
@@ -356,7 +359,7 @@ def test_arrays_that_were_cut_off_are_said_in_one_line(tmp_path: Path, part: flo
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(UserError, match=r"cannot read per-image arrays .*; run it again"):
-        read_arrays(tmp_path, record.run_id)
+        ResultsFolder(tmp_path).arrays(record.run_id)
 
 
 def test_arrays_whose_content_was_changed_are_said_in_one_line(tmp_path: Path) -> None:
@@ -366,20 +369,22 @@ def test_arrays_whose_content_was_changed_are_said_in_one_line(tmp_path: Path) -
     content[80:120] = bytes(40)
     path.write_bytes(content)
     with pytest.raises(UserError, match="cannot read per-image arrays"):
-        read_arrays(tmp_path, record.run_id)
+        ResultsFolder(tmp_path).arrays(record.run_id)
 
 
 def test_arrays_without_the_point_are_said(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite())
-    arrays = read_arrays(tmp_path, records[3].run_id)
-    write_record(tmp_path, records[3], {name: array for name, array in arrays.items() if name != "parallel/macs"})
+    arrays = ResultsFolder(tmp_path).arrays(records[3].run_id)
+    ResultsFolder(tmp_path).write_record(
+        records[3], {name: array for name, array in arrays.items() if name != "parallel/macs"}
+    )
     with pytest.raises(UserError, match='no "parallel/macs"'):
-        draw_plots(tmp_path, records)
+        draw_plots(ResultsFolder(tmp_path), records)
 
 
 def test_nets_that_turned_out_static_have_no_panel(tmp_path: Path) -> None:
     fakes = [Fake("l_net", {"l1_layer": 0.1}), Fake("c_net", {}, 0, MODES, 90.0, (20.0, 30.0, 30.0), spread=0.1)]
-    svg = draw_plots(tmp_path, write_fakes(tmp_path, fakes))[3].read_text()
+    svg = draw_plots(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))[3].read_text()
     assert "The same cost for every image, so not shown: l_net l1_layer=0.1." in svg
     assert "<!-- c_net -->" in svg
     assert "= parallel" in svg  # two modes that agree are one line

@@ -10,7 +10,7 @@ from shutil import copytree
 import pytest
 
 from dynbench.errors import UserError
-from dynbench.record.store import read_records
+from dynbench.record.folder import ResultsFolder
 from dynbench.scaffold.write import class_name, new_package
 from dynbench.suite.read import parse_yaml, validate
 from tests.conftest import Call, Cli
@@ -68,7 +68,7 @@ def test_its_suite_ends_in_audited_points(cli: Cli, installed: dict[str, str], p
     options = ("--results", "results", "--epochs", "1", "--no-latency", "--methods", "my_method")
     result = cli("run", package / "suite.yaml", *options, env=installed)
     assert result.returncode == 0, result.stdout + result.stderr
-    (record,) = read_records(tmp_path / "results")
+    (record,) = ResultsFolder(tmp_path / "results").records()
     assert (record.status, record.plugin) == ("finished", "dynbench-my-method 0.1.0")
     assert [point.name for point in record.points] == ["threshold=0.5", "threshold=0.8", "threshold=0.95"]
     assert all(point.audited for point in record.points)

@@ -21,9 +21,9 @@ from filelock import FileLock
 from dynbench.cli import cli, main
 from dynbench.errors import UserError
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import Machine
 from dynbench.record.schema import Budget, EpochRecord, Macs, PointRecord, Record, StageBudget, Tracked
-from dynbench.record.store import read_records, write_record
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
 from dynbench.tracking import Tracker, log_plots, sync
 from dynbench.tracking.location import find_location
@@ -159,7 +159,7 @@ def results(tmp_path) -> Path:
 def new_database(tmp_path_factory) -> Path:
     """A SQLite file with MLflow's tables in it: they take seconds to create."""
     folder = tmp_path_factory.mktemp("database")
-    Store(find_location(folder, None))
+    Store(find_location(ResultsFolder(folder), None))
     return folder / "mlflow.db"
 
 
@@ -259,25 +259,25 @@ def test_parameters_are_flat():
 
 
 def test_place_by_precedence(tmp_path, monkeypatch):
-    assert find_location(tmp_path, None).uri == sqlite_uri(tmp_path)
-    assert find_location(tmp_path, None, "http://recorded").uri == "http://recorded"
+    assert find_location(ResultsFolder(tmp_path), None).uri == sqlite_uri(tmp_path)
+    assert find_location(ResultsFolder(tmp_path), None, "http://recorded").uri == "http://recorded"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert find_location(tmp_path, None, "http://recorded").uri == "http://environment"
-    assert find_location(tmp_path, "http://asked").uri == "http://asked"
+    assert find_location(ResultsFolder(tmp_path), None, "http://recorded").uri == "http://environment"
+    assert find_location(ResultsFolder(tmp_path), "http://asked").uri == "http://asked"
 
 
 def test_place_in_records_tells_no_path_and_no_password(tmp_path):
-    default = find_location(tmp_path, None)
+    default = find_location(ResultsFolder(tmp_path), None)
     assert default.stored == "sqlite:///mlflow.db"
     assert default.artifacts == (tmp_path / "mlartifacts").as_uri()
-    beside = find_location(tmp_path / "results", f"sqlite:///{tmp_path}/other.db")
+    beside = find_location(ResultsFolder(tmp_path / "results"), f"sqlite:///{tmp_path}/other.db")
     assert beside.stored == "sqlite:///../other.db"
-    assert find_location(tmp_path / "results", None, beside.stored).uri == beside.uri
-    assert find_location(tmp_path, "postgresql://me:secret@host/db").stored == "postgresql://host/db"
+    assert find_location(ResultsFolder(tmp_path / "results"), None, beside.stored).uri == beside.uri
+    assert find_location(ResultsFolder(tmp_path), "postgresql://me:secret@host/db").stored == "postgresql://host/db"
 
 
 def test_run_in_sqlite(results, capfd):
-    tracker = Tracker(results, None)
+    tracker = Tracker(ResultsFolder(results), None)
     record = track(tracker, make_record())
     assert tracker.problem is None
     (run,) = server_runs(sqlite_uri(results))
@@ -297,23 +297,23 @@ def test_run_in_sqlite(results, capfd):
 
 @pytest.mark.usefixtures("database")
 def test_interrupted_run_goes_on_in_the_same_mlflow_run(results):
-    first = Tracker(results, None)
+    first = Tracker(ResultsFolder(results), None)
     first.run_started(make_run())
     first.epoch_finished(make_run(), make_history(1))
-    state = read_state(results, make_run().run_id)
+    state = read_state(ResultsFolder(results), make_run().run_id)
     assert state is not None
     assert state.epochs == 1
-    record = track(Tracker(results, None), make_record())
+    record = track(Tracker(ResultsFolder(results), None), make_record())
     assert record.tracked.run_id == state.run_id
     assert losses(sqlite_uri(results), state.run_id) == expected_losses(3)
 
 
 @pytest.mark.usefixtures("database")
 def test_failed_run_done_again_goes_on_in_the_same_mlflow_run(results):
-    failed = track(Tracker(results, None), make_record(status="failed"), epochs=2)
+    failed = track(Tracker(ResultsFolder(results), None), make_record(status="failed"), epochs=2)
     (run,) = server_runs(sqlite_uri(results))
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "ValueError: no")
-    record = track(Tracker(results, None), make_record())
+    record = track(Tracker(ResultsFolder(results), None), make_record())
     assert record.tracked.run_id == failed.tracked.run_id
     (run,) = server_runs(sqlite_uri(results))
     assert run.info.status == "FINISHED"
@@ -322,19 +322,19 @@ def test_failed_run_done_again_goes_on_in_the_same_mlflow_run(results):
 
 def test_without_mlflow(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    tracker = Tracker(results, None)
+    tracker = Tracker(ResultsFolder(results), None)
     record = track(tracker, make_record())
     assert record.tracked == Tracked(uri="sqlite:///mlflow.db", run_id="")
     assert "pip install mlflow" in tracker.problem
     assert "--tracking none" in tracker.problem
     assert "\n" not in tracker.problem
-    write_record(results, record)
+    ResultsFolder(results).write_record(record)
     with pytest.raises(UserError, match="pip install mlflow"):
-        sync(results, None)
+        sync(ResultsFolder(results), None)
 
 
 def test_server_down_from_the_start(results):
-    tracker = Tracker(results, DOWN)
+    tracker = Tracker(ResultsFolder(results), DOWN)
     started = time.monotonic()
     record = track(tracker, make_record())
     assert time.monotonic() - started < 20
@@ -346,7 +346,7 @@ def test_server_down_from_the_start(results):
 def test_database_that_cannot_be_opened_fails_at_once(results):
     results.mkdir()
     (results / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
-    tracker = Tracker(results, None)
+    tracker = Tracker(ResultsFolder(results), None)
     started = time.monotonic()
     assert track(tracker, make_record()).tracked.complete is False
     assert time.monotonic() - started < 20
@@ -355,65 +355,65 @@ def test_database_that_cannot_be_opened_fails_at_once(results):
 
 @pytest.mark.usefixtures("database")
 def test_sync_sends_once(results):
-    write_record(results, make_record(0))
-    write_record(results, make_record(1, status="failed"))
-    done = sync(results, None)
+    ResultsFolder(results).write_record(make_record(0))
+    ResultsFolder(results).write_record(make_record(1, status="failed"))
+    done = sync(ResultsFolder(results), None)
     assert (done.sent, done.already, done.busy) == (2, 0, 0)
-    again = sync(results, None)
+    again = sync(ResultsFolder(results), None)
     assert (again.sent, again.already, again.busy) == (0, 2, 0)
     runs = server_runs(sqlite_uri(results))
-    assert {record.tracked.run_id for record in read_records(results)} == {run.info.run_id for run in runs}
+    assert {record.tracked.run_id for record in ResultsFolder(results).records()} == {run.info.run_id for run in runs}
     assert '"/' not in "".join(path.read_text() for path in results.glob("records/*.json"))
 
 
 @pytest.mark.usefixtures("database")
 def test_sync_goes_on_with_a_run_that_was_killed_while_it_was_timed(results):
-    tracker = Tracker(results, None)
+    tracker = Tracker(ResultsFolder(results), None)
     tracker.run_started(make_run())
     tracker.epoch_finished(make_run(), make_history(3))
-    write_record(results, make_record())
-    assert sync(results, None).sent == 1
+    ResultsFolder(results).write_record(make_record())
+    assert sync(ResultsFolder(results), None).sent == 1
     (run,) = server_runs(sqlite_uri(results))
     assert losses(sqlite_uri(results), run.info.run_id) == expected_losses(3)
 
 
 @pytest.mark.usefixtures("database")
 def test_sync_of_committed_records_without_their_database(results, tmp_path):
-    write_record(results, make_record())
-    sync(results, None)
+    ResultsFolder(results).write_record(make_record())
+    sync(ResultsFolder(results), None)
     checkout = tmp_path / "checkout"
     shutil.copytree(results / "records", checkout / "records")
-    assert sync(checkout, None).sent == 1
-    assert sync(checkout, None).already == 1
+    assert sync(ResultsFolder(checkout), None).sent == 1
+    assert sync(ResultsFolder(checkout), None).already == 1
 
 
 @pytest.mark.usefixtures("database")
 def test_sync_after_the_mlflow_run_was_deleted(results):
-    write_record(results, make_record())
-    sync(results, None)
-    (record,) = read_records(results)
+    ResultsFolder(results).write_record(make_record())
+    sync(ResultsFolder(results), None)
+    (record,) = ResultsFolder(results).records()
     client(sqlite_uri(results)).delete_run(record.tracked.run_id)
     incomplete = record.tracked.model_copy(update={"complete": False})
-    write_record(results, record.model_copy(update={"tracked": incomplete}))
-    assert sync(results, None).sent == 1
+    ResultsFolder(results).write_record(record.model_copy(update={"tracked": incomplete}))
+    assert sync(ResultsFolder(results), None).sent == 1
     (run,) = server_runs(sqlite_uri(results))
     assert losses(sqlite_uri(results), run.info.run_id) == expected_losses(3)
 
 
 def test_sync_leaves_a_run_alone_that_is_being_done(results):
     record = make_record(status="failed")
-    write_record(results, record)
+    ResultsFolder(results).write_record(record)
     folder = results / "work" / record.run_id
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
-        assert sync(results, None).busy == 1
+        assert sync(ResultsFolder(results), None).busy == 1
 
 
 def test_nothing_to_send_imports_no_mlflow(results):
     results.mkdir()
     (results / "mlflow.db").touch()
     tracked = Tracked(uri="sqlite:///mlflow.db", run_id="r", epochs=3, complete=True)
-    write_record(results, make_record().model_copy(update={"tracked": tracked}))
+    ResultsFolder(results).write_record(make_record().model_copy(update={"tracked": tracked}))
     script = (
         "import sys; from dynbench.cli import cli\n"
         "cli.main(['sync', sys.argv[1]], standalone_mode=False); assert 'mlflow' not in sys.modules"
@@ -423,7 +423,7 @@ def test_nothing_to_send_imports_no_mlflow(results):
 
 
 def test_sync_command_when_the_server_is_down(results, capsys):
-    write_record(results, make_record())
+    ResultsFolder(results).write_record(make_record())
     with pytest.raises(SystemExit) as stopped:
         main(["sync", str(results), "--tracking-uri", DOWN])
     assert stopped.value.code == 2
@@ -434,12 +434,12 @@ def test_sync_command_when_the_server_is_down(results, capsys):
 
 def test_plots_go_to_one_run_of_the_suite(results):
     (results / "plots").mkdir(parents=True)
-    assert log_plots(results, "little", None) is None  # nothing drawn, nothing sent
+    assert log_plots(ResultsFolder(results), "little", None) is None  # nothing drawn, nothing sent
     assert not (results / "mlflow.db").exists()
     (results / "plots" / "pareto.svg").write_text("<svg/>")
-    assert log_plots(results, "little", None) is None
+    assert log_plots(ResultsFolder(results), "little", None) is None
     (results / "plots" / "pareto.svg").write_text("<svg></svg>")
-    assert log_plots(results, "little", None) is None
+    assert log_plots(ResultsFolder(results), "little", None) is None
     (sent,) = results.glob("mlartifacts/*/artifacts/plots/pareto.svg")
     assert sent.read_text() == "<svg></svg>"
 
@@ -448,9 +448,9 @@ def test_plots_go_to_one_run_of_the_suite(results):
 def test_plots_when_the_server_is_down_are_synced(results):
     (results / "plots").mkdir()
     (results / "plots" / "pareto.png").write_bytes(b"png")
-    assert "sends the plots later" in log_plots(results, "little", DOWN)
-    write_record(results, make_record())
-    sync(results, None)
+    assert "sends the plots later" in log_plots(ResultsFolder(results), "little", DOWN)
+    ResultsFolder(results).write_record(make_record())
+    sync(ResultsFolder(results), None)
     assert list(results.glob("mlartifacts/*/artifacts/plots/pareto.png"))
 
 
@@ -476,7 +476,7 @@ def test_two_processes_create_one_experiment(results):
 
 def test_run_on_a_server(results, server, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    tracker = Tracker(results, None)
+    tracker = Tracker(ResultsFolder(results), None)
     record = track(tracker, make_record(seed=10))
     assert capfd.readouterr() == ("", "")
     assert tracker.problem is None
@@ -489,7 +489,7 @@ def test_run_on_a_server(results, server, monkeypatch, capfd):
 
 
 def test_server_killed_midway_costs_nothing(results, server):
-    tracker = Tracker(results, server.uri)
+    tracker = Tracker(ResultsFolder(results), server.uri)
     tracker.run_started(make_run(11))
     tracker.epoch_finished(make_run(11), make_history(1))
     server.kill()
@@ -498,23 +498,23 @@ def test_server_killed_midway_costs_nothing(results, server):
         assert tracker.problem is not None
         tracker.epoch_finished(make_run(11), make_history(3))
         record = tracker.run_finished(make_record(11))
-        write_record(results, record)
+        ResultsFolder(results).write_record(record)
         assert (record.tracked.epochs, record.tracked.complete) == (1, False)
         with pytest.raises(UserError, match="no answer"):
-            sync(results, None)
+            sync(ResultsFolder(results), None)
     finally:
         server.start()
     done = CliRunner().invoke(cli, ["sync", str(results)])
     assert done.output == "sent 1, already there 0\n"
-    (synced,) = read_records(results)
+    (synced,) = ResultsFolder(results).records()
     assert synced.tracked == record.tracked.model_copy(update={"epochs": 3, "complete": True})
     assert losses(server.uri, record.tracked.run_id) == expected_losses(3)
     assert [run.info.run_id for run in server_runs(server.uri)].count(record.tracked.run_id) == 1
-    assert sync(results, None).already == 1
+    assert sync(ResultsFolder(results), None).already == 1
 
 
 def test_server_back_before_the_run_ends_gets_everything(results, server, monkeypatch):
-    tracker = Tracker(results, server.uri)
+    tracker = Tracker(ResultsFolder(results), server.uri)
     tracker.run_started(make_run(12))
     with monkeypatch.context() as broken:
         broken.setattr("mlflow.MlflowClient.log_batch", lambda *args, **kwargs: 1 / 0)

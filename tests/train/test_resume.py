@@ -20,8 +20,8 @@ from dynbench.errors import UserError
 from dynbench.execute import execute
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record
-from dynbench.record.store import read_arrays, read_records
 from dynbench.suite.schema import Recipe
 from dynbench.train import trainer as engine
 from dynbench.train.session import Journal, Session
@@ -43,11 +43,11 @@ latency: none
 
 def assert_same_results(one: Path, other: Path) -> None:
     """Histories, results, per-image arrays and weights of two results folders, times apart."""
-    (mine,), (theirs,) = read_records(one), read_records(other)
+    (mine,), (theirs,) = ResultsFolder(one).records(), ResultsFolder(other).records()
     assert mine.status == theirs.status == "finished"
     assert mine.points == theirs.points
     assert timeless(mine) == timeless(theirs)
-    arrays, expected = read_arrays(one, mine.run_id), read_arrays(other, mine.run_id)
+    arrays, expected = ResultsFolder(one).arrays(mine.run_id), ResultsFolder(other).arrays(mine.run_id)
     assert arrays.keys() == expected.keys()
     assert all(np.array_equal(array, expected[name]) for name, array in arrays.items())
     weights = f"work/{mine.run_id}/model.safetensors"
@@ -118,8 +118,8 @@ def finish(folder: Path) -> str:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "results"
     assert "going on" not in finish(folder)
-    (record,) = read_records(folder)
-    macs = read_arrays(folder, record.run_id)["sequential/macs"]
+    (record,) = ResultsFolder(folder).records()
+    macs = ResultsFolder(folder).arrays(record.run_id)["sequential/macs"]
     assert len(set(macs.tolist())) > 1, "comparing what every image costs would show nothing"
     return folder
 

@@ -24,14 +24,15 @@ def baseline_command(
     """
     from dynbench.check.baseline import write_baseline
     from dynbench.check.make import make_baseline
-    from dynbench.record.store import read_records
+    from dynbench.record.folder import ResultsFolder
     from dynbench.suite.rules import DEFAULT_RULES, parse_rules
     from dynbench.suite.schema import CheckRules
 
     texts = chosen_rules({}, suite, rules) or DEFAULT_RULES
     parsed = CheckRules(**{rule.metric.name: str(rule) for rule in parse_rules(texts)})
     command_line = shlex.join(["dynbench", *sys.argv[1:]])
-    made = make_baseline(results, read_records(results), parsed, command_line, allow_simulated)
+    folder = ResultsFolder(results)
+    made = make_baseline(folder, folder.records(), parsed, command_line, allow_simulated)
     write_baseline(output, made)
     runs = sum(len(configuration.runs) for configuration in made.configurations)
     click.echo(f"{output}: {runs} runs of {len(made.configurations)} configurations, rules {_listed(made.rules.given)}")

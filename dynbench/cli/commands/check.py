@@ -60,12 +60,13 @@ def _outcome(results: Path, baseline: Path, suite: Path | None, rules: Sequence[
     from dynbench.check.baseline import read_baseline
     from dynbench.check.compare import check
     from dynbench.check.outcome import CheckResult
-    from dynbench.record.store import read_records
+    from dynbench.record.folder import ResultsFolder
     from dynbench.suite.rules import parse_rules
 
     try:
         before = read_baseline(baseline)
         chosen = parse_rules(chosen_rules(before.rules.given, suite, rules))
-        return check(results, read_records(results), before, chosen)
+        folder = ResultsFolder(results)
+        return check(folder, folder.records(), before, chosen)
     except UserError as error:
         return CheckResult(problem=str(error))

@@ -41,12 +41,13 @@ def export_command(results: Path, to: str, output: Path | None, weights: Path | 
 
 def _release(results: Path, folder: Path, only: tuple[str, ...]) -> None:
     from dynbench.errors import did_you_mean
-    from dynbench.record.store import read_records
+    from dynbench.record.folder import ResultsFolder
     from dynbench.record.weights_file import release
 
-    finished = {record.run_id: record for record in read_records(results) if record.status == "finished"}
+    of = ResultsFolder(results)
+    finished = {record.run_id: record for record in of.records() if record.status == "finished"}
     for run_id in only:
         if run_id not in finished:
             raise UserError(f'no finished run "{run_id}" in {results}; {did_you_mean(run_id, finished)}')
     for run_id in only or finished:
-        click.echo(release(results, finished[run_id], folder))
+        click.echo(release(of, finished[run_id], folder))

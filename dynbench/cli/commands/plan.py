@@ -11,6 +11,7 @@ from dynbench.cli.needs import disk_line, show_measured
 from dynbench.cli.options import read_suite, results_folder, suite_options
 from dynbench.plan.expand import in_order, plan
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 
 if TYPE_CHECKING:
     from dynbench.estimate.estimate import CostEstimate
@@ -45,7 +46,6 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
     from dynbench.estimate.budget_cap import check_budget
     from dynbench.estimate.estimate import estimate_isolated
     from dynbench.estimate.static_controls import known_controls
-    from dynbench.launch.sequential import unfinished
 
     read = read_suite(suite, **options)
     folder = results_folder(read, results)
@@ -53,7 +53,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
     check_budget(read, asked)
     controls = known_controls(read, asked, folder)
     runs = in_order((*asked, *controls.runs))
-    todo = {run.run_id for run in unfinished(runs, folder)}
+    todo = {run.run_id for run in folder.unfinished(runs)}
     common = _common(runs)
     title = ", ".join([read.file.name, *(f"{name} {value}" for name, value in common.items())])
     table = Table(title=f"{title}: {folder}", box=None, pad_edge=False, title_justify="left")
@@ -104,11 +104,9 @@ def unplanned_lines(controls: "Controls") -> Iterator[str]:
     yield from (f"left out: {line}" for line in controls.left_out)
 
 
-def _state(folder: Path, run: Run) -> str:
+def _state(folder: ResultsFolder, run: Run) -> str:
     """Of a run that is to be done: a failed one is tried again."""
-    from dynbench.record.store import find_record
-
-    record = find_record(folder, run.run_id)
+    record = folder.read(run.run_id)
     return "failed" if record and record.status == "failed" else "to do"
 
 

@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dynbench.record.folder import ResultsFolder
     from dynbench.record.schema import Record
 
 
@@ -18,25 +19,25 @@ def report_command(results: Path) -> None:
     """Make table.md and the plots of DIR again from its records alone, and print the final table."""
     from rich.console import Console
 
-    show_report(results, Console(highlight=False), draw=True)
+    from dynbench.record.folder import ResultsFolder
+
+    show_report(ResultsFolder(results), Console(highlight=False), draw=True)
 
 
-def show_report(results: Path, console: "Console", draw: bool) -> None:
+def show_report(results: "ResultsFolder", console: "Console", draw: bool) -> None:
     """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
     the static controls too; without it there is nothing to wait for. Raises UserError."""
     from dynbench.cli.tables import final_table, latency_table
-    from dynbench.record.folder import report_files
-    from dynbench.record.store import read_records
 
-    records = read_records(results)
+    records = results.records()
     console.print(final_table(records))
     if any(point.latency for record in records for point in record.points):
         console.print(latency_table(records))
-    for path in _draw(results, records, console) if draw else report_files(results):
+    for path in _draw(results, records, console) if draw else results.report_files():
         console.print(path, soft_wrap=True, highlight=False)
 
 
-def _draw(results: Path, records: Sequence["Record"], console: "Console") -> tuple[Path, ...]:
+def _draw(results: "ResultsFolder", records: Sequence["Record"], console: "Console") -> tuple[Path, ...]:
     from dynbench.analysis.controls import compare_with_controls
     from dynbench.cli.tables import control_table
     from dynbench.report.write import write_report

@@ -14,11 +14,11 @@ import click
 
 from dynbench.cli.commands.plan import unplanned_lines
 from dynbench.cli.options import launcher_of, launcher_options, read_suite, results_folder, suite_options
-from dynbench.errors import UserError
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.launch.launcher import Launcher
 from dynbench.plan.expand import Suite, in_order, plan
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,20 +89,20 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Launcher, deadline: "Observer | None") -> bool:
+def _run(
+    suite: Suite, runs: Sequence[Run], folder: ResultsFolder, engine: Launcher, deadline: "Observer | None"
+) -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console
 
     from dynbench.estimate.budget_cap import check_budget
     from dynbench.estimate.static_controls import known_controls
-    from dynbench.launch.sequential import unfinished
-    from dynbench.record.store import find_record
 
     console = Console(markup=False, highlight=False)
     engine.check(suite)
     check_budget(suite, runs)
     known = in_order((*runs, *known_controls(suite, runs, folder).runs))
-    todo = unfinished(known, folder)
+    todo = folder.unfinished(known)
     left_out = _do(suite, runs, known, todo, folder, console, engine, deadline) if todo else []
     if not todo:
         console.print(f"{suite.file.name}: all {len(known)} runs are finished")
@@ -112,18 +112,8 @@ def _run(suite: Suite, runs: Sequence[Run], folder: Path, engine: Launcher, dead
     controls = known_controls(suite, runs, folder)
     for line in unplanned_lines(controls):
         click.echo(line, err=True)
-    records = (find_record(folder, run.run_id) for run in (*runs, *controls.runs))
+    records = (folder.read(run.run_id) for run in (*runs, *controls.runs))
     return bool(left_out) or any(record is not None and record.status == "failed" for record in records)
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"cannot write to the results folder {folder}: {error.strerror or error}") from error
 
 
 def _do(
@@ -131,7 +121,7 @@ def _do(
     runs: Sequence[Run],
     known: Sequence[Run],
     todo: Sequence[Run],
-    folder: Path,
+    folder: ResultsFolder,
     console: "Console",
     engine: Launcher,
     deadline: "Observer | None",
@@ -153,7 +143,7 @@ def _do(
     training = sum(_training_macs(run, suite.file.limits) for run in todo)
     for note in load_data(suite.file.data).notes:
         click.echo(note, err=True)
-    _check_writable(folder)
+    folder.check_writable()
     console.print(
         f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about "
         f"{macs_with_unit(training)}MACs of "
@@ -200,7 +190,7 @@ def _command_line() -> str:
     return without_password(shlex.join(["dynbench", *sys.argv[1:]]))
 
 
-def _show(suite: Suite, folder: Path, drawn_again: bool, console: "Console") -> None:
+def _show(suite: Suite, folder: ResultsFolder, drawn_again: bool, console: "Console") -> None:
     """The final table, the plots, and where they are."""
     from dynbench.cli.commands.report import show_report
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from dynbench.record.folder import ResultsFolder
 from dynbench.tracking.sync import sync
 
 
@@ -12,6 +13,6 @@ from dynbench.tracking.sync import sync
 @click.option("--tracking-uri", help="MLflow tracking URI [MLFLOW_TRACKING_URI, else as recorded].")
 def sync_command(results: Path, tracking_uri: str | None) -> None:
     """Send to MLflow what it does not have yet of the results folder DIR."""
-    done = sync(results, tracking_uri)
+    done = sync(ResultsFolder(results), tracking_uri)
     busy = f", being run {done.busy}" if done.busy else ""
     click.echo(f"sent {done.sent}, already there {done.already}{busy}")

@@ -27,7 +27,7 @@ def table_command(results: Path | None, into: Path | None) -> None:
 
 def _table(results: Path) -> str:
     from dynbench.analysis.literature import read_literature
-    from dynbench.record.store import read_records
+    from dynbench.record.folder import ResultsFolder
     from dynbench.report.headline import headline
 
-    return headline(read_records(results), read_literature())
+    return headline(ResultsFolder(results).records(), read_literature())

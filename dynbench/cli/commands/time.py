@@ -70,21 +70,22 @@ def time_command(
     from dynbench.cli.tables import latency_table
     from dynbench.device import choose_device
     from dynbench.latency.timer import Timer, time_record
-    from dynbench.record.store import read_records
+    from dynbench.record.folder import ResultsFolder
     from dynbench.suite.schema import LatencyProtocol
 
-    records = [record for record in read_records(results) if record.status == "finished"]
+    folder = ResultsFolder(results)
+    records = [record for record in folder.records() if record.status == "finished"]
     chosen = str(choose_device(device))
     if not records:
         raise UserError(f"no finished runs in {results}")
     protocol = LatencyProtocol.model_validate(
         {"images": images, "rounds": rounds, "batches": batches, "threads": threads, "engines": engines}
     )
-    timer = Timer(results, protocol, chosen, data, shlex.join(["dynbench", *sys.argv[1:]]))
+    timer = Timer(folder, protocol, chosen, data, shlex.join(["dynbench", *sys.argv[1:]]))
     console = Console(highlight=False)
     prepare_kernels(console, chosen)
     timed = []
     for record in records:
         console.print(f"timing {record.run_id}", markup=False)
-        timed.append(time_record(record, results, timer))
+        timed.append(time_record(record, folder, timer))
     console.print(latency_table(timed))

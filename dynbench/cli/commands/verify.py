@@ -25,13 +25,13 @@ def verify_command(file: Path, weights: Path | None, data: Path | None, device: 
     Exit code 0: as many right answers and as many MACs as recorded, at every operating point; 1: not so.
     """
     from dynbench.evaluation.verify import verify_weights
-    from dynbench.record.folder import weights_path
+    from dynbench.record.folder import ResultsFolder
     from dynbench.record.store import read_record
     from dynbench.record.weights_file import released_record
 
     if file.suffix == ".json":
         record = read_record(file)
-        weights = weights or weights_path(file.absolute().parents[1], record.run_id)
+        weights = weights or ResultsFolder.of_record(file).weights(record.run_id)
     else:
         record, weights = released_record(file), weights or file
     click.echo(f"{record.run_id}, {weights}")

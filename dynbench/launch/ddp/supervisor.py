@@ -8,9 +8,8 @@ from dynbench.isolate.call import call
 from dynbench.isolate.limits import ChildDied, ChildEnded
 from dynbench.launch.ddp.rank import Rank
 from dynbench.launch.ddp.store import Ending, GroupOrder, GroupStore
-from dynbench.launch.isolated import OUTPUT, pass_on
+from dynbench.launch.isolated import pass_on
 from dynbench.observer import Observer
-from dynbench.record.folder import work_folder
 from dynbench.record.schema import Record
 from dynbench.suite.schema import Limits
 
@@ -45,7 +44,6 @@ def supervise(order: GroupOrder, seat: Rank, meeting: str, board: GroupStore, ob
     from dynbench.launch.ddp.worker import produce_in_group
 
     record, ending = None, Ending(seat.rank, "stopped")
-    output = OUTPUT if seat.rank == 0 else f"output-{seat.rank}.log"
     try:
         record = call(
             produce_in_group,
@@ -55,7 +53,7 @@ def supervise(order: GroupOrder, seat: Rank, meeting: str, board: GroupStore, ob
             f"{meeting}/{order.number}",
             limits=_share(order.limits, seat),
             answers=partial(_answer, board, order.number, seat.rank, observer),
-            log=work_folder(order.context.results, order.run.run_id) / output,
+            log=order.context.results.output(order.run.run_id, seat.rank),
             look=_Looker(board, order.number),
         )
         ending = Ending(seat.rank, "done") if record.status == "finished" else _failed(seat.rank, record)

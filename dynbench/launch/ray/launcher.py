@@ -12,12 +12,13 @@ from dynbench.cli.progress import Display, progress_for_many
 from dynbench.context import Context
 from dynbench.latency.timer import Timer
 from dynbench.launch.ray.cluster import Cluster, import_ray
-from dynbench.launch.ray.messages import Order, token_of
+from dynbench.launch.ray.messages import Order
 from dynbench.launch.ray.pool import RayPool
 from dynbench.launch.ray.resources import Fanout
 from dynbench.launch.ray.runner import FanoutRunner
 from dynbench.plan.expand import Suite
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import Limits
 
 THREADS = "OMP_NUM_THREADS"
@@ -57,8 +58,8 @@ class RayLauncher:
         self._pool = RayPool(self._cluster, size)
         order = Order(
             run=runs[0],
-            results=context.results.resolve(),
-            token=token_of(context.results),
+            results=ResultsFolder(context.results.path.resolve()),
+            token=context.results.token(),
             data_root=context.data_root and context.data_root.resolve(),
             evaluation=context.evaluation,
             limits=limits,

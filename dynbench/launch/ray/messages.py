@@ -1,6 +1,5 @@
 """What passes between the driver, which plans and keeps the records, and the nodes, which train."""
 
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Protocol
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
 from dynbench.plan.run import Run
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.suite.schema import Evaluation, Limits
 
@@ -21,9 +21,9 @@ class Order:
     """One run to be made. Paths are absolute, the driver's."""
 
     run: Run
-    results: Path
+    results: ResultsFolder
     token: str
-    """Content of the results folder's token file: a node that reads the same there shares the folder."""
+    """That of the results folder: a node that reads the same there shares the folder."""
     data_root: Path | None
     evaluation: Evaluation
     limits: Limits
@@ -56,28 +56,16 @@ class NodeAnswer:
     problem: str | None = None
 
 
-def token_path(results: Path) -> Path:
-    return results / "work" / "token"
-
-
-def token_of(results: Path) -> str:
-    """The results folder's token; made the first time."""
-    path = token_path(results)
-    if not path.is_file():
-        write_atomically(path, uuid.uuid4().hex.encode())
-    return path.read_text()
-
-
-def pack_files(results: Path, paths: list[Path]) -> Files:
+def pack_files(results: ResultsFolder, paths: list[Path]) -> Files:
     """Those of the files that are there."""
-    return {path.relative_to(results).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    return {path.relative_to(results.path).as_posix(): path.read_bytes() for path in paths if path.is_file()}
 
 
-def unpack_files(results: Path, files: Files) -> None:
+def unpack_files(results: ResultsFolder, files: Files) -> None:
     """Raises UserError when they cannot be written."""
     for name, content in files.items():
-        path = results / name
-        if not path.resolve().is_relative_to(results.resolve()):
+        path = results.path / name
+        if not path.resolve().is_relative_to(results.path.resolve()):
             raise UserError(f"a node sent back {name}, which is outside the results folder {results}")
         write_atomically(path, content)
 

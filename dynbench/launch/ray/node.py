@@ -19,14 +19,13 @@ from filelock import FileLock, Timeout
 from dynbench.context import Context
 from dynbench.device import choose_device
 from dynbench.errors import UserError
-from dynbench.launch.isolated import OUTPUT, train_isolated
-from dynbench.launch.ray.messages import Fetch, Files, Message, NodeAnswer, Order, pack_files, token_path, unpack_files
+from dynbench.launch.isolated import train_isolated
+from dynbench.launch.ray.messages import Fetch, Files, Message, NodeAnswer, Order, pack_files, unpack_files
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
-from dynbench.record.folder import arrays_path, record_path, weights_path, work_folder
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import commit
 from dynbench.record.schema import EpochRecord, Record
-from dynbench.record.store import find_record
 
 STEP_SECONDS = 0.5
 """Steps are told no more often."""
@@ -81,14 +80,14 @@ def work(order: Order, fetch: Fetch, tell: Tell, node: str) -> NodeAnswer:
         return NodeAnswer(run_id, problem=f"on {node}: {error}")
 
 
-def inputs(results: Path, run_id: str) -> Files:
+def inputs(results: ResultsFolder, run_id: str) -> Files:
     """What has to be there for a run that starts from run `run_id`."""
-    return pack_files(results, [record_path(results, run_id), weights_path(results, run_id)])
+    return pack_files(results, [results.record_path(run_id), results.weights(run_id)])
 
 
-def _files_of(results: Path, run_id: str) -> list[Path]:
+def _files_of(results: ResultsFolder, run_id: str) -> list[Path]:
     """All that is kept of a run but its record."""
-    return [arrays_path(results, run_id), weights_path(results, run_id), work_folder(results, run_id) / OUTPUT]
+    return [results.arrays_path(run_id), results.weights(run_id), results.output(run_id)]
 
 
 def _as_the_driver(order: Order) -> None:
@@ -102,25 +101,19 @@ def _as_the_driver(order: Order) -> None:
 
 
 @contextmanager
-def _results(order: Order, fetch: Fetch) -> Iterator[tuple[Path, bool]]:
+def _results(order: Order, fetch: Fetch) -> Iterator[tuple[ResultsFolder, bool]]:
     """(results folder to work in, whether it is the driver's), this run's alone meanwhile."""
     run_id = order.run.run_id
-    if _sees(order):
-        with _alone(work_folder(order.results, run_id) / "node.lock"):
+    if order.results.has_token(order.token):
+        with _alone(order.results.node_lock(run_id)):
             yield order.results, True
         return
     folder = Path(tempfile.gettempdir()) / f"dynbench-{order.token}" / run_id
     with _alone(folder.parent / f"{run_id}.lock"):
-        unpack_files(folder, fetch())
-        yield folder, False
+        results = ResultsFolder(folder)
+        unpack_files(results, fetch())
+        yield results, False
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sees(order: Order) -> bool:
-    try:
-        return token_path(order.results).read_text() == order.token
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -132,11 +125,11 @@ def _alone(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _made(order: Order, results: Path, teller: Teller) -> Record:
+def _made(order: Order, results: ResultsFolder, teller: Teller) -> Record:
     """The run's record; one that was finished here before its node was lost is not made again."""
     run = order.run
-    before = find_record(results, run.run_id)
-    if before is not None and before.status == "finished" and weights_path(results, run.run_id).is_file():
+    before = results.read(run.run_id)
+    if before is not None and before.status == "finished" and results.weights(run.run_id).is_file():
         return before
     device = choose_device(order.device)
     context = Context(results, device, order.data_root, order.evaluation, teller, order.command, order.commit)

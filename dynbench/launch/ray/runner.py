@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from dynbench.context import Context
 from dynbench.errors import UserError
@@ -18,12 +15,11 @@ from dynbench.launch.ray.messages import Files, Message, NodeAnswer, Order, Pool
 from dynbench.launch.ray.node import inputs
 from dynbench.launch.ray.schedule import Schedule
 from dynbench.launch.ray.timing import time_runs
-from dynbench.launch.sequential import WAIT_SECONDS, left_out_line, raise_problems, unfinished
+from dynbench.launch.sequential import WAIT_SECONDS, left_out_line, raise_problems
 from dynbench.plan.expand import in_order
 from dynbench.plan.run import Run
-from dynbench.record.folder import work_folder
+from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
-from dynbench.record.store import find_record
 
 
 class FanoutRunner:
@@ -58,11 +54,11 @@ class FanoutRunner:
         if self._timer is not None:
             time_runs(self._runs, self._context, self._timer)
         raise_problems(self._problems)
-        found = (find_record(self._context.results, run.run_id) for run in self._runs)
+        found = (self._context.results.read(run.run_id) for run in self._runs)
         return tuple(record for record in found if record is not None)
 
     def _schedule(self) -> Schedule:
-        todo = [run for run in unfinished(self._runs, self._context.results) if run.run_id not in self._tried]
+        todo = [run for run in self._context.results.unfinished(self._runs) if run.run_id not in self._tried]
         schedule = Schedule(todo)
         for run in todo:
             needed = run.needs()
@@ -88,17 +84,15 @@ class FanoutRunner:
 
     def _try(self, run: Run, schedule: Schedule) -> bool:
         """Hand the run out, unless another process has it or has finished it. True: a slot is taken."""
-        folder = work_folder(self._context.results, run.run_id)
         lock = ExitStack()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.enter_context(FileLock(folder / "lock", timeout=0))
-        except Timeout:
+            lock.enter_context(self._context.results.lock(run.run_id))
+        except RunTaken:
             return False
-        except OSError as error:
-            self._give_up(run, f"cannot write to {folder}: {error.strerror or error}", schedule)
+        except UserError as error:
+            self._give_up(run, str(error), schedule)
             return False
-        if run not in unfinished(self._runs, self._context.results):  # somebody finished it just now
+        if run not in self._context.results.unfinished(self._runs):  # somebody finished it just now
             lock.close()
             schedule.finish(run)
             return False
@@ -134,5 +128,5 @@ class FanoutRunner:
         schedule.fail(run)
 
 
-def _inputs(results: Path, needed: str | None) -> Files:
+def _inputs(results: ResultsFolder, needed: str | None) -> Files:
     return inputs(results, needed) if needed else {}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dynbench.analysis.literature import SHOWN_AS, Quoted
-from dynbench.analysis.summary import Configuration, PointSummary
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary
 from dynbench.report.plots.accuracy_key import FRONT, HOLLOW, draw_key
 from dynbench.report.plots.accuracy_panel import REACH, Panel, make_panel
 from dynbench.report.plots.labels import Label, place_labels
@@ -22,7 +22,7 @@ LOG_FROM = 12
 """Costs that span more than this factor are drawn on a logarithmic axis."""
 
 
-def accuracy_figure(known: Sequence[Configuration], literature: Iterable[Quoted]) -> Figure:
+def accuracy_figure(known: Sequence[ConfigurationRecords], literature: Iterable[Quoted]) -> Figure:
     """One panel for each data set, its key beside it; a line of text when no run has finished."""
     points = [point for configuration in known for point in configuration.points]
     datasets = dict.fromkeys(point.configuration.setting.dataset for point in points)

@@ -6,7 +6,7 @@ from itertools import groupby
 from string import ascii_letters
 
 from dynbench.analysis.literature import Quoted, quoted_on
-from dynbench.analysis.summary import CONTROL, Configuration, PointSummary, pareto_front
+from dynbench.analysis.summary import CONTROL, ConfigurationRecords, PointSummary, pareto_front
 from dynbench.analysis.words import parameters
 from dynbench.report.plots.style import point_markers
 from dynbench.suite.caveats import caveat
@@ -69,7 +69,7 @@ class Panel:
         """A marker for each operating point."""
         return point_markers(point.name for point in self.points)
 
-    def configurations(self, method: str) -> list[Configuration]:
+    def configurations(self, method: str) -> list[ConfigurationRecords]:
         """The trainings of a method."""
         found = [points[0].configuration for points in self.trainings]
         return [configuration for configuration in found if configuration.run.method == method]
@@ -79,7 +79,7 @@ class Panel:
         first, *others = (parameters(configuration.run) for configuration in self.configurations(method))
         return [word for word in first if all(word in other for other in others)]
 
-    def differing(self, configuration: Configuration) -> str:
+    def differing(self, configuration: ConfigurationRecords) -> str:
         """The parameters that tell a training from the method's others, one a line; empty when there are none."""
         method = configuration.run.method
         if len(self.configurations(method)) == 1:

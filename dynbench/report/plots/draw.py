@@ -6,7 +6,7 @@ from pathlib import Path
 from dynbench.analysis.latency import blocks
 from dynbench.analysis.literature import read_literature
 from dynbench.analysis.summary import configurations
-from dynbench.record.folder import PLOTS
+from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.report.plots.accuracy import accuracy_figure
 from dynbench.report.plots.histogram import histogram_figure
@@ -14,7 +14,7 @@ from dynbench.report.plots.realised import realised_figure
 from dynbench.report.plots.style import save, styled
 
 
-def draw_plots(results: Path, records: Sequence[Record]) -> tuple[Path, ...]:
+def draw_plots(results: ResultsFolder, records: Sequence[Record]) -> tuple[Path, ...]:
     """Draw everything into `results`/plots, as PNG and SVG, and return the files.
 
     Raises UserError when per-image arrays are missing, the literature is faulty or a file cannot be written.
@@ -28,4 +28,4 @@ def draw_plots(results: Path, records: Sequence[Record]) -> tuple[Path, ...]:
         timed = blocks(records)
         if timed:
             figures["realised"] = realised_figure(timed)
-    return tuple(path for name, figure in figures.items() for path in save(figure, results / PLOTS / name))
+    return tuple(path for name, figure in figures.items() for path in save(figure, results.plots / name))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynbench.analysis.summary import Configuration
+from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.errors import UserError
-from dynbench.record.store import read_arrays
+from dynbench.record.folder import ResultsFolder
 from dynbench.report.plots.style import GREY, method_colour, new_figure
 
 WIDTH, PANEL_HEIGHT, REST = 7.2, 1.05, 0.9
@@ -40,7 +39,7 @@ class _Spread:
 
 @dataclass(frozen=True)
 class _Panel:
-    configuration: Configuration
+    configuration: ConfigurationRecords
     spreads: tuple[_Spread, ...]
 
     @property
@@ -48,7 +47,7 @@ class _Panel:
         return any(spread.varies for spread in self.spreads)
 
 
-def histogram_figure(results: Path, known: Sequence[Configuration]) -> Figure:
+def histogram_figure(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> Figure:
     """One panel for each configuration whose cost depends on the image; a line of text when there is none.
 
     Raises UserError when per-image arrays are missing or damaged.
@@ -78,7 +77,7 @@ def _name(panel: _Panel, several: bool) -> str:
     return f"{run.label}, {run.backbone.name}" if several else run.label
 
 
-def _spreads(results: Path, configuration: Configuration) -> tuple[_Spread, ...]:
+def _spreads(results: ResultsFolder, configuration: ConfigurationRecords) -> tuple[_Spread, ...]:
     """The operating points, those with the same cost for every image together."""
     found: dict[bytes, _Spread] = {}
     for point in configuration.points:
@@ -88,8 +87,8 @@ def _spreads(results: Path, configuration: Configuration) -> tuple[_Spread, ...]
     return tuple(found.values())
 
 
-def _mmacs(results: Path, run_id: str, point: str) -> np.ndarray:
-    arrays = read_arrays(results, run_id)
+def _mmacs(results: ResultsFolder, run_id: str, point: str) -> np.ndarray:
+    arrays = results.arrays(run_id)
     if f"{point}/macs" not in arrays:
         raise UserError(f'the per-image arrays of {run_id} have no "{point}/macs"; run it again')
     return np.asarray(arrays[f"{point}/macs"] / 1e6)

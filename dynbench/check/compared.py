@@ -1,20 +1,18 @@
 """Which runs a baseline's are compared with: those of which the same was asked, whatever code answered."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dynbench.plan.configuration import Configuration, Identity, identity_key
 from dynbench.plan.run import Run
 from dynbench.record.schema import Record
-
-Identity = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Runs that differ in nothing but their seed: the latest of each."""
+    """Runs of which the same was asked, but for the seed: the latest of each."""
 
     identity: Identity
     records: Mapping[int, Record]
@@ -24,31 +22,14 @@ class ComparedRuns:
         return next(iter(self.records.values())).run
 
 
-def identity(run: Run) -> Identity:
-    """What was asked for, but the seed: what a run's id is made from, without the versions of harness and method, so
-    that a new version is compared with the old one and not missed. Values equal to their defaults are left out: a
-    changed default is a change of the code, and its results are compared too."""
-    return {
-        "data": run.data.model_dump(mode="json", exclude_defaults=True),
-        "backbone": run.backbone.model_dump(mode="json", exclude_defaults=True),
-        "recipe": run.recipe.model_dump(mode="json", exclude_defaults=True),
-        "method": run.method,
-        "params": run.given_but_the_file,
-        "start": None if run.start is None else run.start.sha256 or "dense",
-    }
-
-
-def key(asked: Identity) -> str:
-    """Equal for what is equal, also when it went through a file."""
-    return json.dumps(asked, sort_keys=True)
-
-
-def by_configuration(records: Iterable[Record]) -> dict[str, ComparedRuns]:
-    """Configurations by the key of their identity. Of a seed that was run by several versions the last run counts."""
+def by_identity(records: Iterable[Record]) -> dict[str, ComparedRuns]:
+    """Group by the key of what was asked for. Of a seed that was run by several versions the last run counts."""
     found: defaultdict[str, dict[int, Record]] = defaultdict(dict)
     for record in sorted(records, key=lambda record: (record.run.seed, record.finished)):
-        found[key(identity(record.run))][record.run.seed] = record
-    return {key: ComparedRuns(identity(next(iter(runs.values())).run), runs) for key, runs in found.items()}
+        found[identity_key(Configuration.of(record.run).identity)][record.run.seed] = record
+    return {
+        key: ComparedRuns(Configuration.of(next(iter(runs.values())).run).identity, runs) for key, runs in found.items()
+    }
 
 
 def differences(one: Identity, other: Identity) -> list[str]:
