@@ -14,8 +14,7 @@ from click.testing import CliRunner, Result
 
 from dynbench import registry
 from dynbench.cli import main
-from dynbench.errors import UserError
-from dynbench.isolate.limits import ChildEnded
+from dynbench.isolate.call import in_this_process
 
 Call = Callable[..., Result]
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -96,22 +95,11 @@ class _EntryPoint:
         return self.method
 
 
-def call_here(function: Callable[..., Any], *arguments: Any, answers: Any = None, **_: Any) -> Any:
-    """In place of `dynbench.isolate.call.call`: in this process."""
-    try:
-        return function(answers, *arguments)
-    except (UserError, OSError):
-        raise
-    except Exception as error:
-        raise ChildEnded(str(error)) from error
-
-
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_process() -> Iterator[None]:
     """Runs are made in this process, where they see what was patched."""
-    monkeypatch.setattr("dynbench.launch.isolated.call", call_here)
-    monkeypatch.setattr("dynbench.estimate.estimate.call", call_here)
-    monkeypatch.setattr("dynbench.estimate.throughput.call", call_here)
+    with in_this_process():
+        yield
 
 
 @pytest.fixture

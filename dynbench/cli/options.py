@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from math import isfinite
@@ -120,7 +119,8 @@ LOCAL, RAY = "local", "ray"
 
 _LAUNCHER_OPTIONS = (
     click.option("--nproc", type=click.IntRange(min=1), metavar="N", help="N processes train each run, a device each."),
-    click.option("--engine", type=click.Choice([LOCAL, RAY]), help="local, or ray: runs at once on a Ray cluster."),
+    click.option("--launcher", type=click.Choice([LOCAL, RAY]), help="local, or ray: runs at once on a Ray cluster."),
+    click.option("--engine", "launcher", type=click.Choice([LOCAL, RAY]), hidden=True),  # its name until 0.1
     click.option("--address", help="Of the Ray cluster [RAY_ADDRESS, else the one started on this machine]."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N", help="N runs at once on this machine, by Ray."),
     click.option("--gpus-per-run", type=click.FloatRange(min=0), help="With Ray [1 on cuda, else 0]."),
@@ -133,29 +133,19 @@ _LAUNCHER_OPTIONS = (
 
 
 def launcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of `engine_of`."""
+    """Adds the options of `launcher_of`."""
     for option in reversed(_LAUNCHER_OPTIONS):
         command = option(command)
     return command
 
 
-@contextmanager
-def launcher_of(options: dict[str, Any], seat: Rank | None) -> Iterator[Launcher]:
-    """The engine that the command line asks for, in a process that torchrun may have given a `seat`; it is left with
-    nothing of it running."""
-    engine = _launcher(options, seat)
-    try:
-        yield engine
-    finally:
-        engine.close()
-
-
-def _launcher(options: dict[str, Any], seat: Rank | None) -> Launcher:
-    """Raises UserError when options contradict each other."""
-    fanout, processes = _fanout(options), _processes(options, seat)
+def launcher_of(options: dict[str, Any], rank: Rank | None) -> Launcher:
+    """The launcher that the command line asks for, in a process that torchrun may have given a `rank`. Raises UserError
+    when options contradict each other."""
+    fanout, processes = _fanout(options), _processes(options, rank)
     if fanout is not None:
         if processes is not None:
-            raise UserError("--engine ray and --workers give each run one process; leave out --nproc and torchrun")
+            raise UserError("--launcher ray and --workers give each run one process; leave out --nproc and torchrun")
         from dynbench.launch.ray.launcher import RayLauncher
 
         return RayLauncher(fanout)
@@ -166,12 +156,12 @@ def _launcher(options: dict[str, Any], seat: Rank | None) -> Launcher:
     return SequentialLauncher()
 
 
-def _processes(options: dict[str, Any], seat: Rank | None) -> Rank | int | None:
+def _processes(options: dict[str, Any], rank: Rank | None) -> Rank | int | None:
     """Those that train each run together; None: there is one."""
     nproc: int | None = options.get("nproc")
-    if seat is not None and nproc is not None:
+    if rank is not None and nproc is not None:
         raise UserError("torchrun says how many processes there are; leave out --nproc")
-    return seat or (nproc if nproc is not None and nproc > 1 else None)
+    return rank or (nproc if nproc is not None and nproc > 1 else None)
 
 
 def _fanout(options: dict[str, Any]) -> "Fanout | None":
@@ -181,13 +171,13 @@ def _fanout(options: dict[str, Any]) -> "Fanout | None":
     address, workers = options.get("address"), options.get("workers")
     cpus, gpus = options.get("cpus_per_run"), options.get("gpus_per_run")
     if workers is not None:
-        if address is not None or options.get("engine") == LOCAL:
-            raise UserError("--workers N is this machine by Ray; leave out --address and --engine local")
+        if address is not None or options.get("launcher") == LOCAL:
+            raise UserError("--workers N is this machine by Ray; leave out --address and --launcher local")
         return Fanout(workers=workers, cpus=cpus, gpus=gpus)
-    if options.get("engine") == RAY:
+    if options.get("launcher") == RAY:
         return Fanout(address=address or AUTO, cpus=cpus, gpus=gpus)
     if (address, cpus, gpus) != (None, None, None):
-        raise UserError("--address, --cpus-per-run and --gpus-per-run are for --engine ray")
+        raise UserError("--address, --cpus-per-run and --gpus-per-run are for --launcher ray")
     return None
 
 

@@ -141,11 +141,6 @@ class RichProgress(Display):
             self._task = None
 
 
-def progress_for(console: Console) -> Display:
-    """The display that suits the console."""
-    return RichProgress(console) if console.is_terminal else PlainProgress(console)
-
-
 @dataclass(frozen=True)
 class _Stage:
     """What a run is at. `began`: in monotonic seconds, after `first` epochs."""
@@ -268,6 +263,7 @@ class ManyBars(ManyPlain):
         self._bars.stop()
 
 
-def progress_for_many(console: Console) -> Display:
-    """The display that suits the console."""
-    return ManyBars(console) if console.is_terminal else ManyPlain(console)
+def progress_for(console: Console, several: bool) -> Display:
+    """The display that suits the console, of runs one after another or of `several` at once."""
+    bars, lines = (ManyBars, ManyPlain) if several else (RichProgress, PlainProgress)
+    return bars(console) if console.is_terminal else lines(console)

@@ -2,18 +2,18 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dynbench.errors import UserError
 from dynbench.isolate import child
-from dynbench.isolate.limits import ChildDied, ChildEnded, LimitWatch, how_it_ended
+from dynbench.isolate.limits import ChildDied, ChildEnded, LimitWatch, ProcessLimits, how_it_ended
 from dynbench.isolate.output import OutputTail
-from dynbench.suite.schema import Limits
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -35,10 +35,25 @@ def _no_questions(question: Any) -> Any:
 def _nothing() -> None: ...
 
 
+_here = False
+
+
+@contextmanager
+def in_this_process() -> Iterator[None]:
+    """Inside, functions are called in this process, for whoever looks into it: a debugger, a test. Nothing is limited,
+    and an exit or a crash of what is called is one of this process."""
+    global _here  # noqa: PLW0603
+    before, _here = _here, True
+    try:
+        yield
+    finally:
+        _here = before
+
+
 def call(
     function: Callable[..., Any],
     *arguments: Any,
-    limits: Limits,
+    limits: ProcessLimits,
     answers: _Answers = _no_questions,
     log: Path | None = None,
     look: Callable[[], None] = _nothing,
@@ -51,7 +66,9 @@ def call(
     everything else that ends it: other exceptions, exits, signals, the limits; ChildDied, which is one, when it ended
     without an answer.
     """
-    context = _context()
+    if _here:
+        return _call_here(function, arguments, answers)
+    context = _context(function.__module__)
     ours, theirs = context.Pipe()
     source, sink = context.Pipe(duplex=False)
     task = child.Task(dict(os.environ), Path.cwd(), function, arguments)
@@ -72,13 +89,28 @@ def call(
                 output.save(log)
 
 
+def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...], answers: _Answers) -> Any:
+    try:
+        return function(answers, *arguments)
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        raise ChildEnded(str(error)) from error
+
+
 @cache
-def _context() -> BaseContext:
-    """Children are forked from a process that has imported torch and done nothing else, where there is such a thing."""
+def _start_method() -> BaseContext:
+    """Children are forked from a process that has imported what they need and done nothing else, where there is such a
+    thing."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dynbench.execute"])
+    return multiprocessing.get_context("forkserver")
+
+
+def _context(module: str) -> BaseContext:
+    """The first caller's `module` is what that process imports before it is forked."""
+    context = _start_method()
+    context.set_forkserver_preload([module])
     return context
 
 

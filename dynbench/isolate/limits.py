@@ -2,14 +2,30 @@
 
 import signal
 import time
+from typing import Protocol
 
 import psutil
 
 from dynbench.isolate.process_tree import ProcessTree
-from dynbench.suite.schema import Limits
 
 LOOK_SECONDS = 0.5
 """Between two looks at the memory."""
+
+
+class ProcessLimits(Protocol):
+    """What a child process, with everything that it starts, is held to. A suite's `limits:` are such ones."""
+
+    @property
+    def silence_minutes(self) -> float:
+        """Without a sign of life."""
+
+    @property
+    def memory_gib(self) -> float | None:
+        """Of main memory; None: `memory_share`."""
+
+    @property
+    def memory_share(self) -> float:
+        """As a fraction of the machine's."""
 
 
 class ChildEnded(Exception):  # noqa: N818  (named for what happened)
@@ -23,8 +39,8 @@ class ChildDied(ChildEnded):
 class LimitWatch:
     """Holds one child process, and those that it starts, to the limits."""
 
-    def __init__(self, pid: int, limits: Limits) -> None:
-        self._family, self._limits = ProcessTree(pid), limits
+    def __init__(self, pid: int, limits: ProcessLimits) -> None:
+        self._tree, self._limits = ProcessTree(pid), limits
         self._heard = time.monotonic()
         self._looked = self._heard
 
@@ -43,7 +59,7 @@ class LimitWatch:
             self._check_memory()
 
     def _check_memory(self) -> None:
-        taken, allowed = self._family.memory(), self._allowed()
+        taken, allowed = self._tree.memory(), self._allowed()
         if taken > allowed:
             self.kill()
             raise ChildEnded(f"it took {_gib(taken)} of memory, where {_gib(allowed)} are allowed: it was ended")
@@ -56,7 +72,7 @@ class LimitWatch:
 
     def kill(self) -> None:
         """End the child and everything that it started, at once."""
-        self._family.kill()
+        self._tree.kill()
 
 
 def how_it_ended(exit_code: int | None) -> str:

@@ -1,21 +1,26 @@
-"""A module of ours in a fresh process: `python -m MODULE ARGUMENTS`."""
+"""A module of ours in a fresh process: `python -m MODULE ARGUMENTS`.
+
+What is started is `python -m dynbench.isolate.module MODULE ARGUMENTS`, which does the same and leaves nothing running
+that MODULE has started.
+"""
 
 import os
+import runpy
 import subprocess
 import sys
 
-from dynbench.isolate.limits import ChildEnded, LimitWatch, how_it_ended
+from dynbench.isolate.limits import ChildEnded, LimitWatch, ProcessLimits, how_it_ended
 from dynbench.isolate.output import OutputTail
-from dynbench.suite.schema import Limits
+from dynbench.isolate.process_tree import ending_descendants
 
 POLL_SECONDS = 0.2
 
 
-def run_module(module: str, *arguments: str, limits: Limits) -> None:
+def run_module(module: str, *arguments: str, limits: ProcessLimits) -> None:
     """Run it to its end. Raises ChildEnded, with the last line of its standard error, when it fails or is beyond a
     limit."""
     source, sink = os.pipe()
-    command = [sys.executable, "-m", "dynbench.isolate.process_tree", module, *arguments]
+    command = [sys.executable, "-m", "dynbench.isolate.module", module, *arguments]
     worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sink)
     os.close(sink)
     output, watch = OutputTail(source), LimitWatch(worker.pid, limits)
@@ -35,3 +40,14 @@ def _wait(worker: "subprocess.Popen[bytes]", watch: LimitWatch) -> int:
             return worker.wait(POLL_SECONDS)
         except subprocess.TimeoutExpired:
             watch.check()
+
+
+def _main() -> None:
+    """Run the module that the arguments name, in this process."""
+    del sys.argv[0]
+    with ending_descendants():
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()

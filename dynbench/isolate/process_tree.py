@@ -6,7 +6,6 @@ systemd, a container runtime), which never was a descendant.
 """
 
 import ctypes
-import runpy
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -93,9 +92,3 @@ def _resident(process: psutil.Process) -> int:
     with suppress(psutil.Error):
         return int(process.memory_info().rss)
     return 0
-
-
-if __name__ == "__main__":
-    del sys.argv[0]
-    with ending_descendants():
-        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

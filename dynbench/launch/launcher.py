@@ -1,48 +1,56 @@
-"""What `dynbench run` asks of whatever makes its runs."""
+"""What makes the runs of a suite, as `dynbench run` sees it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from dynbench.plan.expand import Suite
 from dynbench.plan.run import Run
 
 if TYPE_CHECKING:
     import torch
-    from rich.console import Console
 
-    from dynbench.cli.progress import Display
     from dynbench.context import Context
     from dynbench.latency.timer import Timer
-    from dynbench.record.schema import Record
     from dynbench.suite.schema import Limits
 
 
-class Runner(Protocol):
-    """As `dynbench.launch.sequential.SuiteRunner`."""
+@dataclass(frozen=True)
+class Place:
+    """Where a launcher makes runs: on `device`; `words` say so for people, with how many go on at once. `several`:
+    whether more than one may."""
 
-    left_out: list[str]
-
-    def add(self, runs: Sequence[Run]) -> None: ...
-
-    def run(self) -> "tuple[Record, ...]": ...
+    device: "torch.device"
+    words: str
+    several: bool = False
 
 
-class Launcher(Protocol):
-    """Makes runs."""
+class Launcher(ABC):
+    """Makes runs; as a context manager, it is left with nothing of it running."""
 
-    def check(self, suite: Suite) -> None:
-        """Raises UserError when the suite cannot be made in this way."""
+    @abstractmethod
+    def place(self, suite: Suite) -> Place:
+        """Say where the suite's runs would be made. Raises UserError when they cannot be made in this way, or when the
+        device that it asks for is not there."""
 
-    def device(self, wanted: str) -> "torch.device":
-        """The device that the suite asks for. Raises UserError when it is not there."""
+    @abstractmethod
+    def launch(self, runs: Sequence[Run], context: "Context", timer: "Timer | None", limits: "Limits") -> Sequence[str]:
+        """Make those of the `runs` that are not finished, each tried once, and with a `timer` time them. Records are
+        written as runs end. Returns a line for each run that could not start because the one that it starts from
+        failed.
 
-    def where(self, device: "torch.device", suite: Suite) -> str:
-        """On what and how many at once, in words, for the line that tells the plan."""
+        Raises UserError, when all others are done, for what the user has to mend.
+        """
 
-    def progress(self, console: "Console") -> "Display":
-        """The view of runs that suits it."""
+    def __enter__(self) -> Self:
+        return self
 
-    def runner(self, runs: Sequence[Run], context: "Context", timer: "Timer | None", limits: "Limits") -> Runner: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
-    def close(self) -> None:
-        """Leave nothing running."""
+    def close(self) -> None:  # noqa: B027  (most have nothing to end)
+        """End what is still running."""

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 from dynbench.context import Context
 from dynbench.errors import UserError
 from dynbench.latency.timer import Timer
-from dynbench.launch.launcher import Runner
-from dynbench.plan.expand import Suite, in_order
+from dynbench.launch.launcher import Launcher, Place
+from dynbench.plan.expand import Suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import RunTaken
 from dynbench.record.schema import Record
 
 if TYPE_CHECKING:
-    import torch
-    from rich.console import Console
-
-    from dynbench.cli.progress import Display
     from dynbench.suite.schema import Limits
 
 
@@ -60,10 +56,6 @@ class SuiteRunner:
         self.left_out: list[str] = []
         """One line for each run that could not start because the one that it needs failed."""
 
-    def add(self, runs: Sequence[Run]) -> None:
-        """More runs, to be done by the next `run()`; what was tried is not tried again."""
-        self._runs = in_order((*self._runs, *runs))
-
     def run(self) -> tuple[Record, ...]:
         """Do everything, then return the records of all runs. When a run meets something that the user has to
         mend, the others are done first; then the UserError is raised."""
@@ -97,11 +89,15 @@ class SuiteRunner:
             return True
         needed = run.needs()
         if needed is not None and not self._context.weights(needed).is_file():
-            return self._leave_out(run, needed) if needed in self._tried else False
+            return self._leave_out(run, needed) if self._is_lost(needed) else False
         self._context.observer.run_started(run)
         self._execute(run, self._context, self._timer)
         self._tried.add(run.run_id)
         return True
+
+    def _is_lost(self, needed: str) -> bool:
+        """Whether nobody is left to make the run `needed`: it was tried here, or is none of ours and not there."""
+        return needed in self._tried or all(run.run_id != needed for run in self._runs)
 
     def _leave_out(self, run: Run, needed: str) -> bool:
         self._tried.add(run.run_id)
@@ -113,29 +109,18 @@ class SuiteRunner:
         self._problems.append(problem)
 
 
-class SequentialLauncher:
-    """One run after another on this machine, each in a process of its own."""
+class SequentialLauncher(Launcher):
+    """Makes one run after another on this machine, each in a process of its own."""
 
-    def check(self, suite: Suite) -> None:
-        pass
-
-    def device(self, wanted: str) -> "torch.device":
+    def place(self, suite: Suite) -> Place:
         from dynbench.device import choose_device
 
-        return choose_device(wanted)
+        device = choose_device(suite.file.device)
+        return Place(device, str(device))
 
-    def where(self, device: "torch.device", suite: Suite) -> str:  # noqa: ARG002
-        return str(device)
-
-    def progress(self, console: "Console") -> "Display":
-        from dynbench.cli.progress import progress_for
-
-        return progress_for(console)
-
-    def runner(self, runs: Sequence[Run], context: "Context", timer: "Timer | None", limits: "Limits") -> Runner:
+    def launch(self, runs: Sequence[Run], context: Context, timer: Timer | None, limits: "Limits") -> Sequence[str]:
         from dynbench.launch.isolated import execute_isolated
 
-        return SuiteRunner(runs, context, timer, partial(execute_isolated, limits=limits))
-
-    def close(self) -> None:
-        pass
+        runner = SuiteRunner(runs, context, timer, partial(execute_isolated, limits=limits))
+        runner.run()
+        return runner.left_out

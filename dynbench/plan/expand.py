@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,12 @@ def plan(suite: Suite) -> tuple[Run, ...]:
 
 
 def in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Each run once, those that need another's weights last."""
+    """Each run once, those that need another's weights after it, and otherwise in the order in which they come."""
     once: dict[str, Run] = {}
     for run in runs:
         once.setdefault(run.run_id, run)
-    return tuple(sorted(once.values(), key=lambda run: run.needs() is not None))
+    needs = {run_id: once.keys() & {run.needs()} for run_id, run in once.items()}
+    return tuple(once[run_id] for run_id in TopologicalSorter(needs).static_order())
 
 
 def places(suite: Suite) -> dict[str, Place]:

@@ -102,7 +102,7 @@ def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(
     with two_nodes() as cluster:
         doomed = cluster.add_node(num_cpus=1)
         lost, lines = "", []
-        with running(tmp_path, "--engine", "ray", "--address", cluster.address) as process:
+        with running(tmp_path, "--launcher", "ray", "--address", cluster.address) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
@@ -132,7 +132,7 @@ def test_nodes_that_do_not_see_the_results_folder_send_everything_back(tmp_path:
         "ResultsFolder.token = lambda self: 'elsewhere'; main(sys.argv[1:])"
     )
     with two_nodes() as cluster:
-        options = ("--engine", "ray", "--address", cluster.address, "--seeds", "0")
+        options = ("--launcher", "ray", "--address", cluster.address, "--seeds", "0")
         with running(tmp_path, *options, program=("-c", elsewhere)) as process:
             output, errors = process.communicate()
     assert (process.returncode, errors) == (0, ""), output
@@ -168,7 +168,7 @@ def test_after_an_interruption_the_same_command_goes_on(tmp_path: Path, in_turn:
 
 
 def test_a_cluster_that_is_not_there_is_one_line(tiny_suite: Path, cli: Cli) -> None:
-    refused = cli("run", tiny_suite, "--engine", "ray", "--address", "127.0.0.1:1")
+    refused = cli("run", tiny_suite, "--launcher", "ray", "--address", "127.0.0.1:1")
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: no Ray cluster at 127.0.0.1:1")
     assert refused.stderr.count("\n") == 1

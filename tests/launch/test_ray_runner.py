@@ -231,8 +231,9 @@ def test_a_plugin_that_raises_costs_its_own_run_and_what_starts_from_it(
     made.run()
     assert states_of(runs, tmp_path) == ["failed", "finished", None]
     assert made.left_out == [f"lc_net init=dense (resnet8, seed 0) starts from {dense.run_id}, which failed"]
-    made.add([lc_net])
-    made.run()
+    later = spread([lc_net], tmp_path, Nodes())  # as a static control that is planned afterwards
+    later.run()
+    assert later.left_out == made.left_out
     assert states_of(runs, tmp_path) == ["failed", "finished", None]
 
 
@@ -243,7 +244,7 @@ def test_a_control_that_starts_from_a_run_that_failed_before_is_left_out(
     dense, l_net, lc_net = runs_of(tiny_suite, CHAIN)
     made = spread((dense, l_net), tmp_path, Nodes())
     made.run()
-    made.add([lc_net])
+    made = spread([lc_net], tmp_path, Nodes())
     made.run()
     assert made.left_out == [f"lc_net init=dense (resnet8, seed 0) starts from {dense.run_id}, which failed"]
     assert states_of([lc_net], tmp_path) == [None]
@@ -354,7 +355,7 @@ def test_options_that_contradict_each_other_are_refused(call: Call, tiny_suite: 
     assert "leave out --address" in refused.stderr
     alone = call("run", tiny_suite, "--gpus-per-run", 1)
     assert alone.exit_code == 2
-    assert "are for --engine ray" in alone.stderr
+    assert "are for --launcher ray" in alone.stderr
 
 
 def test_without_ray_one_line_says_what_to_install(
@@ -400,3 +401,9 @@ def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     here = nodes_of((15, 0), workers=3)
     assert here.size("cpu") == Size(cpus=5, gpus=0)
     assert here.slots(here.size("cpu")) == 3
+
+
+def test_the_launchers_old_name_is_taken_and_not_shown(call: Call, tiny_suite: Path) -> None:
+    refused = call("run", tiny_suite, "--engine", "local", "--workers", "2")
+    assert "leave out --address and --launcher local" in f"{refused.stderr}{refused.stdout}"
+    assert "--engine" not in call("run", "--help").stdout

@@ -44,25 +44,25 @@ def run_command(suite: Path, results: Path | None, no_latency: bool, minutes: fl
     """
     from dynbench.cli.deadline import Deadline
 
-    seat = rank_of_torchrun()
-    if seat is not None and seat.rank > 0:
-        _follow(seat)
+    rank = rank_of_torchrun()
+    if rank is not None and rank.rank > 0:
+        _follow(rank)
     deadline = Deadline(minutes) if minutes is not None else None
     with _interruptible():
         read = read_suite(suite, **options)
         if no_latency:
             read = replace(read, file=read.file.model_copy(update={"latency": None}))
-        with launcher_of(options, seat) as engine:
-            failed = _run(read, plan(read), results_folder(read, results), engine, deadline)
+        with launcher_of(options, rank) as launcher:
+            failed = _run(read, plan(read), results_folder(read, results), launcher, deadline)
     sys.exit(1 if failed else 0)
 
 
-def _follow(seat: Rank) -> NoReturn:
+def _follow(rank: Rank) -> NoReturn:
     """Help the first process until it is done; it says everything that there is to say."""
     from dynbench.launch.ddp.launcher import follow_torchrun
 
     try:
-        follow_torchrun(seat)
+        follow_torchrun(rank)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(0)
@@ -90,7 +90,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _run(
-    suite: Suite, runs: Sequence[Run], folder: ResultsFolder, engine: Launcher, deadline: "Observer | None"
+    suite: Suite, runs: Sequence[Run], folder: ResultsFolder, launcher: Launcher, deadline: "Observer | None"
 ) -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console
@@ -99,11 +99,10 @@ def _run(
     from dynbench.estimate.static_controls import known_controls
 
     console = Console(markup=False, highlight=False)
-    engine.check(suite)
     check_budget(suite, runs)
     known = in_order((*runs, *known_controls(suite, runs, folder).runs))
     todo = folder.unfinished(known)
-    left_out = _do(suite, runs, known, todo, folder, console, engine, deadline) if todo else []
+    left_out = _do(suite, runs, known, todo, folder, console, launcher, deadline) if todo else []
     if not todo:
         console.print(f"{suite.file.name}: all {len(known)} runs are finished")
     _show(suite, folder, drawn_again=bool(todo), console=console)
@@ -123,13 +122,14 @@ def _do(
     todo: Sequence[Run],
     folder: ResultsFolder,
     console: "Console",
-    engine: Launcher,
+    launcher: Launcher,
     deadline: "Observer | None",
 ) -> list[str]:
     """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
     run that was left out because of another's failure."""
     from dynbench.analysis.words import macs_with_unit
     from dynbench.cli.needs import prepare_kernels
+    from dynbench.cli.progress import progress_for
     from dynbench.context import Context
     from dynbench.data import load_data
     from dynbench.estimate.static_controls import known_controls
@@ -139,7 +139,7 @@ def _do(
     from dynbench.tracking import Tracker
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
-    device = engine.device(suite.file.device)
+    place = launcher.place(suite)
     training = sum(_training_macs(run, suite.file.limits) for run in todo)
     for note in load_data(suite.file.data).notes:
         click.echo(note, err=True)
@@ -147,32 +147,28 @@ def _do(
     console.print(
         f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about "
         f"{macs_with_unit(training)}MACs of "
-        f"training on {engine.where(device, suite)}; results in {folder}",
+        f"training on {place.words}; results in {folder}",
         soft_wrap=True,
     )
-    prepare_kernels(console, str(device))
+    prepare_kernels(console, str(place.device))
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
-    progress = engine.progress(console)
+    progress = progress_for(console, place.several)
     observers = Observers(*filter(None, (progress, tracker, deadline)))  # the last: the others have heard what it ends
     observers.suite_started(known, [run for run in known if run not in todo])
-    context = Context(folder, device, suite.file.data.root, suite.file.evaluation, observers, _command_line(), commit())
-    protocol = suite.file.latency
-    limits = suite.file.limits
-    root = suite.file.data.root
-    timer = Timer(folder, protocol, str(device), root, _command_line(), limits) if protocol else None
-    runner = engine.runner(known, context, timer, limits)
+    root, limits, protocol = suite.file.data.root, suite.file.limits, suite.file.latency
+    context = Context(folder, place.device, root, suite.file.evaluation, observers, _command_line(), commit())
+    timer = Timer(folder, protocol, str(place.device), root, _command_line(), limits) if protocol else None
     try:
-        runner.run()
+        left_out = list(launcher.launch(known, context, timer, limits))
         more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
         if more:
             observers.suite_started((*known, *more), known)
-            runner.add(more)
-            runner.run()
+            left_out += launcher.launch(in_order(more), context, timer, limits)
     finally:
         progress.close()
         if tracker and tracker.problem:
             click.echo(tracker.problem, err=True)
-    return runner.left_out
+    return left_out
 
 
 def _training_macs(run: Run, limits: "Limits") -> int:

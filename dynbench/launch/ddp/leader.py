@@ -17,11 +17,11 @@ from dynbench.record.schema import Record
 from dynbench.suite.schema import Limits
 
 
-def follow(seat: Rank, meeting: str, board: GroupStore) -> None:
+def follow(me: Rank, rendezvous: str, store: GroupStore) -> None:
     """Do one order after another, until there are no more."""
     number = 0
-    while order := board.order(number):
-        supervise(order, seat, meeting, board, Observer())
+    while order := store.order(number):
+        supervise(order, me, rendezvous, store, Observer())
         number += 1
 
 
@@ -30,10 +30,10 @@ RESTARTS = 2
 
 
 class Leader:
-    """Makes runs with a process group that waits for orders on the `board`."""
+    """Makes runs with a process group that waits for orders on the `store`."""
 
-    def __init__(self, seat: Rank, meeting: str, board: GroupStore, limits: Limits) -> None:
-        self._seat, self._meeting, self._board, self._limits = seat, meeting, board, limits
+    def __init__(self, me: Rank, rendezvous: str, store: GroupStore, limits: Limits) -> None:
+        self._me, self._rendezvous, self._store, self._limits = me, rendezvous, store, limits
         self._number = 0
 
     def execute(self, run: Run, context: Context, timer: Timer | None) -> Record:
@@ -49,16 +49,16 @@ class Leader:
 
     def close(self) -> None:
         """No more orders; an order that is being worked on is given up."""
-        self._board.fail(self._number - 1, Ending(self._seat.rank, "stopped"))
-        self._board.give(None, self._number)
+        self._store.fail(self._number - 1, Ending(self._me.rank, "stopped"))
+        self._store.give(None, self._number)
 
     def _attempt(self, run: Run, context: Context) -> tuple[Record | None, list[Ending]]:
         """One order: the record that this process came to, unless another one's end decides; and how all ended."""
         number, self._number = self._number, self._number + 1
         order = GroupOrder(number, run, replace(context, observer=Observer()), self._limits)
-        self._board.give(order, number)
-        record = supervise(order, self._seat, self._meeting, self._board, context.observer)
-        endings = self._board.endings(number, self._seat.world)
+        self._store.give(order, number)
+        record = supervise(order, self._me, self._rendezvous, self._store, context.observer)
+        endings = self._store.endings(number, self._me.world)
         for ending in endings:
             if ending.kind == "user":
                 raise UserError(f"{_where(ending)}{ending.words}")
@@ -72,14 +72,14 @@ class Leader:
         kinds = {ending.kind for ending in endings}
         if record.status == "finished":
             return "failed" not in kinds
-        first = self._board.failure(number)
-        own = first is not None and (first.rank == self._seat.rank or first.words == record.error)
+        first = self._store.failure(number)
+        own = first is not None and (first.rank == self._me.rank or first.words == record.error)
         return own and "died" not in kinds
 
     def _failed(self, run: Run, context: Context, started: float, endings: Sequence[Ending]) -> Record:
         """The reason is the first process that died, or else the first that failed."""
         died = [ending for ending in endings if ending.kind == "died"]
-        first = died[0] if died else self._board.failure(self._number - 1)
+        first = died[0] if died else self._store.failure(self._number - 1)
         assert first is not None
         return failed(run, context, started, f"{_where(first)}{first.words}", first.trace)
 

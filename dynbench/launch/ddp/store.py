@@ -46,7 +46,7 @@ class GroupStore:
         self._store = store
 
     def give(self, order: GroupOrder | None, number: int) -> None:
-        """GroupOrder number `number`; None: there will be no more."""
+        """Write order number `number`; None: there will be no more."""
         self._set(f"{number}/order", order)
 
     def order(self, number: int) -> GroupOrder | None:
@@ -89,8 +89,8 @@ def _opened(text: bytes) -> Any:
     return pickle.loads(bytes.fromhex(text.decode()))
 
 
-def join_store(seat: Rank, meeting: str, host: bool = False) -> GroupStore:
-    """The board at the seat's address, in a part of the store for this `meeting`. `host`: it may have to be put up
+def join_store(me: Rank, rendezvous: str, host: bool = False) -> GroupStore:
+    """The store at this process's address, in a part of it for this `rendezvous`. `host`: it may have to be put up
     there, which torchrun has usually done."""
-    store = TCPStore(seat.host, seat.port, is_master=host, wait_for_workers=False, multi_tenant=host)
-    return GroupStore(PrefixStore(meeting, store))
+    store = TCPStore(me.host, me.port, is_master=host, wait_for_workers=False, multi_tenant=host)
+    return GroupStore(PrefixStore(rendezvous, store))

@@ -21,16 +21,16 @@ class _Stopped(Exception):  # noqa: N818  (named for what happened)
     """Another process has failed."""
 
 
-class _Looker:
-    """Looks at the board while the child works. Raises _Stopped some time after a failure stands there."""
+class _FailureWatch:
+    """Looks at the store while the child works. Raises _Stopped some time after a failure stands there."""
 
-    def __init__(self, board: GroupStore, number: int) -> None:
-        self._board, self._number = board, number
+    def __init__(self, store: GroupStore, number: int) -> None:
+        self._store, self._number = store, number
         self._seen: float | None = None
 
     def __call__(self) -> None:
         if self._seen is None:
-            failure = self._board.failure(self._number)
+            failure = self._store.failure(self._number)
             if failure is not None and failure.kind == "stopped":  # nobody wants to know
                 raise _Stopped
             self._seen = time.monotonic() if failure else None
@@ -38,35 +38,35 @@ class _Looker:
             raise _Stopped
 
 
-def supervise(order: GroupOrder, seat: Rank, meeting: str, board: GroupStore, observer: Observer) -> Record | None:
-    """Make the order's run in a child process and put on the board how it ended here. The record, finished or failed,
+def supervise(order: GroupOrder, me: Rank, rendezvous: str, store: GroupStore, observer: Observer) -> Record | None:
+    """Make the order's run in a child process and write to the store how it ended here. The record, finished or failed,
     if the child came to one."""
     from dynbench.launch.ddp.worker import produce_in_group
 
-    record, ending = None, Ending(seat.rank, "stopped")
+    record, ending = None, Ending(me.rank, "stopped")
     try:
         record = call(
             produce_in_group,
             order.run,
             order.context,
-            seat,
-            f"{meeting}/{order.number}",
-            limits=_share(order.limits, seat),
-            answers=partial(_answer, board, order.number, seat.rank, observer),
-            log=order.context.results.output(order.run.run_id, seat.rank),
-            look=_Looker(board, order.number),
+            me,
+            f"{rendezvous}/{order.number}",
+            limits=_share(order.limits, me),
+            answers=partial(_answer, store, order.number, me.rank, observer),
+            log=order.context.results.output(order.run.run_id, me.rank),
+            look=_FailureWatch(store, order.number),
         )
-        ending = Ending(seat.rank, "done") if record.status == "finished" else _failed(seat.rank, record)
+        ending = Ending(me.rank, "done") if record.status == "finished" else _failed(me.rank, record)
     except _Stopped:
         pass
     except ChildDied as error:
-        ending = Ending(seat.rank, "died", str(error))
+        ending = Ending(me.rank, "died", str(error))
     except ChildEnded as error:
-        ending = Ending(seat.rank, "failed", str(error))
+        ending = Ending(me.rank, "failed", str(error))
     except Exception as error:  # of the user's to mend, as a full disk
-        ending = Ending(seat.rank, "user", str(error))
+        ending = Ending(me.rank, "user", str(error))
     finally:
-        board.end(order.number, ending)
+        store.end(order.number, ending)
     return record
 
 
@@ -74,19 +74,19 @@ def _failed(rank: int, record: Record) -> Ending:
     return Ending(rank, "failed", record.error or "", record.traceback)
 
 
-def _share(limits: Limits, seat: Rank) -> Limits:
+def _share(limits: Limits, me: Rank) -> Limits:
     """Of one process: what the processes of a machine may take together, divided evenly."""
-    memory = limits.memory_gib and limits.memory_gib / seat.local_world
-    return limits.model_copy(update={"memory_gib": memory, "memory_share": limits.memory_share / seat.local_world})
+    memory = limits.memory_gib and limits.memory_gib / me.local_world
+    return limits.model_copy(update={"memory_gib": memory, "memory_share": limits.memory_share / me.local_world})
 
 
 def _answer(
-    board: GroupStore, number: int, rank: int, observer: Observer, question: tuple[str, tuple[Any, ...]]
+    store: GroupStore, number: int, rank: int, observer: Observer, question: tuple[str, tuple[Any, ...]]
 ) -> None:
     from dynbench.launch.ddp.worker import FAILED
 
     name, arguments = question
     if name == FAILED:
-        board.fail(number, Ending(rank, "failed", *arguments))
+        store.fail(number, Ending(rank, "failed", *arguments))
     else:
         pass_on(observer, question)

@@ -16,7 +16,6 @@ from dynbench.launch.ray.node import inputs
 from dynbench.launch.ray.schedule import Schedule
 from dynbench.launch.ray.timing import time_runs
 from dynbench.launch.sequential import WAIT_SECONDS, left_out_line, raise_problems
-from dynbench.plan.expand import in_order
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
@@ -30,15 +29,10 @@ class FanoutRunner:
         """`order`: the pattern of all orders, its run any."""
         self._runs, self._context, self._timer, self._pool, self._pattern = runs, context, timer, pool, order
         self._locks: dict[str, ExitStack] = {}
-        self._tried: set[str] = set()
         self._placed: set[str] = set()
         self._problems: list[UserError] = []
         self.left_out: list[str] = []
         """One line for each run that could not start because the one that it needs failed."""
-
-    def add(self, runs: Sequence[Run]) -> None:
-        """More runs, to be done by the next `run()`; what was tried is not tried again."""
-        self._runs = in_order((*self._runs, *runs))
 
     def run(self) -> tuple[Record, ...]:
         """Do everything, then time it, then return the records of all runs. When a run meets something that the user
@@ -58,11 +52,11 @@ class FanoutRunner:
         return tuple(record for record in found if record is not None)
 
     def _schedule(self) -> Schedule:
-        todo = [run for run in self._context.results.unfinished(self._runs) if run.run_id not in self._tried]
-        schedule = Schedule(todo)
+        todo = self._context.results.unfinished(self._runs)
+        schedule, ours = Schedule(todo), {run.run_id for run in self._runs}
         for run in todo:
             needed = run.needs()
-            if needed in self._tried and not self._context.weights(needed).is_file():
+            if needed is not None and needed not in ours and not self._context.weights(needed).is_file():
                 schedule.leave_out(run, needed)
         return schedule
 
@@ -97,7 +91,6 @@ class FanoutRunner:
             schedule.finish(run)
             return False
         self._locks[run.run_id] = lock
-        self._tried.add(run.run_id)
         schedule.start(run)
         self._pool.submit(replace(self._pattern, run=run), partial(_inputs, self._context.results, run.needs()))
         return True
@@ -123,7 +116,6 @@ class FanoutRunner:
         return schedule.finish(run) if record.status == "finished" else schedule.fail(run)
 
     def _give_up(self, run: Run, problem: str, schedule: Schedule) -> None:
-        self._tried.add(run.run_id)
         self._problems.append(UserError(problem))
         schedule.fail(run)
 

@@ -1,53 +1,54 @@
 """Which runs can start, and which never will: knows runs alone, no machines and no files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from graphlib import TopologicalSorter
 
 from dynbench.plan.run import Run
 
 
-class State(Enum):
-    WAITING = auto()
-    UNDER_WAY = auto()
-    DONE = auto()
-    FAILED = auto()
-
-
-@dataclass
 class Schedule:
-    """The states of `runs`. What a run starts from and is not among them is there already."""
+    """The order of `runs`: each after the one that it starts from. What a run starts from and is not among them is
+    there already.
 
-    runs: Sequence[Run]
-    left_out: list[tuple[Run, str]] = field(default_factory=list)
-    """Runs that cannot start, each with the id of the one that failed."""
-    _states: dict[str, State] = field(init=False)
+    graphlib says which are ready. It does not know of failures: what starts from a failed run is never ready there, and
+    is listed here as left out.
+    """
 
-    def __post_init__(self) -> None:
-        self._states = {run.run_id: State.WAITING for run in self.runs}
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._runs = {run.run_id: run for run in runs}
+        self.left_out: list[tuple[Run, str]] = []
+        """Runs that cannot start, each with the id of the one that failed."""
+        self._waiting = set(self._runs)
+        self._under_way: set[str] = set()
+        self._sorter = TopologicalSorter({run_id: self._needs(run_id) for run_id in self._runs})
+        self._sorter.prepare()
+        self._ready = set(self._sorter.get_ready())
 
     def ready(self) -> list[Run]:
         """Those that wait for nothing, in the order in which they were given."""
-        return [run for run in self._in(State.WAITING) if self._start_of(run) is State.DONE]
+        return [run for run_id, run in self._runs.items() if run_id in self._ready & self._waiting]
 
     @property
     def under_way(self) -> list[Run]:
-        return self._in(State.UNDER_WAY)
+        return [run for run_id, run in self._runs.items() if run_id in self._under_way]
 
     @property
     def over(self) -> bool:
-        return not self._in(State.WAITING) and not self.under_way
+        return not self._waiting and not self._under_way
 
     def start(self, run: Run) -> None:
-        self._states[run.run_id] = State.UNDER_WAY
+        self._waiting.discard(run.run_id)
+        self._under_way.add(run.run_id)
 
     def finish(self, run: Run) -> None:
-        self._states[run.run_id] = State.DONE
+        self._end(run)
+        self._sorter.done(run.run_id)
+        self._ready |= set(self._sorter.get_ready())
 
     def fail(self, run: Run) -> None:
         """Leaves out what starts from it, and what starts from that."""
-        self._states[run.run_id] = State.FAILED
-        for dependant in self._in(State.WAITING):
+        self._end(run)
+        for dependant in [self._runs[run_id] for run_id in self._runs if run_id in self._waiting]:
             if dependant.needs() == run.run_id:
                 self.leave_out(dependant, run.run_id)
 
@@ -56,8 +57,10 @@ class Schedule:
         self.left_out.append((run, failed))
         self.fail(run)
 
-    def _in(self, state: State) -> list[Run]:
-        return [run for run in self.runs if self._states[run.run_id] is state]
+    def _end(self, run: Run) -> None:
+        self._waiting.discard(run.run_id)
+        self._under_way.discard(run.run_id)
 
-    def _start_of(self, run: Run) -> State:
-        return self._states.get(run.needs() or "", State.DONE)
+    def _needs(self, run_id: str) -> tuple[str, ...]:
+        needed = self._runs[run_id].needs()
+        return (needed,) if needed in self._runs and needed is not None else ()
