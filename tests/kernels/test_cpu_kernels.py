@@ -148,7 +148,7 @@ def test_pooled_linear_is_pytorchs(area: int) -> None:
 
 
 def test_active_channels_are_those_above_zero() -> None:
-    channels, values = operators.active(torch.tensor([[0.5, -1.0, 0.25, 0.0, 3.0]]), 1)
+    channels, values = operators.active(torch.tensor([[0.5, -1.0, 0.25, 0.0, 3.0]]), 1, activation="clamp")
     assert channels.tolist() == [1, 3]
     assert values.tolist() == [[0.25, 1.0]]
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from dynbench.executors import FoldedBackbone, FoldedBlock
+from dynbench.method import FoldedBackbone, FoldedBlock
 from dynbench_methods.blockdrop.net import BlockDropNet
 from dynbench_methods.blockdrop.policy import PolicyExecutor, greedy
 

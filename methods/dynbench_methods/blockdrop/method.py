@@ -7,10 +7,21 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from dynbench.backbones import Backbone
-from dynbench.method import FromDense, FromFile, LayerUsage, Method, MethodConfig, Output, Point
-from dynbench.stage import Progress, Stage, make_optimizer
-from dynbench.suite.schema import Adam, Recipe
+from dynbench.method import (
+    Adam,
+    Backbone,
+    FromDense,
+    FromFile,
+    LayerUsage,
+    Method,
+    MethodConfig,
+    Output,
+    Point,
+    Progress,
+    Recipe,
+    Stage,
+    make_optimizer,
+)
 from dynbench_methods.blockdrop.executor import BlockDropExecutor
 from dynbench_methods.blockdrop.losses import bounded, curriculum_loss, decided_blocks, joint_loss, only_last, reward
 from dynbench_methods.blockdrop.net import BlockDropNet, run_kept

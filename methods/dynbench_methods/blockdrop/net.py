@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dynbench.backbones import Backbone, ResidualBlock
+from dynbench.method import Backbone, ResidualBlock
 from dynbench_methods.blockdrop.policy import PolicyNet
 
 

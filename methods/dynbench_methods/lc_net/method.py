@@ -7,16 +7,23 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.backbones import Backbone, ResidualBlock
-from dynbench.method import FromDense, FromFile, LayerUsage, Method, MethodConfig, Output, Point
-from dynbench.stage import Progress
-from dynbench.suite.schema import Recipe
-from dynbench_methods.lc_net.executor import GatedExecutor
+from dynbench.method import (
+    Backbone,
+    FromDense,
+    FromFile,
+    LayerUsage,
+    Method,
+    MethodConfig,
+    Output,
+    Point,
+    Progress,
+    Recipe,
+    ResidualBlock,
+)
+from dynbench_methods.lc_net.executor import TIMING, gated_executor
 from dynbench_methods.lc_net.gates import GatedBackbone, Salience, mean_absolute
 
-COST_MODES = (Point("sequential"), Point("parallel_cancel"), Point("parallel"))
-"""When the gates run. sequential: before the block, so only active channels are computed. parallel: beside conv1,
-which is computed whole. parallel_cancel: beside conv1, which is abandoned when the block is skipped."""
+COST_MODES = tuple(Point(mode) for mode in TIMING)
 
 
 class GateConfig(MethodConfig):
@@ -92,7 +99,7 @@ class LCNet(Method):
         return [Output(logits, _usage(blocks, saliences, point.name)) for point in points]
 
     def executor(self, model: nn.Module, point: Point) -> nn.Module:
-        return GatedExecutor(cast("GatedBackbone", model), point.name)
+        return gated_executor(cast("GatedBackbone", model), point.name)
 
 
 def _usage(
