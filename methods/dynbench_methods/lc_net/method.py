@@ -11,19 +11,15 @@ from dynbench.method import (
     Backbone,
     FromDense,
     FromFile,
-    LayerUsage,
     Method,
     MethodConfig,
     Output,
     Point,
     Progress,
     Recipe,
-    ResidualBlock,
 )
-from dynbench_methods.lc_net.executor import TIMING, gated_executor
-from dynbench_methods.lc_net.gates import GatedBackbone, Salience, mean_absolute
-
-COST_MODES = tuple(Point(mode) for mode in TIMING)
+from dynbench_methods.lc_net.cost_modes import COST_MODES, gated_executor, usage_in
+from dynbench_methods.lc_net.gates import GatedBackbone, mean_absolute
 
 
 class GateConfig(MethodConfig):
@@ -96,31 +92,10 @@ class LCNet(Method):
         gated = cast("GatedBackbone", model)
         logits, saliences = gated.run(x)
         blocks = list(gated.backbone.named_blocks())
-        return [Output(logits, _usage(blocks, saliences, point.name)) for point in points]
+        return [Output(logits, usage_in(point.name, blocks, saliences)) for point in points]
 
     def executor(self, model: nn.Module, point: Point) -> nn.Module:
         return gated_executor(cast("GatedBackbone", model), point.name)
-
-
-def _usage(
-    blocks: Sequence[tuple[str, ResidualBlock]], saliences: Sequence[Salience], mode: str
-) -> dict[str, LayerUsage]:
-    """What each convolution of each block ran in a cost mode."""
-    usage = {}
-    for (name, block), salience in zip(blocks, saliences, strict=True):
-        runs = None if salience.layer is None else (salience.layer > 0).double()
-        active = None if salience.channel is None else (salience.channel > 0).double().mean(1)
-        layers, gated = [f"backbone.{name}.{conv}" for conv in block.branch_convs()], len(block.gated_convs())
-        first, reader, others = layers[0], layers[gated], layers[gated + 1 :]
-        usage[first] = {
-            "sequential": LayerUsage(outputs=active, positions=runs),
-            "parallel_cancel": LayerUsage(positions=runs),
-            "parallel": LayerUsage(),
-        }[mode]
-        usage.update({depthwise: LayerUsage(outputs=active, positions=runs) for depthwise in layers[1:gated]})
-        usage[reader] = LayerUsage(inputs=active, positions=runs)
-        usage.update({other: LayerUsage(positions=runs) for other in others})
-    return usage
 
 
 class CNetConfig(GateConfig):
