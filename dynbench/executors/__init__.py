@@ -8,7 +8,7 @@ from dynbench.executors.gated import GatedExecutor
 from dynbench.executors.one_image import OneImageNet, module_by_module
 from dynbench.executors.per_image import fits as runs_per_image
 from dynbench.executors.per_image import join_rows, narrow_rows, open_rows
-from dynbench.kernels.triton.active_rows import ActiveRows
+from dynbench.kernels.triton.operators import ActiveRows
 
 __all__ = [
     "ActiveRows",

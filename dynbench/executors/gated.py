@@ -11,7 +11,7 @@ from dynbench.executors.folded_block import FoldedBlock
 from dynbench.executors.gate import PooledGate, Switches, active_channels
 from dynbench.executors.per_image import fits as runs_per_image
 from dynbench.executors.per_image import join_rows, narrow_rows, open_rows
-from dynbench.kernels.triton.active_rows import ActiveRows
+from dynbench.kernels.triton.operators import ActiveRows
 
 
 class GatedExecutor(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor
 from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
 from dynbench.kernels.triton import operators as gpu
-from dynbench.kernels.triton.active_rows import ActiveRows
+from dynbench.kernels.triton.operators import ActiveRows
 
 
 def fits(block: FoldedBlock, x: Tensor) -> bool:
