@@ -23,7 +23,6 @@ from dynbench.executors.packed_weights import PackedWeights
 from dynbench.kernels.cpu import operators as native
 from dynbench.latency.figures import Samples
 from dynbench.latency.loop import Call
-from dynbench.record.folder import ResultsFolder
 from tests.benchmarks.turns import (
     DENSITIES,
     METHODS,
@@ -159,7 +158,7 @@ def test_offline_throughput(benchmark: BenchmarkFixture) -> None:
     """Batches of 32, which layer skipping divides block by block."""
     subject = planted("l_net", 0.5)
     executor = subject.executor()
-    check(ResultsFolder(executor), subject, 32)
+    check(executor, subject, 32)
     taken = timed(benchmark, {EAGER: dense(), "own": executor}, subject.images, batch=32)
     say(f"{describe('l_net', subject)}, batch 32", realised(taken, subject, "own"))
 

@@ -15,7 +15,6 @@ from dynbench.executors import FoldedBlock, FoldedConv, GatedExecutor, PooledGat
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.engines.timing import TOLERANCE
 from dynbench.latency.loop import Call
-from dynbench.record.folder import ResultsFolder
 from tests.benchmarks.turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
 
 onnx = pytest.importorskip("onnx")
@@ -107,7 +106,7 @@ def test_if(benchmark: BenchmarkFixture, density: float) -> None:
     subject = planted("l_net", density)
     executor = subject.executor()
     with_if = session_of(build(cast("GatedExecutor", executor)))
-    difference = check(ResultsFolder(with_if), subject, 1, TOLERANCE)
+    difference = check(with_if, subject, 1, TOLERANCE)
     static = OnnxRuntime().prepare(dense(), subject.images[:1].clone(), torch.get_num_threads())
     calls = {"dense": static, "if": with_if, "own": executor}
     taken = benchmark.pedantic(in_turns, args=(calls, subject.images), rounds=1, iterations=1)

@@ -13,7 +13,6 @@ from torch.nn.functional import conv2d, linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.kernels.cpu import build, operators
-from dynbench.record.folder import ResultsFolder
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.skipif(not operators.available(), reason=str(build.why_not()))
@@ -81,7 +80,7 @@ def test_a_convolution_is_pytorchs(geometry: tuple[int, ...], threads: int) -> N
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        check(ResultsFolder(geometry))
+        check(geometry)
     finally:
         torch.set_num_threads(before)
 
