@@ -15,12 +15,26 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.method import LayerUsage
 
 Kind = Literal["backbone", "shortcut", "control"]
 KINDS: tuple[Kind, ...] = ("backbone", "shortcut", "control")
+"""Of layers, as records name them; "control" are gates, and whatever else a method adds to its backbone."""
 # What fvcore would count besides multiply-accumulates of weights.
 UNCOUNTED = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d", "upsample_nearest2d")
+
+
+@dataclass(frozen=True)
+class LayerUsage:
+    """Which fraction of one layer ran, for each image of a batch: tensors of shape (batch,), in [0, 1]. Give float64:
+    a float32 fraction of a large layer is wrong by some MACs.
+
+    `inputs` and `outputs` are active over all channels, `positions` over output pixels; absent means all. The
+    layer's MACs are scaled by their product, so a grouped convolution gives its active outputs only.
+    """
+
+    inputs: Tensor | None = None
+    outputs: Tensor | None = None
+    positions: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _backbone_prefix(model: nn.Module) -> str:
-    """Name of the backbone in the model. Control nets may be backbones too: of several, it is the one at `backbone`."""
+    """Name of the backbone in the model. Gates may be backbones too: of several, it is the one at `backbone`."""
     prefixes: list[str] = [name for name, module in model.named_modules() if isinstance(module, Backbone)]
     if not prefixes:
         raise ValueError("the method's model does not hold the backbone that it was built from")

@@ -1,4 +1,4 @@
-"""The plugin interface: everything a method is, on one screen.
+"""The plugin interface: everything a method is, and everything it may need. A method imports nothing else of dynbench.
 
 A method is one class, registered under the entry-point group `dynbench.methods`. It says *what ran*; the
 harness turns that into MACs, accuracy and time. Methods never grade themselves.
@@ -7,33 +7,51 @@ harness turns that into MACs, accuracy and time. Methods never grade themselves.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import BackboneSpec, Model, Recipe
+from dynbench.backbones import Backbone, ResidualBlock
+from dynbench.backbones.removal import InnerConv, fit_filters, inner_convs, l1_norms, largest, rounded_up
+from dynbench.backbones.residual import BasicBlock, Bottleneck, ResNet, SubsampleAndPad
+from dynbench.cost import LayerCost, LayerUsage, dense_macs, evaluating, static_costs
+from dynbench.executors import (
+    ActiveRows,
+    Decision,
+    FoldedBackbone,
+    FoldedBlock,
+    FoldedConv,
+    GatedExecutor,
+    PooledGate,
+    PooledLinear,
+    Switches,
+    When,
+    active_channels,
+    join_rows,
+    narrow_rows,
+    open_rows,
+    runs_per_image,
+)
+from dynbench.stage import Progress, Stage, lasting, make_optimizer, make_schedule, recipe_stage
+from dynbench.suite.schema import Adam, BackboneSpec, Constant, Cosine, Model, OptimizerSpec, Recipe, Sgd, StepDecay
 
-if TYPE_CHECKING:
-    from dynbench.backbones.residual import Backbone
+# What a method is.
+__all__ = ["FromDense", "FromFile", "LayerUsage", "Method", "MethodConfig", "Output", "Point"]
+# What it is given: backbones and recipes; and what it gives back to be trained by.
+__all__ += ["Backbone", "BackboneSpec", "BasicBlock", "Bottleneck", "ResNet", "ResidualBlock", "SubsampleAndPad"]
+__all__ += ["Adam", "Constant", "Cosine", "OptimizerSpec", "Recipe", "Sgd", "StepDecay"]
+__all__ += ["Progress", "Stage", "lasting", "make_optimizer", "make_schedule", "recipe_stage"]
+# Parts of executors: folded backbones, gates, and batches in which every image runs its own channels.
+__all__ += ["FoldedBackbone", "FoldedBlock", "FoldedConv", "GatedExecutor", "PooledLinear"]
+__all__ += ["Decision", "PooledGate", "Switches", "When", "active_channels"]
+__all__ += ["ActiveRows", "join_rows", "narrow_rows", "open_rows", "runs_per_image"]
+# Removing filters for good, and what layers cost.
+__all__ += ["InnerConv", "fit_filters", "inner_convs", "l1_norms", "largest", "rounded_up"]
+__all__ += ["LayerCost", "dense_macs", "evaluating", "static_costs"]
 
 
 class MethodConfig(Model):
     """Base of a method's parameters: typed, frozen, unknown keys refused."""
-
-
-@dataclass(frozen=True)
-class LayerUsage:
-    """Which fraction of one layer ran, for each image of a batch: tensors of shape (batch,), in [0, 1]. Give float64:
-    a float32 fraction of a large layer is wrong by some MACs.
-
-    `inputs` and `outputs` are active over all channels, `positions` over output pixels; absent means all. The
-    layer's MACs are scaled by their product, so a grouped convolution gives its active outputs only.
-    """
-
-    inputs: Tensor | None = None
-    outputs: Tensor | None = None
-    positions: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ class Method(ABC):
     def __init__(self, config: MethodConfig) -> None:
         self.config = config
 
-    def unsupported(self, backbone: "Backbone") -> str | None:  # noqa: ARG002
+    def unsupported(self, backbone: Backbone) -> str | None:  # noqa: ARG002
         """Why this backbone cannot be used, or None."""
         return None
 
@@ -95,12 +113,12 @@ class Method(ABC):
         return None
 
     @abstractmethod
-    def build(self, backbone: "Backbone") -> nn.Module:
+    def build(self, backbone: Backbone) -> nn.Module:
         """The model, holding `backbone`; as its attribute `backbone`, if it holds other `Backbone`s too. Layers outside
-        are counted as control nets. `model(x)` runs every layer once, so that the static cost of each can be read from
+        are counted as gates. `model(x)` runs every layer once, so that the static cost of each can be read from
         it."""
 
-    def restore(self, backbone: "Backbone", weights: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG002
+    def restore(self, backbone: Backbone, weights: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG002
         """A model that the trained `weights` (its state, by name) fit into; they are loaded afterwards. Default: as
         built. Override it where stages change shapes (pruning): they are not run again to time or evaluate."""
         return self.build(backbone)
@@ -115,8 +133,6 @@ class Method(ABC):
 
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
         """What to train, and for how long. Default: one stage with the suite's recipe."""
-        from dynbench.stage import recipe_stage
-
         return [recipe_stage(self, recipe)]
 
     def points(self, model: nn.Module) -> Sequence[Point]:  # noqa: ARG002

@@ -3,16 +3,13 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dynbench.suite.schema import Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
-
-if TYPE_CHECKING:
-    from dynbench.method import Method
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,17 @@ def lasting(recipe: Recipe, epochs: int | None) -> Recipe:
     return recipe.model_copy(update={"epochs": epochs, "schedule": schedule})
 
 
-def recipe_stage(method: "Method", recipe: Recipe, name: str = "train") -> Stage:
+class Learner(Protocol):
+    """What a stage needs to know of a method."""
+
+    def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:
+        """As `Method.loss`."""
+
+    def learning_rates(self, model: nn.Module) -> Mapping[str, float]:
+        """As `Method.learning_rates`."""
+
+
+def recipe_stage(method: Learner, recipe: Recipe, name: str = "train") -> Stage:
     """One stage of the recipe's epochs that minimises the method's loss."""
 
     def loss(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:

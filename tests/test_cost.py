@@ -70,7 +70,7 @@ def test_kinds() -> None:
     assert costs["policy.2"].macs == 72
 
 
-def test_a_control_net_is_no_shortcut_for_its_name() -> None:
+def test_a_gate_is_no_shortcut_for_its_name() -> None:
     control = nn.Sequential()
     control.add_module("shortcut", nn.Sequential(nn.Conv2d(3, 1, 1)))
     assert by_name(Controlled(small_backbone(), control))["policy.shortcut.0"].kind == "control"

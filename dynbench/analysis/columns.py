@@ -122,7 +122,7 @@ COLUMNS: tuple[Column, ...] = (
         "the suite's dense backbone, at the suite's width",
         lambda e: e.record.macs_dense,
     ),
-    Column("macs_gates", "Float64", "MACs/image", "control nets, mean", _result(lambda p: p.macs.gates)),
+    Column("macs_gates", "Float64", "MACs/image", "gates, mean", _result(lambda p: p.macs.gates)),
     Column(
         "audited",
         "boolean",

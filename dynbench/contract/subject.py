@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.contract.base import NotRun, in_plugin
-from dynbench.contract.random_controls import with_random_controls
+from dynbench.contract.random_gates import with_random_gates
 from dynbench.contract.training import Trained, train
 from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import Data, Split, load_data
@@ -137,12 +137,12 @@ class Subject:
 
     @cached_property
     def models(self) -> dict[str, nn.Module]:
-        """The trained model and, where there are control nets, the same with random ones: after a short training hardly
+        """The trained model and, where there are gates, the same with random ones: after a short training hardly
         a gate has closed yet."""
         model = self.trained.model.eval()
         layers = [layer.name for layer in static_costs(model, self.data.shape) if layer.kind == "control"]
-        undecided = with_random_controls(model, layers, lambda copy: self.infer(copy, self.images(64)))
-        return {"trained": model} | ({} if undecided is None else {"with random control nets": undecided})
+        undecided = with_random_gates(model, layers, lambda copy: self.infer(copy, self.images(64)))
+        return {"trained": model} | ({} if undecided is None else {"with random gates": undecided})
 
     def points(self, model: nn.Module) -> list[Point]:
         return list(self.method.points(model))

@@ -86,7 +86,7 @@ class StageEstimate:
 @dataclass(frozen=True)
 class CostEstimate:
     """`macs_dense`: one image through the suite's dense backbone. `macs`: one image through this run's model with
-    everything on, after every stage's edit; `macs_control` of these are its control nets'. `stages`: the training that
+    everything on, after every stage's edit; `macs_control` of these are its gates'. `stages`: the training that
     this run does itself; `pretrained`: that of what it starts from. `disk`: what it writes."""
 
     run: Run

@@ -3,20 +3,25 @@
 from dynbench.executors.convolution import FoldedConv, kernels_of
 from dynbench.executors.folded_backbone import FoldedBackbone
 from dynbench.executors.folded_block import FoldedBlock
-from dynbench.executors.one_image import LinearGate, OneImageNet, active_channels, module_by_module
+from dynbench.executors.gate import Decision, PooledGate, PooledLinear, Switches, When, active_channels
+from dynbench.executors.gated import GatedExecutor
+from dynbench.executors.one_image import OneImageNet, module_by_module
 from dynbench.executors.per_image import fits as runs_per_image
 from dynbench.executors.per_image import join_rows, narrow_rows, open_rows
-from dynbench.executors.pooled_linear import PooledLinear
-from dynbench.kernels.triton.active_rows import ActiveRows
+from dynbench.kernels.triton.operators import ActiveRows
 
 __all__ = [
     "ActiveRows",
+    "Decision",
     "FoldedBackbone",
     "FoldedBlock",
     "FoldedConv",
-    "LinearGate",
+    "GatedExecutor",
     "OneImageNet",
+    "PooledGate",
     "PooledLinear",
+    "Switches",
+    "When",
     "active_channels",
     "join_rows",
     "kernels_of",

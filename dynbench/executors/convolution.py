@@ -9,7 +9,7 @@ from torch.nn.functional import conv2d
 from dynbench.executors.packed_weights import PackedWeights
 from dynbench.kernels.cpu import operators as native
 from dynbench.kernels.triton import operators as gpu
-from dynbench.kernels.triton.active_rows import ActiveRows
+from dynbench.kernels.triton.operators import ActiveRows
 
 EAGER = "pytorch eager"
 

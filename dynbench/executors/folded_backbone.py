@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from dynbench.backbones.backbone import Backbone
 from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
-from dynbench.executors.one_image import LinearGate, OneImageNet
-from dynbench.executors.pooled_linear import PooledLinear
+from dynbench.executors.gate import PooledGate, PooledLinear
+from dynbench.executors.one_image import OneImageNet
 
 
 class FoldedBackbone(nn.Module):
@@ -33,11 +33,11 @@ class FoldedBackbone(nn.Module):
         self.classifier = PooledLinear([backbone.linear], (f"{dot}{backbone.linear_name}",), kernels)
         self._one_image = self.for_one_image()
 
-    def for_one_image(self, gates: Sequence[LinearGate] = (), mode: str = "sequential") -> OneImageNet:
-        """The same in a single call of single images, with gates or without."""
+    def for_one_image(self, gates: Sequence[PooledGate | None] = ()) -> OneImageNet:
+        """The same in a single call of single images; `gates`: one a block or None, or none at all."""
         blocks = cast("Sequence[FoldedBlock]", self.blocks)
         plain = self.pool is None and self.last_conv is None and self.stem_conv.limit is None
-        return OneImageNet(self.stem_conv, blocks, self.classifier, gates, mode, plain)
+        return OneImageNet(self.stem_conv, blocks, self.classifier, gates, plain)
 
     def stem(self, x: Tensor) -> Tensor:
         """Images (batch, channels, h, w) -> features of the first block."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -11,20 +10,9 @@ from torch import Tensor, nn
 from dynbench.backbones.residual import SubsampleAndPad
 from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
+from dynbench.executors.gate import PooledGate, PooledLinear
 from dynbench.executors.packed_weights import PackedWeights
-from dynbench.executors.pooled_linear import PooledLinear
 from dynbench.kernels.cpu import operators as native
-
-
-def active_channels(scores: Tensor, start: int = 0, group: int = 1) -> tuple[Tensor, Tensor]:
-    """Of one image's scores (1, gates), those from `start` on, each of which is `group` channels': the channels whose
-    score is above zero, int64, and their scores (1, active), limited to 1."""
-    if scores.is_cpu and scores.dtype == torch.float32 and native.available():
-        return native.active(scores, start, group)
-    each = scores[:, start:].repeat_interleave(group, 1)
-    active = (each[0] > 0).nonzero()[:, 0]
-    return active, each[:, active].clamp(max=1)
-
 
 _modules_only = False
 
@@ -40,33 +28,20 @@ def module_by_module() -> Iterator[None]:
         _modules_only = before
 
 
-@dataclass(frozen=True)
-class LinearGate:
-    """A block's gates as a linear layer on its pooled input: the first score is the whole branch's if `layer`, and if
-    `channels` the others are `group` output channels' of the first convolution each. What is not above 0 is skipped,
-    the rest scaled by its score, 1 at most."""
-
-    scores: PooledLinear
-    layer: bool
-    channels: bool
-    group: int = 1
-
-
 class OneImageNet:
     """A backbone's parts for single images in fp32 on the CPU, where the kernels run every convolution. `gates`: one a
-    block, or none at all. `mode` is one of LC-Net's cost modes: `sequential`, `parallel_cancel` or `parallel`. `plain`:
-    whether stem, blocks and classifier are all that there is."""
+    block or None, or none at all. `plain`: whether stem, blocks and classifier are all that there is."""
 
     def __init__(
         self,
         stem: FoldedConv,
         blocks: Sequence[FoldedBlock],
         classifier: PooledLinear,
-        gates: Sequence[LinearGate] = (),
-        mode: str = "sequential",
+        gates: Sequence[PooledGate | None] = (),
         plain: bool = True,
     ) -> None:
-        self._stem, self._blocks, self._classifier, self._gates, self._mode = stem, blocks, classifier, gates, mode
+        self._stem, self._blocks, self._classifier = stem, blocks, classifier
+        self._gates = gates or [None] * len(blocks)
         self._plain = plain and all(block.plain for block in blocks)
         self._network: Any = None
         self._made_of: PackedWeights | None = None
@@ -98,16 +73,22 @@ class OneImageNet:
         )
 
     def _make(self) -> Any:
-        network = torch.classes.dynbench.Network(self._mode)
+        network = torch.classes.dynbench.Network()
         stem = _add(network, self._stem)
-        for index, block in enumerate(self._blocks):
+        for block, gate in zip(self._blocks, self._gates, strict=True):
             first, *rest = (_add(network, cast("FoldedConv", conv)) for conv in (block.first, *block.rest))
             network.add_block(first, rest, *_shortcut(network, block.shortcut))
-            if self._gates:
-                gate = self._gates[index]
-                network.add_gate(gate.scores.weight, gate.scores.bias, gate.layer, gate.channels, gate.group)
+            if gate is not None:
+                _add_gate(network, gate)
         network.set_ends(stem, self._classifier.weight, self._classifier.bias)
         return network
+
+
+def _add_gate(network: Any, gate: PooledGate) -> None:
+    """To the block that was added last."""
+    hidden = (None, None) if gate.hidden is None else (gate.hidden.weight, gate.hidden.bias)
+    rules = (None if decision is None else decision.rule for decision in (gate.layer, gate.channels))
+    network.add_gate(*hidden, gate.scores.weight, gate.scores.bias, *rules, gate.group, gate.when)
 
 
 def _parts(shortcut: nn.Module) -> list[nn.Module]:

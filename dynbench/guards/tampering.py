@@ -28,7 +28,6 @@ HARNESS = (
     "dynbench.executors.convolution",
     "dynbench.executors.folded_backbone",
     "dynbench.kernels.triton.operators",
-    "dynbench.kernels.triton.active_rows",
     "dynbench.evaluation.unseen_images",
     "dynbench.guards.decoy_labels",
     "dynbench.evaluation.audit",

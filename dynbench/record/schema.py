@@ -81,7 +81,7 @@ class Macs(_Part):
     backbone: float
     shortcuts: float
     gates: float
-    """Control nets: whatever the method added."""
+    """Gates: whatever the method added."""
 
 
 class LayerMacs(_Part):

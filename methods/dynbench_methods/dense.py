@@ -6,11 +6,18 @@ from typing import cast
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from dynbench.backbones import Backbone
-from dynbench.executors import FoldedBackbone
-from dynbench.method import Method, MethodConfig, Output, Point
-from dynbench.stage import Stage, lasting
-from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.method import (
+    Backbone,
+    BackboneSpec,
+    FoldedBackbone,
+    Method,
+    MethodConfig,
+    Output,
+    Point,
+    Recipe,
+    Stage,
+    lasting,
+)
 
 
 class DenseConfig(MethodConfig):

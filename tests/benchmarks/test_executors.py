@@ -4,22 +4,25 @@ Printed as ratios (`-s`), with the least and the largest of single rounds; no ti
 about threads.
 """
 
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import cast
 from unittest.mock import patch
 
 import pytest
 import torch
+from dynbench_methods.lc_net.gates import Gate
 from pytest_benchmark.fixture import BenchmarkFixture
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from dynbench.executors import kernels_of
+from dynbench.evaluation.audit import executed_macs
+from dynbench.executors import Decision, FoldedBackbone, GatedExecutor, PooledGate, PooledLinear, kernels_of
 from dynbench.executors.packed_weights import PackedWeights
 from dynbench.kernels.cpu import operators as native
 from dynbench.latency.figures import Samples
 from dynbench.latency.loop import Call
-from dynbench.record.folder import ResultsFolder
 from tests.benchmarks.turns import (
     DENSITIES,
     METHODS,
@@ -110,11 +113,52 @@ def test_plain_pytorch(benchmark: BenchmarkFixture, name: str) -> None:
     )
 
 
+def strangers_gates(subject: Subject, decide: Callable[[int], Decision], hidden: bool = False) -> GatedExecutor:
+    """The subject's channel gates with another decision, given the number of scores; `hidden`: behind a linear layer of
+    an eighth as many neurons, at which scores are then other ones."""
+    gates = []
+    for index, gate in enumerate(cast("Iterable[Gate]", subject.model.gates)):
+        assert gate.channel is not None
+        source, first = gate.channel, None
+        if hidden:
+            before = nn.Linear(source.in_features, max(source.in_features // 8, 4))
+            source, first = nn.Linear(before.out_features, source.out_features), PooledLinear([before], ("hidden",))
+        scores = PooledLinear([source], (f"gates.{index}",))
+        gates.append(PooledGate(scores, channels=decide(source.out_features), hidden=first))
+    return GatedExecutor(FoldedBackbone(subject.model.backbone, "backbone"), gates).eval()
+
+
+@torch.inference_mode()
+def macs_of(executor: nn.Module, images: Tensor) -> float:
+    """Executed, a mean over images."""
+    return sum(executed_macs(executor, image)[0] for image in images.split(1)) / len(images)
+
+
+def test_strangers_gates(benchmark: BenchmarkFixture) -> None:
+    """Other gates than LC-Net's on the same path, in turn with it. 1: as fast, MAC for MAC."""
+    subject = planted("c_net", 0.5)
+    own = subject.executor()
+    executors: dict[str, nn.Module] = {
+        "sigmoid": strangers_gates(subject, lambda _: Decision("sigmoid", above=0.5, scales=True)),
+        "hard": strangers_gates(subject, lambda _: Decision("identity", above=0.0)),
+        "largest half": strangers_gates(subject, lambda n: Decision("relu", top=n // 2, scales=True)),
+        "two layers": strangers_gates(subject, lambda n: Decision("sigmoid", top=n // 2, scales=True), hidden=True),
+    }
+    taken = timed(benchmark, {"lc_net": own, **executors}, subject.images)
+    macs = {name: macs_of(executor, subject.images) for name, executor in {"lc_net": own, **executors}.items()}
+    lines = [
+        f"{name}: {ratio(taken['lc_net'], taken[name], macs['lc_net'] / macs[name])} of LC-Net's speed for its MACs, "
+        f"{macs[name] / macs['lc_net']:.3f} of LC-Net's"
+        for name in executors
+    ]
+    say(describe("c_net", subject), lines)
+
+
 def test_offline_throughput(benchmark: BenchmarkFixture) -> None:
     """Batches of 32, which layer skipping divides block by block."""
     subject = planted("l_net", 0.5)
     executor = subject.executor()
-    check(ResultsFolder(executor), subject, 32)
+    check(executor, subject, 32)
     taken = timed(benchmark, {EAGER: dense(), "own": executor}, subject.images, batch=32)
     say(f"{describe('l_net', subject)}, batch 32", realised(taken, subject, "own"))
 

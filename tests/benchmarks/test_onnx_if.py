@@ -8,15 +8,13 @@ from typing import Any, cast
 
 import pytest
 import torch
-from dynbench_methods.lc_net.executor import GatedExecutor
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from dynbench.executors import FoldedBlock, FoldedConv, PooledLinear
+from dynbench.executors import FoldedBlock, FoldedConv, GatedExecutor, PooledGate, PooledLinear
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.engines.timing import TOLERANCE
 from dynbench.latency.loop import Call
-from dynbench.record.folder import ResultsFolder
 from tests.benchmarks.turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
 
 onnx = pytest.importorskip("onnx")
@@ -86,7 +84,7 @@ def build(executor: GatedExecutor) -> Any:
     x = graph.add("Relu", graph.conv("x", backbone.stem_conv))
     for index, (block, gate) in enumerate(zip(backbone.blocks, executor.gates, strict=True)):
         folded = cast("FoldedBlock", block)
-        score = graph.add("Clip", graph.pooled(x, cast("PooledLinear", gate)), zero, one)
+        score = graph.add("Clip", graph.pooled(x, cast("PooledGate", gate).scores), zero, one)
         runs = graph.add("Reshape", graph.add("Greater", score, zero), to_scalar)
         then = branch(f"run{index}_", x, score, folded)
         x = graph.add("If", runs, then_branch=then, else_branch=skipped(f"skip{index}_", x, folded))
@@ -108,7 +106,7 @@ def test_if(benchmark: BenchmarkFixture, density: float) -> None:
     subject = planted("l_net", density)
     executor = subject.executor()
     with_if = session_of(build(cast("GatedExecutor", executor)))
-    difference = check(ResultsFolder(with_if), subject, 1, TOLERANCE)
+    difference = check(with_if, subject, 1, TOLERANCE)
     static = OnnxRuntime().prepare(dense(), subject.images[:1].clone(), torch.get_num_threads())
     calls = {"dense": static, "if": with_if, "own": executor}
     taken = benchmark.pedantic(in_turns, args=(calls, subject.images), rounds=1, iterations=1)

@@ -19,7 +19,6 @@ from dynbench.latency.engines.compiled import TorchCompile
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
 from dynbench.latency.figures import Samples
 from dynbench.latency.loop import Call, batches_of, by_pass
-from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec
 from tests.helpers.planted import estimate_statistics, plant, smooth_images
 
@@ -50,7 +49,7 @@ class Subject:
     def executor(self) -> nn.Module:
         """Built now, so that it runs on what is available now; its logits are the model's."""
         executor = self.method.executor(self.model, self.method.points(self.model)[0]).eval()
-        check(ResultsFolder(executor), self, 1)
+        check(executor, self, 1)
         return executor
 
     @property

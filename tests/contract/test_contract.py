@@ -9,7 +9,6 @@ import torch
 from dynbench.contract import CHECKS, Check, Subject, digits, make_subject
 from dynbench.data import Data
 from dynbench.data.split import Split, TestSplit
-from dynbench.record.folder import ResultsFolder
 from dynbench.registry import discover, load_method
 from dynbench.suite.schema import BackboneSpec
 
@@ -55,7 +54,7 @@ def subject(request: pytest.FixtureRequest, backbone: str) -> Iterator[Subject]:
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_it_keeps_the_contract(check: Check, subject: Subject) -> None:
-    outcome = check(ResultsFolder(subject))
+    outcome = check(subject)
     assert not outcome.bad, f"{outcome.words} {outcome.frames}"
     if check.name == "decisions":
         assert (outcome.status == "kept") != subject.kind.static

@@ -20,7 +20,7 @@ def subject() -> Subject:
 
 
 def probes(subject: Subject) -> list[Probe]:
-    model = subject.models["with random control nets"].eval()
+    model = subject.models["with random gates"].eval()
     return [Probe(subject.method, model, point) for point in subject.points(model)]
 
 

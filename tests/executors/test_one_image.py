@@ -5,8 +5,9 @@ from copy import deepcopy
 import pytest
 import torch
 from dynbench_methods.dense import Dense
+from dynbench_methods.lc_net.cost_modes import COST_MODES
 from dynbench_methods.lc_net.gates import GatedBackbone
-from dynbench_methods.lc_net.method import COST_MODES, LCNet
+from dynbench_methods.lc_net.method import LCNet
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -13,7 +13,6 @@ from torch.nn.functional import conv2d, linear
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.kernels.cpu import build, operators
-from dynbench.record.folder import ResultsFolder
 from tests.conftest import Cli
 
 pytestmark = pytest.mark.skipif(not operators.available(), reason=str(build.why_not()))
@@ -81,7 +80,7 @@ def test_a_convolution_is_pytorchs(geometry: tuple[int, ...], threads: int) -> N
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        check(ResultsFolder(geometry))
+        check(geometry)
     finally:
         torch.set_num_threads(before)
 
@@ -147,8 +146,19 @@ def test_pooled_linear_is_pytorchs(area: int) -> None:
     close(operators.pooled_linear(x, weight, bias), linear(x.mean((2, 3)), weight, bias))
 
 
+def test_pooled_features_and_a_relu() -> None:
+    x, weight, bias = torch.randn(1, 70), torch.randn(50, 70), torch.randn(50)
+    close(operators.pooled_linear(x, weight, bias), linear(x, weight, bias))
+    close(operators.pooled_linear(x, weight, bias, relu=True), linear(x, weight, bias).relu())
+    with FlopCounterMode(display=False) as counter:
+        operators.pooled_linear(x, weight, bias, relu=True)
+    assert counter.get_total_flops() == 2 * 50 * 70
+    with pytest.raises(RuntimeError, match="x must be"):
+        operators.pooled_linear(x.double(), weight, bias)
+
+
 def test_active_channels_are_those_above_zero() -> None:
-    channels, values = operators.active(torch.tensor([[0.5, -1.0, 0.25, 0.0, 3.0]]), 1)
+    channels, values = operators.active(torch.tensor([[0.5, -1.0, 0.25, 0.0, 3.0]]), 1, activation="clamp")
     assert channels.tolist() == [1, 3]
     assert values.tolist() == [[0.25, 1.0]]
 

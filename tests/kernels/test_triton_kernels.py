@@ -17,8 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dynbench.cost import CostModel, static_costs
 from dynbench.executors import kernels_of
 from dynbench.kernels.cpu import operators as native
-from dynbench.kernels.triton.active_rows import ActiveRows
-from dynbench.kernels.triton.operators import by_tap, some_inputs, some_outputs, wanted
+from dynbench.kernels.triton.operators import ActiveRows, by_tap, some_inputs, some_outputs, wanted
 from tests.helpers.planted import plant
 from tests.helpers.small import CPU, SHAPE, random_images, small_backbone
 

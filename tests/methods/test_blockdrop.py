@@ -7,7 +7,6 @@ from typing import cast
 
 import pytest
 import torch
-from dynbench_methods.blockdrop.executor import BlockDropExecutor
 from dynbench_methods.blockdrop.losses import (
     bounded,
     curriculum_loss,
@@ -19,7 +18,7 @@ from dynbench_methods.blockdrop.losses import (
     reward,
 )
 from dynbench_methods.blockdrop.method import BlockDrop
-from dynbench_methods.blockdrop.net import BlockDropNet, run_kept
+from dynbench_methods.blockdrop.net import BlockDropExecutor, BlockDropNet, run_kept
 from dynbench_methods.blockdrop.policy import PolicyNet
 from pydantic import ValidationError
 from torch import Tensor, nn

@@ -5,8 +5,9 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from dynbench_methods.lc_net.cost_modes import COST_MODES
 from dynbench_methods.lc_net.gates import Gate, GatedBackbone, Salience, leaky_relu1, mean_absolute, relu1
-from dynbench_methods.lc_net.method import COST_MODES, CNet, LCNet, LNet
+from dynbench_methods.lc_net.method import CNet, LCNet, LNet
 from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, cross_entropy, linear, relu

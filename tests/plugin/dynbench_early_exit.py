@@ -7,10 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.backbones import Backbone
-from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
-from dynbench.stage import Progress
-from dynbench.suite.schema import Recipe
+from dynbench.method import Backbone, LayerUsage, Method, MethodConfig, Output, Point, Progress, Recipe
 
 
 class EarlyExitConfig(MethodConfig):

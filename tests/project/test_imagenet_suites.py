@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from dynbench_methods.lc_net.method import LCNet
-from dynbench_methods.pruning.base import StaticPruning
+from dynbench_methods.pruning.filter_pruning import StaticPruning
 from dynbench_methods.pruning.mac_target import PrunedMacs
 from PIL import Image
 from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, mobilenet_v2

@@ -24,7 +24,7 @@ def test_two_commands_do_all_the_set_up() -> None:
 
 @pytest.mark.parametrize("name", ["dynbench_early_exit.py", "pyproject.toml"])
 def test_the_plugin_is_the_one_that_a_test_installs(name: str) -> None:
-    source = (ROOT / "tests" / "data" / "plugin" / name).read_text()
+    source = (ROOT / "tests" / "plugin" / name).read_text()
     assert source in blocks("python") + blocks("toml")
 
 

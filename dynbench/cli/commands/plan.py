@@ -74,7 +74,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
     console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
     console.print(
-        "MACs: one image, everything on; gates: those of control nets among them. training: estimated MACs. "
+        "MACs: one image, everything on; gates: what a method adds to its backbone. training: estimated MACs. "
         f"Still to train: {macs_with_unit(total)}MACs."
     )
     console.print(disk_line(read.file.data.name, dataset_info(read.file.data).disk_bytes, disk))

@@ -74,7 +74,7 @@ def _batch_differs(subject: "Subject", model: nn.Module, point: Point, x: Tensor
 
 def skipped_weights(subject: "Subject") -> str | None:
     """Weights that usage says were skipped are not read: overwritten with NaN, they change nothing."""
-    last = list(subject.models.values())[-1]  # random control nets, where there are any, skip most
+    last = list(subject.models.values())[-1]  # random gates, where there are any, skip most
     for where, model, point in _executors(subject):
         if model is not last:
             continue

@@ -1,4 +1,8 @@
-"""Compiles the kernels with PyTorch's extension loader, once for each machine, PyTorch and version of the source."""
+"""Compiles the kernels with PyTorch's extension loader, once for each machine, PyTorch and version of the source.
+
+`python -m dynbench.kernels.cpu.build NAME FOLDER FLAG...` compiles them into FOLDER/NAME.so: a process of its own,
+because PyTorch's loader also loads what it compiles, from where it compiled it.
+"""
 
 import hashlib
 import os
@@ -63,7 +67,7 @@ def _library() -> Path:
 
 def _compile(name: str, library: Path) -> None:
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        command = [sys.executable, "-m", "dynbench.kernels.cpu.compile", name, folder, *_flags()]
+        command = [sys.executable, "-m", "dynbench.kernels.cpu.build", name, folder, *_flags()]
         subprocess.run(command, capture_output=True, text=True, check=True)
         (Path(folder) / library.name).rename(library)
 
@@ -87,3 +91,23 @@ def _features() -> str:
     from cpuinfo import get_cpu_info
 
     return " ".join(sorted(get_cpu_info().get("flags", [])))
+
+
+def _main(name: str, folder: str, *flags: str) -> None:
+    from torch.utils.cpp_extension import load
+
+    # ninja is installed beside Python, and that folder need not be in the PATH
+    os.environ["PATH"] = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
+    threads = [flag for flag in flags if flag == "-fopenmp"]
+    load(
+        name=name,
+        sources=[str(SOURCE / name) for name in ("operators.cpp", "network.cpp")],
+        extra_cflags=list(flags),
+        extra_ldflags=threads,
+        build_directory=folder,
+        is_python_module=False,
+    )
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

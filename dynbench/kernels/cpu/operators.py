@@ -13,6 +13,8 @@ from torch.utils.flop_counter import flop_registry, register_flop_formula
 from dynbench.kernels.cpu.build import why_not
 
 Shape = Sequence[int]
+ACTIVATIONS = ("identity", "relu", "clamp", "sigmoid")
+"""Of a gate's scores, in the order of `decision.h`."""
 
 
 @cache
@@ -81,16 +83,27 @@ def convolution(
     return result
 
 
-def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`linear(mean of x over pixels)` of one image: x (1, C, h, w), weight (K, C), bias (K,) -> (1, K)."""
-    result: Tensor = torch.ops.dynbench.pooled_linear.default(x, weight, bias)
+def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+    """`linear(mean of x over pixels)` of one image, then ReLU if asked for: x (1, C, h, w), or (1, C) that is pooled
+    already, weight (K, C), bias (K,) -> (1, K)."""
+    result: Tensor = torch.ops.dynbench.pooled_linear.default(x, weight, bias, relu)
     return result
 
 
-def active(scores: Tensor, start: int = 0, group: int = 1) -> tuple[Tensor, Tensor]:
-    """Of one image's scores (1, K), those from `start` on, each of which is `group` channels': the channels whose score
-    is above zero, int64, and their scores (1, active), limited to 1."""
-    channels, values = torch.ops.dynbench.active.default(scores, start, group)
+def active(
+    scores: Tensor,
+    start: int = 0,
+    group: int = 1,
+    activation: str = "identity",
+    above: float = 0.0,
+    top: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Of one image's scores (1, K), those from `start` on, each of which is `group` channels': the channels that run,
+    int64, and their scores after the activation (1, active). A score lets its channels run where that is larger than
+    `above` and, if `top` is given, where it is among the `top` largest; of equals, the first."""
+    channels, values = torch.ops.dynbench.active.default(
+        scores, start, group, ACTIVATIONS.index(activation), above, -1 if top is None else top
+    )
     return channels, values
 
 
@@ -111,5 +124,5 @@ def _convolution_flops(
     return 2 * batch * channels * height * width * active_inputs * weight[2] * weight[3]
 
 
-def _linear_flops(x: Shape, weight: Shape, bias: Shape, *, out_shape: Shape, **options: object) -> int:  # noqa: ARG001
+def _linear_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: object) -> int:  # noqa: ARG001
     return 2 * weight[0] * weight[1]

@@ -6,6 +6,7 @@ gradients.
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -15,12 +16,29 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from dynbench.kernels.cpu.build import CHOICE
-from dynbench.kernels.triton.active_rows import ActiveRows
 
 BM, BN, BK = 16, 64, 32
 """ActiveRows or outputs, pixels, and channels of a program's block. `tl.dot` takes no fewer than 16 of each."""
 
 Shape = Sequence[int]
+
+
+@dataclass(frozen=True)
+class ActiveRows:
+    """A row for each active channel of each image, image by image: the number of the `image` and of the `channel`, both
+    int64 (rows,). Image b's are rows `offsets[b]` up to `offsets[b + 1]`, int64 (images + 1,). Their number is in the
+    shapes, so that what they cost is."""
+
+    image: Tensor
+    channel: Tensor
+    offsets: Tensor
+
+    @classmethod
+    def of(cls, active: Tensor) -> "ActiveRows":
+        """Of `active`, bool (images, channels). The device is asked once how many there are."""
+        image, channel = active.nonzero().unbind(1)
+        counts = active.sum(1).cumsum(0)
+        return cls(image, channel, torch.cat([counts.new_zeros(1), counts]))
 
 
 def wanted(x: Tensor) -> bool:

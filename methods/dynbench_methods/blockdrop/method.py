@@ -7,13 +7,23 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from dynbench.backbones import Backbone
-from dynbench.method import FromDense, FromFile, LayerUsage, Method, MethodConfig, Output, Point
-from dynbench.stage import Progress, Stage, make_optimizer
-from dynbench.suite.schema import Adam, Recipe
-from dynbench_methods.blockdrop.executor import BlockDropExecutor
+from dynbench.method import (
+    Adam,
+    Backbone,
+    FromDense,
+    FromFile,
+    LayerUsage,
+    Method,
+    MethodConfig,
+    Output,
+    Point,
+    Progress,
+    Recipe,
+    Stage,
+    make_optimizer,
+)
 from dynbench_methods.blockdrop.losses import bounded, curriculum_loss, decided_blocks, joint_loss, only_last, reward
-from dynbench_methods.blockdrop.net import BlockDropNet, run_kept
+from dynbench_methods.blockdrop.net import BlockDropExecutor, BlockDropNet, run_kept
 from dynbench_methods.blockdrop.policy import greedy
 
 LATE, LOWER = 0.8, 0.1
@@ -66,12 +76,7 @@ class BlockDrop(Method):
     """Two stages: the policy alone, on the frozen backbone, over more and more blocks; then both together.
 
     Of the recipe it takes batch size, label smoothing (of the joint stage), gradient clipping and precision; epochs,
-    optimizer and schedule are its own.
-
-    Left open by the paper and chosen here: the entropy is that of the bounded probabilities, over the decided blocks.
-    The frozen backbone is in evaluation mode; its dropped branches are not computed, so the budget's training MACs of
-    the curriculum are those of its first epoch, the dearest. In the joint stage both of the backbone's passes use and
-    update BN's batch statistics, to which dropped branches contribute.
+    optimizer and schedule are its own. What the paper leaves open and is declared here stands in README.md beside this.
     """
 
     name = "blockdrop"

@@ -6,9 +6,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from dynbench.backbones import Backbone
-from dynbench.backbones.residual import BasicBlock, ResNet
-from dynbench.executors import FoldedBackbone
+from dynbench.method import Backbone, BasicBlock, FoldedBackbone, ResNet
 
 LARGE = 64
 """Images of at least so many rows get the policy network of ImageNet. The paper has no size between 32 and 224."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from dynbench.backbones import Backbone, ResidualBlock
+from dynbench.method import Backbone, ResidualBlock
 
 
 def relu1(x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class Salience:
 
 
 class Gate(nn.Module):
-    """The control net of one block, equations 3 and 4; both gates share one global average pooling (section 3.3).
+    """The gate of one block, equations 3 and 4; both gates share one global average pooling (section 3.3).
 
     `group` neighbouring channels share one score (the paper: 1). It leaves the initialisation open: gates start open
     (bias 1, small weights). Blocks without a shortcut, which the paper does not have, get no layer gate.

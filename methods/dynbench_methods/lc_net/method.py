@@ -7,16 +7,19 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.backbones import Backbone, ResidualBlock
-from dynbench.method import FromDense, FromFile, LayerUsage, Method, MethodConfig, Output, Point
-from dynbench.stage import Progress
-from dynbench.suite.schema import Recipe
-from dynbench_methods.lc_net.executor import GatedExecutor
-from dynbench_methods.lc_net.gates import GatedBackbone, Salience, mean_absolute
-
-COST_MODES = (Point("sequential"), Point("parallel_cancel"), Point("parallel"))
-"""When the gates run. sequential: before the block, so only active channels are computed. parallel: beside conv1,
-which is computed whole. parallel_cancel: beside conv1, which is abandoned when the block is skipped."""
+from dynbench.method import (
+    Backbone,
+    FromDense,
+    FromFile,
+    Method,
+    MethodConfig,
+    Output,
+    Point,
+    Progress,
+    Recipe,
+)
+from dynbench_methods.lc_net.cost_modes import COST_MODES, gated_executor, usage_in
+from dynbench_methods.lc_net.gates import GatedBackbone, mean_absolute
 
 
 class GateConfig(MethodConfig):
@@ -89,31 +92,10 @@ class LCNet(Method):
         gated = cast("GatedBackbone", model)
         logits, saliences = gated.run(x)
         blocks = list(gated.backbone.named_blocks())
-        return [Output(logits, _usage(blocks, saliences, point.name)) for point in points]
+        return [Output(logits, usage_in(point.name, blocks, saliences)) for point in points]
 
     def executor(self, model: nn.Module, point: Point) -> nn.Module:
-        return GatedExecutor(cast("GatedBackbone", model), point.name)
-
-
-def _usage(
-    blocks: Sequence[tuple[str, ResidualBlock]], saliences: Sequence[Salience], mode: str
-) -> dict[str, LayerUsage]:
-    """What each convolution of each block ran in a cost mode."""
-    usage = {}
-    for (name, block), salience in zip(blocks, saliences, strict=True):
-        runs = None if salience.layer is None else (salience.layer > 0).double()
-        active = None if salience.channel is None else (salience.channel > 0).double().mean(1)
-        layers, gated = [f"backbone.{name}.{conv}" for conv in block.branch_convs()], len(block.gated_convs())
-        first, reader, others = layers[0], layers[gated], layers[gated + 1 :]
-        usage[first] = {
-            "sequential": LayerUsage(outputs=active, positions=runs),
-            "parallel_cancel": LayerUsage(positions=runs),
-            "parallel": LayerUsage(),
-        }[mode]
-        usage.update({depthwise: LayerUsage(outputs=active, positions=runs) for depthwise in layers[1:gated]})
-        usage[reader] = LayerUsage(inputs=active, positions=runs)
-        usage.update({other: LayerUsage(positions=runs) for other in others})
-    return usage
+        return gated_executor(cast("GatedBackbone", model), point.name)
 
 
 class CNetConfig(GateConfig):

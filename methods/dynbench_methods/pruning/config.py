@@ -4,9 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from dynbench.method import MethodConfig
-from dynbench.stage import lasting
-from dynbench.suite.schema import Constant, Recipe
+from dynbench.method import Constant, MethodConfig, Recipe, lasting
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """Of a layer's filters, to be removed."""

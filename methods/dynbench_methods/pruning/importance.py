@@ -7,8 +7,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from dynbench.backbones import Backbone, ResidualBlock
-from dynbench.backbones.residual import SubsampleAndPad
+from dynbench.method import Backbone, ResidualBlock, SubsampleAndPad
 
 
 def inf_fs(features: np.ndarray, alpha: float = 0.5) -> np.ndarray:

@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 
-from dynbench.backbones import Backbone
-from dynbench.backbones.removal import inner_convs
-from dynbench.cost import LayerCost, static_costs
+from dynbench.method import Backbone, LayerCost, inner_convs, static_costs
 
 Removed = Mapping[str, int]
 """Filters to remove, by the layer's name."""

@@ -10,11 +10,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from dynbench.backbones import Backbone
-from dynbench.backbones.removal import rounded_up
-from dynbench.stage import Stage
-from dynbench_methods.pruning.base import HALF, StaticPruning
+from dynbench.method import Backbone, Stage, rounded_up
 from dynbench_methods.pruning.config import PruningConfig
+from dynbench_methods.pruning.filter_pruning import HALF, StaticPruning
 from dynbench_methods.pruning.importance import final_responses, inf_fs, propagate
 from dynbench_methods.pruning.mac_target import PrunedMacs, nearest_removal
 

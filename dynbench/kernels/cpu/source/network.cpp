@@ -6,6 +6,7 @@
 #include <ATen/ops/constant_pad_nd.h>
 #include <torch/custom_class.h>
 
+#include "decision.h"
 #include "vectors.h"
 
 namespace {
@@ -25,12 +26,12 @@ const auto& convolution() {
 }
 
 const auto& pooled_linear() {
-  static const auto op = registered<Tensor(const Tensor&, const Tensor&, const Tensor&)>("dynbench::pooled_linear");
+  static const auto op = registered<Tensor(const Tensor&, const Tensor&, const Tensor&, bool)>("dynbench::pooled_linear");
   return op;
 }
 
 const auto& active() {
-  static const auto op = registered<std::tuple<Tensor, Tensor>(const Tensor&, int64_t, int64_t)>("dynbench::active");
+  static const auto op = registered<std::tuple<Tensor, Tensor>(const Tensor&, int64_t, int64_t, int64_t, double, int64_t)>("dynbench::active");
   return op;
 }
 
@@ -52,17 +53,36 @@ struct Layer {
   }
 };
 
-// `layer`: the first score switches the whole branch. `channels`: the others switch `group` channels each.
+// What some scores of a gate decide, as it comes from Python: activation, above, top (see decision.h), and whether what runs
+// is multiplied by its value.
+using Rule = std::tuple<int64_t, double, int64_t, bool>;
+
+// When a gate runs: before the block, so that only active channels are computed; beside its first convolution, which is
+// computed whole; or beside it, and the convolution is given up where the block is skipped.
+enum class When { first, beside, cancelled };
+
+When when_of(const std::string& name) {
+  if (name == "first") return When::first;
+  TORCH_CHECK(name == "beside" || name == "cancelled", "a gate runs first, beside or cancelled, not ", name);
+  return name == "beside" ? When::beside : When::cancelled;
+}
+
+// A linear layer, or two with a ReLU between them, on the pooled input of a block. `layer`: the first score decides about
+// the whole branch. `channels`: the others decide about `group` channels each.
 struct Gate {
+  OptionalTensor hidden_weight, hidden_bias;
   Tensor weight, bias;
-  bool layer, channels;
+  std::optional<Rule> layer, channels;
   int64_t group;
+  When when;
+
+  Tensor scores(const Tensor& x) const {
+    if (!hidden_weight) return pooled_linear().call(x, weight, bias, false);
+    return pooled_linear().call(pooled_linear().call(x, *hidden_weight, *hidden_bias, true), weight, bias, false);
+  }
 };
 
 enum class Shortcut { identity, convolution, subsample };
-
-// What runs before the gates are known, and which of the first convolution's outputs are computed.
-enum class Mode { sequential, parallel_cancel, parallel };
 
 struct Block {
   size_t first;
@@ -72,18 +92,13 @@ struct Block {
   std::optional<Gate> gate;
 };
 
-struct Decision {
+struct Decided {
   bool skipped = false;
   OptionalTensor layer, channels, scale;  // none: all, or one
 };
 
 class Network : public torch::CustomClassHolder {
  public:
-  explicit Network(const std::string& mode)
-      : mode_(mode == "parallel" ? Mode::parallel : mode == "parallel_cancel" ? Mode::parallel_cancel : Mode::sequential) {
-    TORCH_CHECK(mode_ != Mode::sequential || mode == "sequential", "unknown mode ", mode);
-  }
-
   int64_t add_layer(Tensor rows, Tensor packed, Tensor bias, int64_t stride, int64_t padding, int64_t dilation) {
     layers_.push_back({rows, packed, {}, bias, stride, padding, dilation});
     return static_cast<int64_t>(layers_.size()) - 1;
@@ -95,8 +110,10 @@ class Network : public torch::CustomClassHolder {
     blocks_.push_back({static_cast<size_t>(first), rest, kind, options, std::nullopt});
   }
 
-  void add_gate(Tensor weight, Tensor bias, bool layer, bool channels, int64_t group) {
-    blocks_.back().gate = Gate{weight, bias, layer, channels, group};
+  // Of the block that was added last.
+  void add_gate(OptionalTensor hidden_weight, OptionalTensor hidden_bias, Tensor weight, Tensor bias,
+                std::optional<Rule> layer, std::optional<Rule> channels, int64_t group, const std::string& when) {
+    blocks_.back().gate = Gate{hidden_weight, hidden_bias, weight, bias, layer, channels, group, when_of(when)};
   }
 
   void set_ends(int64_t stem, Tensor weight, Tensor bias) {
@@ -111,39 +128,46 @@ class Network : public torch::CustomClassHolder {
     TORCH_CHECK(!kept || kept->size() == blocks_.size(), "one decision for each block");
     Tensor x = layers_[stem_](image, {}, {}, {}, {}, true);
     for (size_t i = 0; i < blocks_.size(); i++) x = kept && !(*kept)[i] ? shortcut(blocks_[i], x, false) : block(blocks_[i], x);
-    return pooled_linear().call(x, weight_, bias_);
+    return pooled_linear().call(x, weight_, bias_, false);
   }
 
  private:
   Tensor block(const Block& b, const Tensor& x) {
     Layer& first = layers_[b.first];
+    const When when = b.gate ? b.gate->when : When::first;
     Tensor hidden;
-    if (mode_ == Mode::parallel) hidden = first(x, {}, {}, {}, {}, true);
-    const Decision d = decide(b, x);
+    if (when == When::beside) hidden = first(x, {}, {}, {}, {}, true);
+    const Decided d = b.gate ? decide(*b.gate, x) : Decided();
     if (d.skipped) return shortcut(b, x, true);
-    if (mode_ == Mode::sequential) {
+    if (when == When::first) {
       hidden = first(x, d.channels, {}, d.scale, {}, true);
     } else {
       if (!hidden.defined()) hidden = first(x, {}, {}, {}, {}, true);
-      if (d.channels) hidden = hidden.index_select(1, *d.channels).mul_(d.scale->unsqueeze(2).unsqueeze(3));
+      if (d.scale) hidden = hidden.index_select(1, *d.channels).mul_(d.scale->unsqueeze(2).unsqueeze(3));
     }
     return join(b, hidden, x, d);
   }
 
-  Decision decide(const Block& b, const Tensor& x) const {
-    Decision d;
-    if (!b.gate) return d;
-    const Tensor scores = pooled_linear().call(x, b.gate->weight, b.gate->bias);
-    if (b.gate->layer) {
-      const float score = scores.const_data_ptr<float>()[0];
-      d.skipped = !(score > 0);
-      if (score < 1) d.layer = scores.narrow(1, 0, 1);
+  static Decided decide(const Gate& gate, const Tensor& x) {
+    Decided d;
+    const Tensor scores = gate.scores(x);
+    if (gate.layer) {
+      const auto [activation, above, top, scales] = *gate.layer;
+      float& score = scores.mutable_data_ptr<float>()[0];
+      score = dynbench::activated(static_cast<dynbench::Activation>(activation), score);
+      d.skipped = !(score > static_cast<float>(above));
+      if (scales && score != 1) d.layer = scores.narrow(1, 0, 1);
     }
-    if (b.gate->channels && !d.skipped) std::tie(d.channels, d.scale) = active().call(scores, b.gate->layer, b.gate->group);
+    if (gate.channels && !d.skipped) {
+      const auto [activation, above, top, scales] = *gate.channels;
+      const auto [channels, values] = active().call(scores, gate.layer.has_value(), gate.group, activation, above, top);
+      d.channels = channels;
+      if (scales) d.scale = values;
+    }
     return d;
   }
 
-  Tensor join(const Block& b, Tensor hidden, const Tensor& x, const Decision& d) {
+  Tensor join(const Block& b, Tensor hidden, const Tensor& x, const Decided& d) {
     OptionalTensor inputs = d.channels;
     for (size_t i = 0; i + 1 < b.rest.size(); i++) {
       hidden = layers_[b.rest[i]](hidden, {}, inputs, {}, {}, true);
@@ -161,7 +185,6 @@ class Network : public torch::CustomClassHolder {
     return at::constant_pad_nd(some, {0, 0, 0, 0, b.options[1], b.options[2]});
   }
 
-  Mode mode_;
   std::vector<Layer> layers_;
   std::vector<Block> blocks_;
   size_t stem_ = 0;
@@ -172,7 +195,7 @@ class Network : public torch::CustomClassHolder {
 
 TORCH_LIBRARY_FRAGMENT(dynbench, m) {
   m.class_<Network>("Network")
-      .def(torch::init<const std::string&>())
+      .def(torch::init<>())
       .def("add_layer", &Network::add_layer)
       .def("add_block", &Network::add_block)
       .def("add_gate", &Network::add_gate)

@@ -6,6 +6,7 @@
 
 #include "by_input.h"
 #include "convolution.h"
+#include "decision.h"
 #include "pooled_linear.h"
 
 namespace {
@@ -85,30 +86,39 @@ Tensor convolution(const Tensor& features, const Tensor& weight, const Tensor& b
   return result;
 }
 
-Tensor pooled_linear(const Tensor& features, const Tensor& weight, const Tensor& bias) {
-  const Tensor x = with_planes(features, "x");
-  TORCH_CHECK(x.size(0) == 1 && weight.dim() == 2 && weight.size(1) == x.size(1) &&
+Tensor pooled_linear(const Tensor& features, const Tensor& weight, const Tensor& bias, bool relu) {
+  const bool pooled = features.dim() == 2;
+  const Tensor x = pooled ? features.contiguous() : with_planes(features, "x");
+  TORCH_CHECK(x.scalar_type() == at::kFloat && x.device().is_cpu() && x.size(0) == 1 && weight.dim() == 2 && weight.size(1) == x.size(1) &&
                   bias.numel() == weight.size(0),
-              "x must be (1, C, H, W), weight (K, C), bias (K,)");
+              "x must be (1, C, H, W) or (1, C), weight (K, C), bias (K,)");
   Tensor result = at::empty({1, weight.size(0)}, x.options());
-  dynbench::pooled_linear(x.const_data_ptr<float>(), x.size(1), x.size(2) * x.size(3), x.stride(1), floats(weight, "weight"),
-                          floats(bias, "bias"), weight.size(0), result.mutable_data_ptr<float>());
+  dynbench::pooled_linear(x.const_data_ptr<float>(), x.size(1), pooled ? 1 : x.size(2) * x.size(3), x.stride(1),
+                          floats(weight, "weight"), floats(bias, "bias"), weight.size(0), relu,
+                          result.mutable_data_ptr<float>());
   return result;
 }
 
-std::tuple<Tensor, Tensor> active(const Tensor& scores, int64_t start, int64_t group) {
+// Of one image's scores from `start` on, each of which decides about `group` channels: those that run, and their values.
+std::tuple<Tensor, Tensor> active(const Tensor& scores, int64_t start, int64_t group, int64_t activation, double above,
+                                  int64_t top) {
   const int64_t K = scores.numel() - start;
   TORCH_CHECK(K >= 0 && start >= 0 && group > 0, "scores must be as many as are left out, or more");
-  const float* score = floats(scores, "scores") + start;
-  const int64_t count = group * std::count_if(score, score + K, [](float s) { return s > 0; });
-  Tensor channels = at::empty({count}, scores.options().dtype(at::kLong)), values = at::empty({1, count}, scores.options());
-  int64_t* channel = channels.mutable_data_ptr<int64_t>();
-  float* value = values.mutable_data_ptr<float>();
-  for (int64_t k = 0; k < K; k++)
-    for (int64_t i = 0; score[k] > 0 && i < group; i++) {
-      *channel++ = k * group + i;
-      *value++ = std::min(score[k], 1.f);
+  static thread_local std::vector<int64_t> running;
+  static thread_local std::vector<float> worth;
+  running.clear();
+  worth.clear();
+  const dynbench::Decision decision{static_cast<dynbench::Activation>(activation), static_cast<float>(above), top};
+  dynbench::each_running(decision, floats(scores, "scores") + start, K, [&](int64_t k, float value) {
+    for (int64_t i = 0; i < group; i++) {
+      running.push_back(k * group + i);
+      worth.push_back(value);
     }
+  });
+  const int64_t count = running.size();
+  Tensor channels = at::empty({count}, scores.options().dtype(at::kLong)), values = at::empty({1, count}, scores.options());
+  std::copy(running.begin(), running.end(), channels.mutable_data_ptr<int64_t>());
+  std::copy(worth.begin(), worth.end(), values.mutable_data_ptr<float>());
   return {channels, values};
 }
 
@@ -134,8 +144,9 @@ TORCH_LIBRARY(dynbench, m) {
   m.def(
       "convolution(Tensor x, Tensor weight, Tensor bias, Tensor? outputs, Tensor? inputs, Tensor? scale, "
       "Tensor? residual, bool relu, int stride, int padding, int dilation, bool by_input) -> Tensor");
-  m.def("pooled_linear(Tensor x, Tensor weight, Tensor bias) -> Tensor");
-  m.def("active(Tensor scores, int start, int group) -> (Tensor, Tensor)");
+  m.def("pooled_linear(Tensor x, Tensor weight, Tensor bias, bool relu) -> Tensor");
+  m.def(
+      "active(Tensor scores, int start, int group, int activation, float above, int top) -> (Tensor, Tensor)");
   m.def("block_size() -> int", &block_size);
   m.def("vector_size() -> int", &vector_size);
   m.def("instruction_set() -> str", &instruction_set);

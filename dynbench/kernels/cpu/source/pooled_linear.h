@@ -1,4 +1,4 @@
-// A linear layer on the global average pooling of one image: a block's control net, or the classifier.
+// A linear layer on the global average pooling of one image: a block's gate, or the classifier.
 #pragma once
 
 #include <algorithm>
@@ -34,15 +34,18 @@ inline float dot(const float* p, const float* q, int64_t n) {
   return total;
 }
 
-// x (channels, area), channels `per_channel` floats apart; weight (outputs, channels), bias (outputs,) -> scores (outputs,)
+// x (channels, area), channels `per_channel` floats apart; weight (outputs, channels), bias (outputs,) -> scores (outputs,),
+// after a ReLU if asked for
 inline void pooled_linear(const float* x, int64_t channels, int64_t area, int64_t per_channel, const float* weight,
-                          const float* bias, int64_t outputs, float* scores) {
+                          const float* bias, int64_t outputs, bool relu, float* scores) {
   std::vector<float> pooled(channels);
   for (int64_t i = 0; i < channels; i++) pooled[i] = sum(x + i * per_channel, area) / area;
   constexpr int64_t GRAIN = 1 << 16;  // weights for which another thread is worth while
   at::parallel_for(0, outputs, std::max<int64_t>(1, GRAIN / channels), [&](int64_t from, int64_t to) {
-    for (int64_t k = from; k < to; k++)
-      scores[k] = dot(weight + k * channels, pooled.data(), channels) + bias[k];
+    for (int64_t k = from; k < to; k++) {
+      const float score = dot(weight + k * channels, pooled.data(), channels) + bias[k];
+      scores[k] = relu ? std::max(score, 0.f) : score;
+    }
   });
 }
 

@@ -1,4 +1,4 @@
-"""Control nets that decide at random, on each image otherwise."""
+"""Gates that decide at random, on each image otherwise."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -11,9 +11,7 @@ SPREAD = 3.0
 
 
 @torch.no_grad()
-def with_random_controls(
-    model: nn.Module, layers: Sequence[str], run: Callable[[nn.Module], object]
-) -> nn.Module | None:
+def with_random_gates(model: nn.Module, layers: Sequence[str], run: Callable[[nn.Module], object]) -> nn.Module | None:
     """A copy of `model` in which those of `layers` that are linear give random scores of mean 0 over the images that
     `run` puts through it. None: there are no such layers."""
     copy = deepcopy(model)
