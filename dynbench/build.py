@@ -8,10 +8,11 @@ from torch import nn
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, read_weights
 from dynbench.context import Context
-from dynbench.data import Data, Shape
+from dynbench.data import Shape
+from dynbench.data.split import Data
 from dynbench.device import on_device
 from dynbench.errors import UserError
-from dynbench.guards.optimizer_steps import steps_are
+from dynbench.guards.model_changes import steps_are
 from dynbench.guards.side_effects import watched
 from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed

@@ -9,10 +9,12 @@ from dynbench.backbones.weights import save_weights
 from dynbench.build import build_model
 from dynbench.context import Context
 from dynbench.cost import dense_macs
-from dynbench.data import Data, dataset_info, load_data
+from dynbench.data import dataset_info, load_data
+from dynbench.data.split import Data
 from dynbench.device import fp32_is_fp32, usable_precision
 from dynbench.errors import AuditFailed, TrainingDiverged, UserError
-from dynbench.evaluation.evaluator import Arrays, measure
+from dynbench.evaluation.measure import Arrays, measure
+from dynbench.evaluation.trained import Trained
 from dynbench.guards.side_effects import watched
 from dynbench.guards.tampering import own_formulas, seal, verify
 from dynbench.latency.timer import Timer
@@ -86,7 +88,7 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
     verify("after training")
-    points, arrays = measure(method, model, data, run, context)
+    points, arrays = measure(Trained.in_run(run, method, model, data, context), data)
     verify("after evaluation")
     if context.processes.first:
         save_weights(model, context.weights(run.run_id))

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from dynbench import registry
 from dynbench.cli import main
+from dynbench.guards.tampering import seal
 from dynbench.isolate.call import in_this_process
 
 Call = Callable[..., Result]
@@ -38,6 +39,12 @@ class _Program(click.Command):
 
     def main(self, args: Any = None, **_: Any) -> Any:
         return main(list(args))
+
+
+@pytest.fixture(autouse=True)
+def sealed_anew() -> None:
+    """What a test has put in place of a part of the harness is its harness: sealed when its first run starts."""
+    seal.cache_clear()
 
 
 @pytest.fixture

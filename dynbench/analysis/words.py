@@ -5,9 +5,9 @@ from typing import Protocol
 
 from dynbench.analysis.controls import MATCHED, Comparison
 from dynbench.analysis.summary import CONTROL, ConfigurationRecords, SeedMean, Setting
+from dynbench.data.catalogue import caveat, with_caveat
 from dynbench.plan.run import Run
 from dynbench.record.schema import Budget
-from dynbench.suite.caveats import caveat, with_caveat
 
 
 def byte_size(count: int) -> str:

@@ -52,7 +52,9 @@ def check_backbone(spec: BackboneSpec) -> None:
         raise UserError(f"width {spec.width} leaves {spec.name} without channels; 1/{least} is the least")
     refusal = architecture.refuses(spec)
     if refusal is not None:
-        raise UserError(f"{spec.name} {refusal}")
+        others = [name for name, other in BACKBONES.items() if other.refuses(spec) is None]
+        instead = f"; take {' or '.join((', '.join(others[:-1]), others[-1]))}" if others[1:] else ""
+        raise UserError(f"{spec.name} {refusal}{instead}")
 
 
 def build_backbone(spec: BackboneSpec, input_shape: tuple[int, int, int], num_classes: int) -> Backbone:

@@ -38,7 +38,7 @@ class ResNetArchitecture:
         return tuple(round(channels * width) for channels, _ in self.stages)
 
     def refuses(self, spec: BackboneSpec) -> str | None:
-        return "has no ImageNet stem; take resnet18, 34, 50 or 101" if self._wants_large(spec) else None
+        return "has no ImageNet stem" if self._wants_large(spec) else None
 
     def _wants_large(self, spec: BackboneSpec) -> bool:
         return spec.stem == "imagenet" and self.large is None

@@ -7,8 +7,8 @@
 `dynbench test` runs them in a process of their own; a package's own tests may run them in theirs.
 """
 
-from dynbench.contract.base import Check, Outcome
 from dynbench.contract.checks import CHECKS
+from dynbench.contract.promise import Check, Outcome
 from dynbench.contract.subject import Subject, digits, make_subject
 
 __all__ = ["CHECKS", "Check", "Outcome", "Subject", "digits", "make_subject"]

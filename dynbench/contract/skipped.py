@@ -6,12 +6,13 @@ that ran in part, since each look makes an executor.
 
 from collections.abc import Iterable
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dynbench.method import LayerUsage, Method, Point
+from dynbench.evaluation.trained import Trained
+from dynbench.method import LayerUsage, Point
 
 Weights = tuple[str, tuple[slice | Tensor, ...]]
 """A layer and which of its weights (outputs, inputs, ...)."""
@@ -25,22 +26,21 @@ class ReadsSkipped(Exception):  # noqa: N818  (named for what happens)
 class Probe:
     """One operating point of a model in evaluation mode."""
 
-    method: Method
-    model: nn.Module
+    trained: Trained
     point: Point
 
     def logits(self, image: Tensor, poisoned: Iterable[Weights] = ()) -> Tensor:
         """The executor's, made of a model with NaN in place of some weights."""
-        model = deepcopy(self.model)
+        model = deepcopy(self.trained.model)
         for layer, index in poisoned:
             model.get_parameter(f"{layer}.weight").data[index] = float("nan")
-        executor = self.method.executor(model, self.point)
+        executor = replace(self.trained, model=model).executor(self.point)
         assert executor is not None
-        logits: Tensor = executor.eval()(image)
+        logits: Tensor = executor(image)
         return logits
 
     def usage(self, image: Tensor) -> dict[str, LayerUsage]:
-        (output,) = self.method.infer(self.model, image, [self.point])
+        (output,) = self.trained.infer(image, [self.point])
         return dict(output.usage)
 
     def skipped(self, image: Tensor) -> list[Weights]:
@@ -69,11 +69,11 @@ class Probe:
         return f"usage says that layer {layer} was skipped, and its weights are read all the same"
 
     def _size(self, layer: str) -> int:
-        return self.model.get_parameter(f"{layer}.weight").numel()
+        return self.trained.model.get_parameter(f"{layer}.weight").numel()
 
     def _channels_of(self, layer: str, used: LayerUsage, image: Tensor, before: Tensor) -> list[Weights]:
         found: list[Weights] = []
-        weight = self.model.get_parameter(f"{layer}.weight")
+        weight = self.trained.model.get_parameter(f"{layer}.weight")
         for axis, (kind, part) in enumerate((("output", used.outputs), ("input", used.inputs))):
             share, count = _value(part), weight.shape[axis]
             places = [(slice(None),) * axis + (torch.tensor([channel]),) for channel in range(count)]

@@ -2,7 +2,7 @@
 
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dynbench.contract.base import NotRun, in_plugin
+from dynbench.contract.promise import NotRun, in_plugin
 from dynbench.contract.random_gates import with_random_gates
-from dynbench.contract.training import Trained, train
-from dynbench.cost import CostModel, evaluating, static_costs
-from dynbench.data import Data, Split, load_data
-from dynbench.data.split import TestSplit
+from dynbench.contract.short_training import ShortTraining, train
+from dynbench.cost import evaluating
+from dynbench.data import load_data
+from dynbench.data.split import Data, Split, TestSplit
+from dynbench.evaluation.trained import Trained
 from dynbench.guards.tampering import seal
-from dynbench.method import Method, MethodConfig, Output, Point
+from dynbench.method import Method, MethodConfig
 from dynbench.suite.schema import BackboneSpec, DataSpec
 
 TRAIN, VALIDATION = 256, 64
@@ -45,6 +46,7 @@ def guarded(data: Data, on_read: Callable[[], None]) -> Data:
     return replace(data, test=TestSplit(read))
 
 
+BATCH = 16
 KEPT = 200
 
 
@@ -76,7 +78,7 @@ CPU = torch.device("cpu")
 class Life:
     """A method's whole life, once through: built, trained, evaluated, executed; and what it did besides."""
 
-    trained: Trained
+    trained: ShortTraining
     printed: Printed
 
 
@@ -127,7 +129,7 @@ class Subject:
         return Life(trained, printed)
 
     @property
-    def trained(self) -> Trained:
+    def trained(self) -> ShortTraining:
         return self.life.trained
 
     @property
@@ -136,32 +138,23 @@ class Subject:
         return self.trained.method
 
     @cached_property
-    def models(self) -> dict[str, nn.Module]:
+    def models(self) -> dict[str, Trained]:
         """The trained model and, where there are gates, the same with random ones: after a short training hardly
         a gate has closed yet."""
-        model = self.trained.model.eval()
-        layers = [layer.name for layer in static_costs(model, self.data.shape) if layer.kind == "control"]
-        undecided = with_random_gates(model, layers, lambda copy: self.infer(copy, self.images(64)))
-        return {"trained": model} | ({} if undecided is None else {"with random gates": undecided})
+        trained = self.ask(self.trained.model.eval())
+        layers = [layer.name for layer in trained.costs.layers if layer.kind == "control"]
+        undecided = with_random_gates(
+            trained.model, layers, lambda copy: replace(trained, model=copy).infer(self.images(64))
+        )
+        return {"trained": trained} | ({} if undecided is None else {"with random gates": self.ask(undecided)})
 
-    def points(self, model: nn.Module) -> list[Point]:
-        return list(self.method.points(model))
+    def ask(self, model: nn.Module) -> Trained:
+        """A model of the method, asked as a run does, `BATCH` images at a time."""
+        return Trained.of(self.method, model, self.data, CPU, channels_last=True, batch_size=BATCH)
 
     def images(self, count: int) -> Tensor:
         """The first validation images, normalised: (count, channels, height, width)."""
         return self.data.normalise(CPU, channels_last=True)(self.data.validation.images[:count])
-
-    def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point] | None = None) -> list[Output]:
-        with evaluating(model):
-            return list(self.method.infer(model, x, self.points(model) if points is None else points))
-
-    def executor(self, model: nn.Module, point: Point) -> nn.Module | None:
-        with torch.no_grad():
-            executor = self.method.executor(model, point)
-        return None if executor is None else executor.eval()
-
-    def costs(self, model: nn.Module) -> CostModel:
-        return CostModel(static_costs(model, self.data.shape), CPU)
 
 
 def make_subject(

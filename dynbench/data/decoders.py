@@ -7,7 +7,7 @@ how many threads there are: what is drawn for an image depends on the seed and i
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -66,7 +66,10 @@ Task = tuple[Batch, int, int, int | None]
 class Decoders:
     """The threads of one list of files; they end when nobody holds this any more."""
 
-    def __init__(self, files: Files, side: int, threads: int | None = None) -> None:
+    def __init__(
+        self, files: Files, side: int, threads: int | None = None, work: Callable[..., None] | None = None
+    ) -> None:
+        """`threads`: how many, if not `thread_count()`. `work`: what each of them does, if not to decode."""
         self.count, self.side = len(files[1]), side
         number = threads or thread_count()
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
@@ -74,7 +77,9 @@ class Decoders:
         ready: SimpleQueue[None] = SimpleQueue()
         for _ in range(number):
             start.put(files)  # as an argument, it would stay with the thread for everybody to see
-            threading.Thread(target=_work, args=(start, ready, self._tasks), name="decoder", daemon=True).start()
+            threading.Thread(
+                target=work or _work, args=(start, ready, self._tasks), name="decoder", daemon=True
+            ).start()
         for _ in range(number):
             ready.get()  # one that comes up later would pass for a plugin's, which is watched by then
         weakref.finalize(self, _stop, self._tasks, number)

@@ -14,16 +14,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from dynbench.data.catalogue import CLASSES, HELD, SIDE, TRAIN_IMAGES, VAL_IMAGES, folder_validation
 from dynbench.data.devkit import flat_validation
 from dynbench.data.folders import Listed, class_names, hold_out_of_each, in_place, list_classes, list_images, make_split
 from dynbench.data.split import RawData, Split
 from dynbench.errors import UserError
 from dynbench.suite.schema import DataSpec
 
-CLASSES, TRAIN_IMAGES, VAL_IMAGES = 1000, 1_281_167, 50_000
-HELD = 10
-"""Images of a class held out for validation."""
-SIDE = 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -52,11 +49,6 @@ def load_folder(spec: DataSpec) -> RawData:
     _expect(root / "train", train, classes, images)
     _expect(root / "val", val, classes)
     return _divided(spec, root, train, val, folder_validation(classes, images))
-
-
-def folder_validation(classes: int, images: int) -> int:
-    """How many training images are held out unless the suite says otherwise: a tenth of each class, or one image."""
-    return classes * max(1, images // (10 * max(1, classes)))
 
 
 def load_sample(spec: DataSpec) -> RawData:

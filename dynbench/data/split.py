@@ -1,4 +1,4 @@
-"""Images and their labels, and a test split that can be read once."""
+"""Images and their labels, divided; and a test split that can be read once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dynbench.data.augment import Normalise
+from dynbench.data.catalogue import Shape
 from dynbench.data.image_files import Images
 from dynbench.errors import UserError
 
@@ -61,6 +63,30 @@ class TestSplit:
             raise RuntimeError("the test split was read already in this run; selection belongs to validation")
         read, self._read = self._read, None
         return read()
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains on, selects on, and reads once at its end."""
+
+    train: Split
+    validation: Split
+    test: TestSplit
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    num_classes: int
+    augment: bool
+    notes: tuple[str, ...] = ()
+    """What is unusual about the data as they lie on disk, a line each."""
+
+    @property
+    def shape(self) -> Shape:
+        """(channels, height, width) of an image."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    def normalise(self, device: torch.device, channels_last: bool = False) -> Normalise:
+        return Normalise(self.mean, self.std, device, channels_last)
 
 
 def stored_permutation(name: str, size: int) -> Tensor:

@@ -15,14 +15,13 @@ import torch
 from torch import nn
 
 from dynbench.backbones import build_backbone
-from dynbench.cost import CostModel, static_costs
-from dynbench.data import Data, DatasetInfo, dataset_info
+from dynbench.data import DatasetInfo, dataset_info
 from dynbench.data.epoch import epoch_batches
 from dynbench.data.image_files import AHEAD
-from dynbench.data.split import Split, TestSplit
+from dynbench.data.split import Data, Split, TestSplit
 from dynbench.device import on_device, usable_precision
 from dynbench.estimate.estimate import checkpoint_bytes, epoch_images, noise, run_images
-from dynbench.evaluation.evaluate import predict
+from dynbench.evaluation.trained import Trained
 from dynbench.isolate.call import call
 from dynbench.isolate.child import Ask
 from dynbench.isolate.limits import ChildEnded
@@ -169,12 +168,11 @@ class _Bench:
         """Seconds of all evaluations of the run, `looks` at the validation split while it trains among them."""
         run, info, device = self._run, self._info, self._device
         data = _noise_data(run, info, min(batch_size, self._measured if device.type == "cpu" else batch_size))
-        costs = CostModel(static_costs(self._model, info.shape), device)
-        images, normalise = data.train.images.to(device), data.normalise(device, run.recipe.channels_last)
-        points = method.points(self._model)
+        trained = Trained.of(method, self._model, data, device, run.recipe.channels_last, len(data.train))
+        images, points = data.train.images.to(device), trained.points
         for _ in range(2):  # the first time is not counted
             started = time.perf_counter()
-            predict(method, self._model, images, normalise, costs, points, len(images))
+            trained.predict(images, points)
             seconds = time.perf_counter() - started
         validation = run.data.validation or info.validation
         return ((looks + PASSES) * validation + info.test_images) * seconds / len(images)

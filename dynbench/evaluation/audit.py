@@ -9,9 +9,8 @@ of the sample.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.executors import module_by_module
 from dynbench.guards.side_effects import watched
 from dynbench.kernels.cpu import operators as native
-from dynbench.method import Method, Point
+from dynbench.method import Output, Point
 
 AUDITED_IMAGES = 16
 
@@ -77,13 +76,27 @@ class Audit:
     logits: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
 
 
+class Auditable(Protocol):
+    """What is audited: a model, what is accounted for it, and what it really executes."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def costs(self) -> CostModel: ...
+
+    def infer(self, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
+        """The accounted answers on normalised images (batch, channels, height, width)."""
+
+    def executor(self, point: Point) -> nn.Module | None:
+        """What really skips, in evaluation mode; None: there is no such thing."""
+
+    def in_float64(self) -> "Auditable":
+        """A copy of it all in float64."""
+
+
 def audit(
-    method: Method,
-    model: nn.Module,
-    images: Tensor,
-    points: Sequence[Point],
-    costs: CostModel,
-    tolerance: float = TOLERANCE,
+    subject: Auditable, images: Tensor, points: Sequence[Point], tolerance: float = TOLERANCE
 ) -> tuple[Audit, ...]:
     """Audit every operating point on `images` (n, channels, height, width), normalised, and first on variants of some
     that nobody has seen before, each of them twice. `tolerance` is as `TOLERANCE`.
@@ -94,64 +107,64 @@ def audit(
     native.available()  # may compile the kernels, which takes processes: not the plugin's
     with FlopCounterMode(display=False):
         torch.zeros(1)  # imports a part of torch when it is first used
-    with evaluating(model), watched("while it was audited"):
-        return tuple(_audit_point(method, model, images, point, costs, tolerance) for point in points)
+    with evaluating(subject.model), watched("while it was audited"):
+        return tuple(_audit_point(subject, images, point, tolerance) for point in points)
 
 
-def audit_again(
-    method: Method, model: nn.Module, executor: nn.Module, images: Tensor, point: Point, costs: CostModel
-) -> None:
+def audit_again(subject: Auditable, executor: nn.Module, images: Tensor, point: Point) -> None:
     """Audit an executor that has been in use on `images` (n, channels, height, width), on these and on variants of one
     that nobody has seen. Raises AuditFailed as `audit` does. The caller sets the mode (evaluation)."""
-    subject = _Subject(method, model, executor, point, costs)
-    _audit_unseen(subject, "never-seen image", unseen_images(images[:1]))
-    _in_turn(subject, "image", images)
+    used = _AtPoint(subject, executor, point)
+    _audit_unseen(used, "never-seen image", unseen_images(images[:1]))
+    _in_turn(used, "image", images)
 
 
-def _audit_point(
-    method: Method, model: nn.Module, images: Tensor, point: Point, costs: CostModel, tolerance: float
-) -> Audit:
-    executor = method.executor(model, point)
+def _audit_point(subject: Auditable, images: Tensor, point: Point, tolerance: float) -> Audit:
+    executor = subject.executor(point)
     if executor is None:
         return Audit(point.name, 0, 0.0)
-    subject = _Subject(method, model, executor.eval(), point, costs, tolerance)
+    at = _AtPoint(subject, executor, point, tolerance)
     for index, image in enumerate(torch.split(unseen_images(images[:UNSEEN]), 1)):
-        _audit_unseen(subject, f"never-seen image {index}", image)
-    _in_turn(subject, "never-seen image", unseen_images(images[:UNSEEN]))
-    looks = _in_turn(subject, "image", images)
+        _audit_unseen(at, f"never-seen image {index}", image)
+    _in_turn(at, "never-seen image", unseen_images(images[:UNSEEN]))
+    looks = _in_turn(at, "image", images)
     logits = torch.cat([look.logits for look in looks]).float().cpu().numpy() if looks else np.empty((0, 0), np.float32)
     return Audit(point.name, len(images), max((look.difference for look in looks), default=0.0), logits)
 
 
-def _in_turn(subject: "_Subject", what: str, images: Tensor) -> list["_Look"]:
+def _in_turn(at: "_AtPoint", what: str, images: Tensor) -> list["_Look"]:
     """Each of the images; of all, `ROUNDED` may need float64."""
     looks = []
     doubtful = 0
     for index, image in enumerate(torch.split(images, 1)):
         try:
-            looks.append(_audit_image(subject, f"{what} {index}", image))
+            looks.append(_audit_image(at, f"{what} {index}", image))
         except AuditFailed:
             doubtful += 1
             if doubtful > ROUNDED:
                 raise
-            looks.append(_Look(0.0, _audit_image(subject.in_float64(), f"{what} {index}", image.double()).logits))
+            looks.append(_Look(0.0, _audit_image(at.in_float64(), f"{what} {index}", image.double()).logits))
     return looks
 
 
 @dataclass(frozen=True)
-class _Subject:
-    method: Method
-    model: nn.Module
+class _AtPoint:
+    """The subject at one operating point, and what it executes there."""
+
+    subject: Auditable
     executor: nn.Module
     point: Point
-    costs: CostModel
     tolerance: float = TOLERANCE
 
-    def in_float64(self) -> "_Subject":
-        model = deepcopy(self.model).double()
-        executor = self.method.executor(model, self.point)
+    @property
+    def costs(self) -> CostModel:
+        return self.subject.costs
+
+    def in_float64(self) -> "_AtPoint":
+        subject = self.subject.in_float64()
+        executor = subject.executor(self.point)
         assert executor is not None
-        return replace(self, model=model, executor=executor.eval())
+        return replace(self, subject=subject, executor=executor)
 
 
 @dataclass(frozen=True)
@@ -162,13 +175,13 @@ class _Look:
     logits: Tensor
 
 
-def _audit_unseen(subject: _Subject, what: str, image: Tensor) -> None:
+def _audit_unseen(at: _AtPoint, what: str, image: Tensor) -> None:
     """What the executor runs on an image (1, channels, height, width) of which nobody can have kept the answer: first
     with no counter that it could notice, then twice with it. All three must be the same."""
-    where = f'point "{subject.point.name}", {what}'
-    seen = trace(lambda: subject.executor(image))
+    where = f'point "{at.point.name}", {what}'
+    seen = trace(lambda: at.executor(image))
     with Leaving(image.numel()) as leaving:
-        counts = [executed_macs(subject.executor, image)[0] for _ in range(2)]
+        counts = [executed_macs(at.executor, image)[0] for _ in range(2)]
     if counts[0] != counts[1]:
         raise AuditFailed(f"{where}: {counts[0]} MACs were executed, and {counts[1]} when it came again")
     if seen.macs != counts[0]:
@@ -182,7 +195,7 @@ def _audit_unseen(subject: _Subject, what: str, image: Tensor) -> None:
         raise AuditFailed(
             f"{where}: the executor takes numbers out of torch, where nothing is counted: {leaving.findings[0]}"
         )
-    whole = sum(layer.macs for layer in subject.costs.layers)
+    whole = sum(layer.macs for layer in at.costs.layers)
     if seen.products > PRODUCTS * whole:
         raise AuditFailed(
             f"{where}: element-wise operators multiplied {seen.products} numbers, which are no MACs to the counter; "
@@ -197,18 +210,18 @@ def executed_macs(executor: nn.Module, image: Tensor) -> tuple[int, Tensor]:
     return counter.get_total_flops() // 2, logits
 
 
-def _audit_image(subject: _Subject, what: str, image: Tensor) -> _Look:
+def _audit_image(at: _AtPoint, what: str, image: Tensor) -> _Look:
     """One image (1, channels, height, width): the executor first, which then cannot read what `infer` has found."""
-    executed, logits = executed_macs(subject.executor, image)
-    (expected,) = subject.method.infer(subject.model, image, [subject.point])
-    accounted = subject.costs(expected.usage, 1)
+    executed, logits = executed_macs(at.executor, image)
+    (expected,) = at.subject.infer(image, [at.point])
+    accounted = at.costs(expected.usage, 1)
     total = int(accounted.by_kind.sum())
-    where = f'point "{subject.point.name}", {what}'
+    where = f'point "{at.point.name}", {what}'
     if executed != total:
-        layer = _first_difference(subject, image, accounted.by_layer)
+        layer = _first_difference(at, image, accounted.by_layer)
         raise AuditFailed(f"{where}: {executed} MACs were executed and {total} accounted{layer}")
     difference = relative_difference(logits, expected.logits)
-    if not difference <= subject.tolerance:
+    if not difference <= at.tolerance:
         raise AuditFailed(f"{where}: the executor's logits differ from infer's by {difference:.2g} of the largest")
     return _Look(difference, expected.logits)
 
@@ -218,13 +231,13 @@ def relative_difference(logits: Tensor, expected: Tensor) -> float:
     return float((logits - expected).abs().max() / expected.abs().max())
 
 
-def _first_difference(subject: _Subject, image: Tensor, accounted: Tensor) -> str:
+def _first_difference(at: _AtPoint, image: Tensor, accounted: Tensor) -> str:
     """The first part of the executor that ran something else than was accounted, where parts name their layers."""
     with module_by_module(), FlopCounterMode(display=False) as counter:
-        subject.executor(image)
-    macs = {layer.name: int(one) for layer, one in zip(subject.costs.layers, accounted.tolist(), strict=True)}
-    root = type(subject.executor).__name__
-    for name, module in subject.executor.named_modules():
+        at.executor(image)
+    macs = {layer.name: int(one) for layer, one in zip(at.costs.layers, accounted.tolist(), strict=True)}
+    root = type(at.executor).__name__
+    for name, module in at.executor.named_modules():
         layers = getattr(module, "layers", ())
         executed = sum(counter.get_flop_counts().get(f"{root}.{name}", {}).values()) // 2
         total = sum(macs.get(layer, 0) for layer in layers)

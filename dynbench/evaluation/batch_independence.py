@@ -1,19 +1,17 @@
 """Whether an image's answer depends on the images beside it in the batch."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dynbench.cost import CostModel, evaluating
-from dynbench.data.augment import Normalise
 from dynbench.data.image_files import Images
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.evaluate import PointEvaluation, Prediction
+from dynbench.evaluation.answers import PointEvaluation, Prediction
+from dynbench.evaluation.trained import Trained
 from dynbench.guards.side_effects import watched
-from dynbench.method import Method, Output, Point
+from dynbench.method import Output, Point
 
 IMAGES = 500
 """So many are answered once more, in another order and other batches."""
@@ -55,31 +53,23 @@ def differing(first: PointEvaluation, again: Prediction, order: Tensor) -> list[
     return [int(number) for number in numbers[classes | (before != after).any(axis=1)]]
 
 
-def check_alone(
-    method: Method,
-    model: nn.Module,
-    images: Images,
-    normalise: Normalise,
-    doubtful: Sequence[int],
-    point: Point,
-    costs: CostModel,
-) -> None:
+def check_alone(trained: Trained, images: Images, doubtful: Sequence[int], point: Point) -> None:
     """In float64, each of the `doubtful` of `images` (n, channels, height, width), uint8, alone and among others.
 
     Raises AuditFailed when more than one still differs: their answers depend on the batch.
     """
     looked_at = list(doubtful)[:LOOKED_AT]
     others = [number for number in range(len(images)) if number not in looked_at][:BESIDE]
-    together = normalise(images[[*looked_at, *others]]).double()
-    double = deepcopy(model).double()
-    with evaluating(double), watched("while it was evaluated"):
-        (batch,) = method.infer(double, together, [point])
-        alone = [method.infer(double, one[None], [point])[0] for one in together[: len(looked_at)]]
-    macs = costs(batch.usage, len(together)).by_kind
+    together = trained.normalise(images[[*looked_at, *others]]).double()
+    double = trained.in_float64()
+    with watched("while it was evaluated"):
+        (batch,) = double.infer(together, [point])
+        alone = [double.infer(one[None], [point])[0] for one in together[: len(looked_at)]]
+    macs = trained.costs(batch.usage, len(together)).by_kind
     differ = [
         number
         for index, (number, one) in enumerate(zip(looked_at, alone, strict=True))
-        if _differs(one, batch, index) or not torch.equal(costs(one.usage, 1).by_kind[0], macs[index])
+        if _differs(one, batch, index) or not torch.equal(trained.costs(one.usage, 1).by_kind[0], macs[index])
     ]
     if len(differ) > ROUNDED:
         raise AuditFailed(

@@ -4,6 +4,8 @@ Python reports these as audit events (PEP 578), also of code that hides them beh
 that runs the plugin is watched: starting another one is a finding itself.
 """
 
+import fnmatch
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import PurePath
 from threading import get_ident
 from types import FrameType
 
+from dynbench.data.catalogue import file_patterns
 from dynbench.errors import AuditFailed
 
 ELSEWHERE = {
@@ -33,21 +36,14 @@ SEARCHES = {
     "gc.get_referrers": "searched the interpreter's memory for objects",
     "sys._current_frames": "looked into the stacks of all threads",
 }
-DATA_FILES = {
-    "digits.csv.gz",
-    *(f"data_batch_{number}{ending}" for number in range(1, 6) for ending in ("", ".bin")),
-    "test_batch",
-    "test_batch.bin",
-}
-"""By their published names: a copy under another name is not known."""
-IMAGE_FILES = (".JPEG",)
-"""As ImageNet's files end."""
 
 
 @dataclass
 class _Watch:
     thread: int
     files_only: bool
+    is_data: re.Pattern[str]
+    """Matches the names of all data sets' files."""
     findings: list[str] = field(default_factory=list)
 
 
@@ -60,7 +56,7 @@ def watched(doing: str, files_only: bool = False) -> Iterator[None]:
     somewhere, searched memory, or opened a data set's files; `files_only`: for these alone."""
     global _active  # noqa: PLW0603  (an audit hook cannot be removed: one serves all watches)
     _install()
-    outer, watch = _active, _Watch(get_ident(), files_only)
+    outer, watch = _active, _Watch(get_ident(), files_only, _any_of(file_patterns()))
     _active = watch
     found = ""
     try:
@@ -107,6 +103,12 @@ def _new_threads(watch: _Watch) -> Iterator[None]:
 
 
 @cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """Compiled here: an audit hook must not compile, which may open files."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)))
+
+
+@cache
 def _install() -> None:
     sys.addaudithook(_hook)
 
@@ -117,7 +119,7 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
         return
     if event == "open":
         name = PurePath(str(args[0])).name if isinstance(args[0], str | PurePath) else ""
-        if name in DATA_FILES or name.endswith(IMAGE_FILES):
+        if watch.is_data.fullmatch(name):
             watch.findings.append(f"read the data set's file {name} by itself")
     elif not watch.files_only and (event in ELSEWHERE or event in SEARCHES):
         watch.findings.append(ELSEWHERE.get(event) or SEARCHES[event])

@@ -1,60 +1,41 @@
 """Whether the harness, the counter and the clock are still what they were before a plugin was loaded."""
 
 import importlib
+import pkgutil
+import sys
 import warnings
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Mapping, Set
+from functools import cache, cached_property
+from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from dynbench.errors import AuditFailed
 
-HARNESS = (
-    "dynbench.evaluation.audit",
-    "dynbench.backbones.backbone",
-    "dynbench.backbones.mobilenet",
-    "dynbench.backbones.residual",
-    "dynbench.backbones.weights",
-    "dynbench.cost",
-    "dynbench.data",
-    "dynbench.data.augment",
-    "dynbench.data.decoders",
-    "dynbench.data.epoch",
-    "dynbench.data.image_files",
-    "dynbench.data.pixels",
-    "dynbench.data.split",
-    "dynbench.process_group",
-    "dynbench.evaluation.evaluate",
-    "dynbench.executors.convolution",
-    "dynbench.executors.folded_backbone",
-    "dynbench.kernels.triton.operators",
-    "dynbench.evaluation.unseen_images",
-    "dynbench.guards.decoy_labels",
-    "dynbench.evaluation.audit",
-    "dynbench.evaluation.batch_independence",
-    "dynbench.guards.optimizer_steps",
-    "dynbench.guards.side_effects",
-    "dynbench.guards.frozen_weights",
-    "dynbench.evaluation.execution_trace",
-    "dynbench.latency.checks",
-    "dynbench.latency.loop",
-    "dynbench.latency.figures",
-    "dynbench.evaluation.evaluator",
-    "dynbench.kernels.cpu.operators",
-    "dynbench.record.schema",
-    "dynbench.execute",
-    "dynbench.train.budget",
-    "dynbench.stage",
-    "dynbench.train.trainer",
-    "dynbench.train.ddp",
-    "dynbench.train.session",
+
+class Exempt(NamedTuple):
+    """A module or package of dynbench that is not sealed."""
+
+    module: str
+    reason: str
+
+
+EXEMPT = (
+    Exempt("dynbench.__main__", "importing it starts the command line"),
+    Exempt("dynbench.cli", "it stands above whatever makes a run, and shows what was recorded"),
+    Exempt("dynbench.analysis.columns", "pandas, half a second at the start of every run; it tells what was recorded"),
+    Exempt("dynbench.report.write", "it draws the plots, and needs what they need"),
+    Exempt("dynbench.report.plots", "Matplotlib, a second at the start of every run; it draws what was recorded"),
+    Exempt("dynbench.kernels.triton.kernels", "Triton, which is not everywhere; what calls it is sealed"),
+)
+COUNTERS = (
     "fvcore.nn.flop_count",
     "fvcore.nn.jit_analysis",
     "fvcore.nn.jit_handles",
     "torch.profiler",
     "torch.utils.flop_counter",
 )
-"""Modules of which every function, class and constant is sealed."""
+"""Modules of others that are sealed as dynbench's are: every function, class and constant."""
 OTHERS = {
     "time": ("perf_counter", "time"),
     "numpy": ("array_equal", "asarray", "empty", "mean", "median", "percentile"),
@@ -69,19 +50,30 @@ TENSOR_METHODS = ("abs", "argmax", "cpu", "max", "mean", "numpy", "round", "sum"
 
 
 @cache
-def _sealed() -> dict[str, Any]:
+def sealed_modules() -> tuple[str, ...]:
+    """The names of all modules of dynbench but those that are `EXEMPT`. None is imported for it."""
+    exempt = {one.module for one in EXEMPT}
+    return ("dynbench", *_below("dynbench", Path(__file__).parents[1], exempt))
+
+
+def _below(package: str, folder: Path, exempt: Set[str]) -> Iterator[str]:
+    for module in pkgutil.iter_modules([str(folder)], f"{package}."):
+        if module.name not in exempt:
+            yield module.name
+            if module.ispkg:
+                yield from _below(module.name, folder / module.name.rpartition(".")[2], exempt)
+
+
+@cache
+def seal() -> Mapping[str, Any]:
+    """Everything as it was the first time that this was called: before the first plugin is imported."""
     return dict(_parts())
-
-
-def seal() -> None:
-    """Remember everything as it is, the first time it is called: before the first plugin is imported."""
-    _sealed()
 
 
 def verify(when: str) -> None:
     """Raises AuditFailed when something is not what it was."""
     now = dict(_parts())
-    for name, before in _sealed().items():
+    for name, before in seal().items():
         if name not in now or not _same(now[name], before):
             raise AuditFailed(f"{when}, {name} is not what it was before the plugin was loaded")
 
@@ -105,11 +97,8 @@ def _same(now: Any, before: Any) -> bool:
 
 def _parts() -> Iterator[tuple[str, Any]]:
     """Names and what they stand for: objects, and the code of functions, which can be exchanged in place."""
-    for name in HARNESS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fvcore warns when it is imported
-            module = importlib.import_module(name)
-        yield from _of_module(module)
+    for name in (*sealed_modules(), *COUNTERS):
+        yield from _of_module(_imported(name))
     for name, attributes in OTHERS.items():
         module = importlib.import_module(name)
         for attribute in attributes:
@@ -124,26 +113,59 @@ def _parts() -> Iterator[tuple[str, Any]]:
             yield f"the FLOP formula of {operator}", formula
 
 
+def _imported(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fvcore warns when it is imported
+        return importlib.import_module(name)
+
+
 def _of_module(module: ModuleType) -> Iterator[tuple[str, Any]]:
     for name, value in list(vars(module).items()):
-        is_constant = name.isupper() and isinstance(value, str | int | float | tuple | frozenset)
-        if is_constant or callable(value) or isinstance(value, ModuleType):
+        if name.isupper():
+            yield from _of_constant(f"{module.__name__}.{name}", value)
+        if callable(value) or isinstance(value, ModuleType):
             yield from _of(f"{module.__name__}.{name}", value, own=getattr(value, "__module__", "") == module.__name__)
 
 
+def _of_constant(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, str | int | float | tuple | frozenset):
+        yield name, value
+    elif isinstance(value, dict):
+        yield f"the content of {name}", tuple(value.items())
+
+
 def _of(name: str, value: Any, own: bool = False) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, FunctionType):
+    at_home = own or not str(getattr(value, "__module__", "")).startswith("dynbench.")
+    if isinstance(value, FunctionType) and at_home:  # else its own module says what is in it
         yield from _of_function(name, value)
         return
     yield name, value
     if own and isinstance(value, type):
-        for attribute, part in list(vars(value).items()):
-            function = getattr(part, "fget", None) or getattr(part, "__func__", part)
-            if isinstance(function, FunctionType):
-                yield from _of_function(f"{name}.{attribute}", function)
+        functions = {attribute: one for attribute, part in vars(value).items() if (one := _function_of(part))}
+        yield f"what is in {name}", frozenset(functions)  # one that is put in may stand before an inherited one
+        for attribute, function in functions.items():
+            yield from _of_function(f"{name}.{attribute}", function)
+    elif at_home and isinstance(wrapped := getattr(value, "__wrapped__", None), FunctionType):  # by `cache`
+        yield f"the code of {name}", wrapped.__code__
+
+
+def _function_of(part: Any) -> FunctionType | None:
+    """A method, or the function of a property, class method, static method or cached property."""
+    if isinstance(part, property):
+        part = part.fget
+    elif isinstance(part, classmethod | staticmethod):
+        part = part.__func__
+    elif isinstance(part, cached_property):
+        part = part.func
+    return part if isinstance(part, FunctionType) else None
 
 
 def _of_function(name: str, function: FunctionType) -> Iterator[tuple[str, Any]]:
     yield name, function
     yield f"the code of {name}", function.__code__
     yield f"the defaults of {name}", function.__defaults__
+    wrapped = getattr(function, "__wrapped__", None)
+    if isinstance(wrapped, FunctionType):  # by `contextmanager`: it is what runs
+        yield f"the code in {name}", wrapped.__code__

@@ -1,17 +1,19 @@
 """Whether what was timed is what was evaluated: checked after the timing, in the same process, on the same executor."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynbench.cost import CostModel, evaluating, static_costs
+from dynbench.cost import evaluating
 from dynbench.errors import AuditFailed
 from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference
+from dynbench.evaluation.trained import Trained
 from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.latency.loop import batches_of, once
-from dynbench.method import Method, Point
+from dynbench.method import Point
 from dynbench.record.folder import ResultsFolder
 
 AUDITED = 8
@@ -30,26 +32,32 @@ ACROSS = {"cpu": 1e-3, "cuda": 5e-2}
 class Timed:
     """An operating point whose executor was timed on `images` (n, channels, height, width), normalised."""
 
-    method: Method
-    model: nn.Module
+    trained: Trained
     executor: nn.Module
     point: Point
     images: Tensor
 
-    @property
-    def costs(self) -> CostModel:
-        _, channels, height, width = self.images.shape
-        return CostModel(static_costs(self.model, (channels, height, width)), self.images.device)
+    def mean_macs(self, batches: Sequence[Tensor]) -> float:
+        """MACs accounted of an image of `batches`, on average."""
+        return float(self.macs(batches).sum()) / sum(map(len, batches))
+
+    def macs(self, batches: Sequence[Tensor]) -> np.ndarray:
+        """MACs accounted of each image of `batches`, int64 (images,)."""
+        accounted = []
+        for batch in batches:
+            (output,) = self.trained.infer(batch, [self.point])
+            accounted.append(self.trained.costs(output.usage, len(batch)).by_kind.sum(1).cpu().numpy())
+        return np.concatenate(accounted)
 
 
 def check_timed_executor(timed: Timed, sizes: tuple[int, ...], results: ResultsFolder, run_id: str) -> None:
     """Raises AuditFailed when the answers are not those of the evaluation, when the executor does not execute what is
     accounted, or when images that it has seen are far faster than others."""
-    with evaluating(timed.model):
+    with evaluating(timed.trained.model):
         _check_logits(timed, _evaluated_logits(results, run_id, timed.point))
         for size in sizes:
             _check_not_remembered(timed, size)
-        audit_again(timed.method, timed.model, timed.executor, timed.images[:AUDITED], timed.point, timed.costs)
+        audit_again(timed.trained, timed.executor, timed.images[:AUDITED], timed.point)
 
 
 def _evaluated_logits(results: ResultsFolder, run_id: str, point: Point) -> np.ndarray:
@@ -64,7 +72,7 @@ def _check_logits(timed: Timed, evaluated: np.ndarray) -> None:
     limit = ACROSS[timed.images.device.type]
     differ = []
     for index, (image, logits) in enumerate(zip(torch.split(timed.images, 1), expected, strict=False)):
-        (answer,) = timed.method.infer(timed.model, image, [timed.point])
+        (answer,) = timed.trained.infer(image, [timed.point])
         if not relative_difference(answer.logits[0], logits) <= limit:
             differ.append(index)
     if len(differ) > ROUNDED:
@@ -99,15 +107,5 @@ def _times_faster(timed: Timed, batches: list[Tensor]) -> float:
             for index, batch in enumerate(batches):
                 repeated[turn, index] = once(timed.executor, batch)
                 fresh[turn, index] = once(timed.executor, variants[turn][index])
-    more = _macs(timed, [one for some in variants for one in some]) / max(1.0, _macs(timed, batches))
+    more = timed.mean_macs([one for some in variants for one in some]) / max(1.0, timed.mean_macs(batches))
     return float(fresh.min(axis=0).sum() / repeated.min(axis=0).sum()) / max(1.0, more)
-
-
-def _macs(timed: Timed, batches: list[Tensor]) -> float:
-    """Mean MACs accounted of an image."""
-    costs = timed.costs
-    total = 0
-    for batch in batches:
-        (output,) = timed.method.infer(timed.model, batch, [timed.point])
-        total += int(costs(output.usage, len(batch)).by_kind.sum())
-    return total / sum(map(len, batches))

@@ -7,7 +7,7 @@ with them, and compiling takes longer than everything else. What is carried over
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -30,6 +30,14 @@ class _Engines(NamedTuple):
     raw: Arrays
 
 
+class Asks(Protocol):
+    """Has something timed: what `module` answers to `request`, and the raw samples. Raises UserError."""
+
+    def __call__(
+        self, module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits, /
+    ) -> tuple[A, Arrays]: ...
+
+
 class Timer:
     """Times runs of one results folder by one protocol. Remembers what the engines took, for as long as it lives."""
 
@@ -41,10 +49,12 @@ class Timer:
         data_root: Path | None,
         command: str,
         limits: Limits = DEFAULT_LIMITS,
+        ask: Asks | None = None,
     ) -> None:
-        """`limits`: of each process that times something."""
+        """`limits`: of each process that times something. `ask`: in place of fresh processes."""
         self._results, self._protocol, self._device = results, protocol, device
         self._data_root, self._command, self._limits = data_root, command, limits
+        self._ask = ask or ask_fresh_process
         self._engines: dict[tuple[BaseModel, BaseModel], _Engines] = {}
 
     def time(self, record: Record) -> Record:
@@ -58,7 +68,8 @@ class Timer:
             protocol=self._protocol,
             command=self._command,
         )
-        answer, raw = _ask("dynbench.latency.worker", request, TimingAnswer, f"timing {record.run_id}", self._limits)
+        doing = f"timing {record.run_id}"
+        answer, raw = self._ask("dynbench.latency.timing_process", request, TimingAnswer, doing, self._limits)
         if answer.refused is not None:
             raise AuditFailed(f"while it was timed: {answer.refused}")
         if not answer.points:  # no executor: nothing to compare with engines either
@@ -77,8 +88,18 @@ class Timer:
             request = EnginesRequest(
                 backbone=record.run.backbone, data=data, device=self._device, protocol=self._protocol
             )
-            self._engines[key] = _time_engines(request, self._limits)
+            self._engines[key] = self._time_engines(request)
         return self._engines[key]
+
+    def _time_engines(self, request: EnginesRequest) -> _Engines:
+        """An engine can take its whole process down; they are then all absent, and the method's own times stand."""
+        module, doing = "dynbench.latency.engines.time_engines", "timing static engines"
+        try:
+            answer, raw = self._ask(module, request, EnginesAnswer, doing, self._limits)
+        except UserError as error:
+            absent = [EngineRecord(name=name, version="", absent=str(error)) for name in request.protocol.engines]
+            return _Engines(tuple(absent), {})
+        return _Engines(answer.engines, raw)
 
 
 def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
@@ -100,17 +121,7 @@ def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
 
 
-def _time_engines(request: EnginesRequest, limits: Limits) -> _Engines:
-    """An engine can take its whole process down; they are then all absent, and the method's own times stand."""
-    try:
-        answer, raw = _ask("dynbench.latency.engines.worker", request, EnginesAnswer, "timing static engines", limits)
-    except UserError as error:
-        absent = [EngineRecord(name=name, version="", absent=str(error)) for name in request.protocol.engines]
-        return _Engines(tuple(absent), {})
-    return _Engines(answer.engines, raw)
-
-
-def _ask(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:
+def ask_fresh_process(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:
     """Run `module` in a fresh process; its answer and raw samples. Raises UserError that says why it failed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

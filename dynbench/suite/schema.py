@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,6 +21,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from dynbench.errors import UserError
+from dynbench.suite.engines import ENGINES
 from dynbench.suite.rules import parse_rule
 
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -180,7 +182,14 @@ class Evaluation(Model):
     """Epochs between two looks at the validation split (the last epoch always has one)."""
 
 
-EngineName = Literal["torch.compile", "onnxruntime"]
+def _known_engine(name: str) -> str:
+    if name not in ENGINES:
+        known = " or ".join(map(repr, ENGINES))
+        raise PydanticCustomError("literal_error", "expected {expected}", {"expected": known})
+    return name
+
+
+EngineName = Annotated[str, AfterValidator(_known_engine)]
 
 
 class LatencyProtocol(Model):

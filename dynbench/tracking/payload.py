@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from dynbench.data.catalogue import caveat
 from dynbench.plan.run import Run
 from dynbench.record.schema import EpochRecord, PointRecord, Record
-from dynbench.suite.caveats import caveat
 
 LAST_OF_EPOCH = "seconds"
 """Metrics of an epoch are sent in order: where MLflow has this one it has the whole epoch."""

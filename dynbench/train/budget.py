@@ -2,14 +2,18 @@
 was done elsewhere."""
 
 from copy import deepcopy
+from random import SystemRandom
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dynbench.errors import AuditFailed
 from dynbench.stage import Progress, Stage
 
 IMAGES = 2  # BN needs more than one
+GROWTH = 2
+"""What a policy skips changes while it trains; more than so many times the measured MACs, it does not become."""
 
 
 def training_macs(
@@ -26,6 +30,19 @@ def training_macs(
         torch.manual_seed(0)  # a loss may sample what it runs
         stage.loss(copy, x, y, Progress(int(fraction * stage.epochs), stage.epochs, fraction)).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops()) // (2 * IMAGES)
+
+
+def check_training_macs(
+    stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int, measured: int
+) -> None:
+    """Measure again, after a fraction of `stage` that nobody can foresee. Raises AuditFailed when that is far more than
+    the `measured` MACs of its start."""
+    now = training_macs(stage, model, shape, classes, SystemRandom().random())
+    if now > GROWTH * measured:
+        raise AuditFailed(
+            f"in stage {stage.name}, training takes {now} MACs an image at its end, {measured} when its budget was "
+            "measured"
+        )
 
 
 def assumed_training_macs(images: int, macs: int) -> int:

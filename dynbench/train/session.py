@@ -1,11 +1,9 @@
 """Trains a run through all its stages, going on from its checkpoint if it has one."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from random import SystemRandom
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,22 +12,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context
-from dynbench.cost import CostModel, static_costs
-from dynbench.data import Data, Split
-from dynbench.errors import AuditFailed, UserError
-from dynbench.evaluation.evaluate import PointEvaluation, evaluate
-from dynbench.guards.optimizer_steps import steps_are
+from dynbench.data.split import Data, Split
+from dynbench.errors import UserError
+from dynbench.evaluation.answers import PointEvaluation
+from dynbench.evaluation.trained import Trained
+from dynbench.guards.model_changes import steps_are
 from dynbench.guards.side_effects import unwatched, watched
 from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
-from dynbench.train.budget import training_macs
+from dynbench.train.budget import check_training_macs, training_macs
 from dynbench.train.checkpoint import Checkpoint, Within, read_checkpoint, write_checkpoint
-from dynbench.train.trainer import EpochResult, StageTrainer
-
-GROWTH = 2
-"""What a policy skips changes while it trains; more than so many times the measured MACs, it does not become."""
+from dynbench.train.trainer import KEEP_SECONDS, LOOK_EVERY, EpochResult, StageTrainer
 
 
 class Journal(BaseModel):
@@ -51,6 +46,8 @@ class Session:
     model: nn.Module
     data: Data
     context: Context
+    look_every: int = LOOK_EVERY
+    keep_seconds: float = KEEP_SECONDS
     _train: Split = field(init=False)
     _validation: Split = field(init=False)
 
@@ -112,14 +109,24 @@ class Session:
     ) -> Journal:
         processes, device = self.context.processes, self.context.device
         trainer = StageTrainer(
-            stage, self.model, self.data, self._train, self.run.recipe, self.run.seed, device, processes
+            stage,
+            self.model,
+            self.data,
+            self._train,
+            self.run.recipe,
+            self.run.seed,
+            device,
+            processes,
+            self.look_every,
+            self.keep_seconds,
         )
         if checkpoint is not None:
             self.model.load_state_dict(checkpoint.model)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
         first, within = (checkpoint.epoch, checkpoint.within) if checkpoint is not None else (0, None)
         macs = self._macs_of(stage, journal if first else None, checkpoint)
-        validate = self._validator()
+        # Made here, since the stage's edits are done: they change what layers cost.
+        trained = Trained.in_run(self.run, self.method, self.model, self.data, self.context)
         observer = self.context.observer
         observer.stage_started(self.run, stage.name, stage.epochs, first, trainer.steps)
         for epoch in range(first, stage.epochs):
@@ -130,11 +137,12 @@ class Session:
                 result = trainer.epoch(epoch, partial(observer.steps_done, epoch), within, keep)
             within = None
             last = epoch + 1 == stage.epochs
-            seen = validate() if last or (epoch + 1) % self.context.evaluation.validate_every == 0 else None
+            looks = last or (epoch + 1) % self.context.evaluation.validate_every == 0
+            seen = trained.evaluate(self._validation, trained.points[:1])[0] if looks else None
             journal = _with_epoch(journal, stage, epoch, result, seen, macs, edit_macs)
             self._keep(trainer, journal, index, epoch + 1, macs)
             observer.epoch_finished(self.run, journal.history)
-        self._check_macs(stage, macs)
+        check_training_macs(stage, self.model, self.data.shape, self.data.num_classes, macs)
         return journal
 
     def _keep(
@@ -149,15 +157,6 @@ class Session:
         with unwatched():
             write_checkpoint(self._checkpoint, state)
 
-    def _check_macs(self, stage: Stage, macs: int) -> None:
-        """Raises AuditFailed when training at the end takes far more than was measured at the start of the stage."""
-        now = training_macs(stage, self.model, self.data.shape, self.data.num_classes, SystemRandom().random())
-        if now > GROWTH * macs:
-            raise AuditFailed(
-                f"in stage {stage.name}, training takes {now} MACs an image at its end, {macs} when its budget was "
-                "measured"
-            )
-
     def _macs_of(self, stage: Stage, journal: Journal | None, checkpoint: Checkpoint | None) -> int:
         """Training MACs of an image, measured once a stage, at its start: what a policy skips changes while it trains.
         A stage that goes on has them in its `checkpoint`, or in its `journal`."""
@@ -166,19 +165,6 @@ class Session:
         if journal is not None:
             return journal.stages[-1].train_macs // journal.stages[-1].images
         return training_macs(stage, self.model, self.data.shape, self.data.num_classes)
-
-    def _validator(self) -> Callable[[], PointEvaluation]:
-        """Evaluates the model as it then is on the validation split, at its first operating point."""
-        costs = CostModel(static_costs(self.model, self.data.shape), self.context.device)
-        normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
-        size, processes = self.context.evaluation.batch_size, self.context.processes
-
-        def validate() -> PointEvaluation:
-            with watched("naming its points"):
-                points = self.method.points(self.model)[:1]
-            return evaluate(self.method, self.model, self._validation, normalise, costs, points, size, processes)[0]
-
-        return validate
 
 
 def _place(checkpoint: Checkpoint | None) -> tuple[int, int, int] | None:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from dynbench.data import Data, Split
 from dynbench.data.augment import Normalise
 from dynbench.data.epoch import Share, epoch_batches
+from dynbench.data.split import Data, Split
 from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
-from dynbench.guards.optimizer_steps import ByHand
+from dynbench.guards.model_changes import ByHand
 from dynbench.guards.side_effects import unwatched
 from dynbench.plan.run import derived_seed
 from dynbench.process_group import ALONE, ProcessGroup, check_batch
@@ -53,10 +53,13 @@ class StageTrainer:
         seed: int,
         device: torch.device,
         processes: ProcessGroup = ALONE,
+        look_every: int = LOOK_EVERY,
+        keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         """Several `processes` make the same trainer each, and each takes its share of every step. Raises UserError when
         a step cannot be divided evenly."""
         self.stage, self.model, self.recipe, self.device, self.processes = stage, model, recipe, device, processes
+        self._look_every, self._keep_seconds = look_every, keep_seconds
         self._seed, self._train, self._augment = seed, train, data.augment
         self._normalise: Normalise = data.normalise(device, recipe.channels_last)
         self._batch = min(recipe.batch_size, len(train))
@@ -75,7 +78,7 @@ class StageTrainer:
         keep: Callable[[Within], None] | None = None,
     ) -> EpochResult:
         """Train epoch number `epoch`, or go on from `within` it; `on_step(steps done, mean loss so far)` now and then.
-        `keep` gets the place every `KEEP_SECONDS`, to be gone on from.
+        `keep` gets the place every `keep_seconds`, to be gone on from.
 
         Raises TrainingDiverged when the loss is NaN or infinite.
         """
@@ -96,7 +99,7 @@ class StageTrainer:
             total += self.descend(loss)
             lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
-            if (step + 1) % LOOK_EVERY == 0 or step + 1 == self.steps:
+            if (step + 1) % self._look_every == 0 or step + 1 == self.steps:
                 mean = float(self.processes.mean(total))
                 self._look(epoch, step + 1, mean, on_step)
                 if keep and step + 1 < self.steps and self._is_time(kept):
@@ -135,7 +138,7 @@ class StageTrainer:
 
     def _is_time(self, kept: float) -> bool:
         """Whether the first process has gone on for long since it kept its place."""
-        return self.processes.from_first(time.perf_counter() - kept >= KEEP_SECONDS)
+        return self.processes.from_first(time.perf_counter() - kept >= self._keep_seconds)
 
     def _progress(self, epoch: int, step: int) -> Progress:
         return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)

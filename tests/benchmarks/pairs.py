@@ -7,8 +7,7 @@ from collections.abc import Callable
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from dynbench.data import Data
-from dynbench.data.split import Split, TestSplit
+from dynbench.data.split import Data, Split, TestSplit
 
 SHAPE = (3, 32, 32)
 PAIRS = 25

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dynbench.executors import FoldedBlock, FoldedConv, GatedExecutor, PooledGate, PooledLinear
 from dynbench.latency.engines.onnx_runtime import OnnxRuntime
-from dynbench.latency.engines.timing import TOLERANCE
+from dynbench.latency.engines.time_engines import TOLERANCE
 from dynbench.latency.loop import Call
 from tests.benchmarks.turns import DENSITIES, check, dense, describe, in_turns, planted, ratio, say
 

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynbench.backbones import Backbone, build_backbone
-from dynbench.cost import CostModel, evaluating, static_costs
-from dynbench.evaluation.audit import audit
-from dynbench.evaluation.evaluate import evaluate
+from dynbench.cost import evaluating
+from dynbench.evaluation.trained import Trained
 from dynbench.suite.schema import BackboneSpec, Evaluation, Recipe
 from dynbench.train.trainer import StageTrainer
 from tests.benchmarks.pairs import SHAPE, images, make_data, report
@@ -44,11 +43,11 @@ def test_accounting(benchmark: BenchmarkFixture) -> None:
     model = cast("GatedBackbone", channels_last(method.build(resnet20())))
     size = Evaluation().batch_size
     split = images(size)
-    normalise = make_data(split).normalise(CPU, channels_last=True)
-    costs = CostModel(static_costs(model, SHAPE), CPU)
+    trained = Trained.of(method, model, make_data(split), CPU, channels_last=True, batch_size=size)
+    normalise = trained.normalise
 
     def with_accounting() -> object:
-        return evaluate(method, model, split, normalise, costs, method.points(model), size)
+        return trained.evaluate(split)
 
     def without() -> Tensor:
         with evaluating(model):
@@ -90,9 +89,9 @@ def test_audit(benchmark: BenchmarkFixture) -> None:
     only."""
     method = LCNet(LCNet.Config())
     model = cast("GatedBackbone", channels_last(method.build(resnet20())))
-    x = make_data(images(16)).normalise(CPU, channels_last=True)(images(16).images)
-    costs = CostModel(static_costs(model, SHAPE), CPU)
-    points = method.points(model)
+    split = images(16)
+    trained = Trained.of(method, model, make_data(split), CPU, channels_last=True)
+    x, points = trained.normalise(split.images), method.points(model)
 
     def once() -> None:
         with evaluating(model):
@@ -102,7 +101,7 @@ def test_audit(benchmark: BenchmarkFixture) -> None:
                     executor(image)
                     method.infer(model, image, [point])
 
-    report(benchmark, lambda: audit(method, model, x, points, costs), once)
+    report(benchmark, lambda: trained.audit(split.images, points), once)
 
 
 @pytest.mark.parametrize("command", [["--help"], ["run", "--help"]], ids=["help", "run-help"])

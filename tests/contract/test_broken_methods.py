@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from dynbench.contract import CHECKS, Outcome, make_subject
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.audit import audit
 from dynbench.method import Point
 from tests.helpers.broken import CASES, Case, OtherLogits, Raises, Wrapped
 
@@ -47,9 +46,9 @@ class Scaling(Wrapped):
 def test_a_run_s_audit_is_stricter_than_the_trial_s() -> None:
     subject = make_subject(Scaled, "resnet8", 0.25)
     assert BY_NAME["audit"](subject).status == "kept"
-    (model,) = subject.models.values()
+    (trained,) = subject.models.values()
     with pytest.raises(AuditFailed, match=r"logits differ from infer's by 0\.0005"):
-        audit(subject.method, model, subject.images(2), subject.points(model), subject.costs(model))
+        trained.audit(subject.data.validation.images[:2])
 
 
 class SaysDynamic(Dense):

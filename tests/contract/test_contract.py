@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from dynbench.contract import CHECKS, Check, Subject, digits, make_subject
-from dynbench.data import Data
-from dynbench.data.split import Split, TestSplit
+from dynbench.data.split import Data, Split, TestSplit
 from dynbench.registry import discover, load_method
 from dynbench.suite.schema import BackboneSpec
 

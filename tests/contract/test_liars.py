@@ -11,9 +11,7 @@ import pytest
 from dynbench_methods.dense import Dense
 
 from dynbench.execute import execute
-from dynbench.latency import timer as measure
-from dynbench.latency import worker
-from dynbench.latency.request import TimingAnswer, TimingRequest
+from dynbench.latency import timing_process
 from dynbench.latency.timer import Timer
 from dynbench.method import Method
 from dynbench.record.folder import ResultsFolder
@@ -39,16 +37,11 @@ RECIPE = Recipe(epochs=1, batch_size=200)
 SHORT = LatencyProtocol(images=16, rounds=1, batches=(1,))
 
 
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def ask_here(
+    module: str, request: Any, kind: type[Any], doing: str, limits: Limits, /
+) -> tuple[Any, dict[str, np.ndarray]]:
     """What is timed is timed here: a process of its own would not know methods that are registered for a test."""
-
-    def ask(
-        module: str, request: TimingRequest, kind: object, doing: str, limits: Limits
-    ) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
-        return worker.answer(request)
-
-    monkeypatch.setattr(measure, "_ask", ask)
+    return timing_process.answer(request)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +56,7 @@ def recorded(method: type[Method], results: Path, register: Register, timed: boo
     register(method.name, method)
     run = make_run(method, RECIPE, **params)
     ResultsFolder(results).work(run.run_id).mkdir(parents=True)
-    timer = Timer(ResultsFolder(results), SHORT, "cpu", None, "a test") if timed else None
+    timer = Timer(ResultsFolder(results), SHORT, "cpu", None, "a test", ask=ask_here) if timed else None
     execute(run, make_context(results), timer)
     record = ResultsFolder(results).read(run.run_id)
     assert record is not None
@@ -131,7 +124,7 @@ def test_an_executor_that_remembers_only_where_no_counter_is_on_is_not_timed(
 def test_a_plugin_that_knows_where_it_is_timed_is_caught_by_its_answers(
     tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [worker.__file__])
+    monkeypatch.setattr(sys, "argv", [timing_process.__file__])
     record = recorded(weights.KnowsTheWorker, tmp_path, register, timed=True)
     assert record.status == "failed"
     assert "while it was timed: " in str(record.error)

@@ -6,9 +6,8 @@ import torch
 from dynbench_methods.lc_net.method import LCNet
 
 from dynbench.contract import Subject, make_subject
-from dynbench.contract.compare import split_batches
+from dynbench.contract.same_results import split_batches
 from dynbench.contract.skipped import Probe
-from dynbench.cost import static_costs
 from dynbench.executors import module_by_module
 
 
@@ -20,8 +19,8 @@ def subject() -> Subject:
 
 
 def probes(subject: Subject) -> list[Probe]:
-    model = subject.models["with random gates"].eval()
-    return [Probe(subject.method, model, point) for point in subject.points(model)]
+    trained = subject.models["with random gates"]
+    return [Probe(trained, point) for point in trained.points]
 
 
 @torch.no_grad()
@@ -29,7 +28,7 @@ def test_much_is_skipped_and_nothing_of_it_read(subject: Subject) -> None:
     """Otherwise the check would say nothing."""
     for probe in probes(subject):
         for image in split_batches(subject.images(2)):
-            weights = [probe.model.get_parameter(f"{layer}.weight")[at] for layer, at in probe.skipped(image)]
+            weights = [probe.trained.model.get_parameter(f"{layer}.weight")[at] for layer, at in probe.skipped(image)]
             assert sum(weight.numel() for weight in weights) > 100
             assert probe.problem(image) is None
 
@@ -45,6 +44,6 @@ def test_module_by_module_reads_the_same(subject: Subject) -> None:
 @torch.no_grad()
 def test_weights_that_are_read_make_a_difference(subject: Subject) -> None:
     for probe in probes(subject):
-        layers = [layer.name for layer in static_costs(probe.model, subject.data.shape) if layer.kind == "backbone"]
+        layers = [layer.name for layer in probe.trained.costs.layers if layer.kind == "backbone"]
         (image,) = split_batches(subject.images(1))
         assert not torch.equal(probe.logits(image, [(layers[0], (slice(None),))]), probe.logits(image))

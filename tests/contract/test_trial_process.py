@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dynbench.contract import CHECKS, Outcome
-from dynbench.contract.worker import Trial, subject_of, try_method
+from dynbench.contract.trial import Trial, subject_of, try_method
 from dynbench.errors import UserError
 from dynbench.suite.schema import BackboneSpec, Limits
 from tests.conftest import Call

@@ -15,12 +15,12 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms.functional import resized_crop
 
-from dynbench.data import Data, decoders, pixels
+from dynbench.data import decoders, pixels
 from dynbench.data.decoders import thread_count
 from dynbench.data.epoch import Share, epoch_batches
 from dynbench.data.image_files import AHEAD, in_batches
 from dynbench.data.pixels import centre_crop, draw_box, random_crop
-from dynbench.data.split import Split, TestSplit
+from dynbench.data.split import Data, Split, TestSplit
 from dynbench.errors import AuditFailed, UserError
 from dynbench.guards.side_effects import watched
 from dynbench.stage import recipe_stage
@@ -193,8 +193,7 @@ def test_decoders_are_at_work_before_a_plugin_is_watched(tmp_path: Path, monkeyp
         begun.append(1)
         work(*arguments)
 
-    monkeypatch.setattr(decoders, "_work", late)
-    grey_files(tmp_path, 1, threads=3)
+    grey_files(tmp_path, 1, threads=3, work=late)
     assert len(begun) == 3
 
 

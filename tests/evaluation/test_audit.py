@@ -10,15 +10,17 @@ from dynbench_methods.lc_net.method import COST_MODES, CNet, LCNet, LNet
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone, build_backbone
-from dynbench.cost import CostModel, evaluating, static_costs
+from dynbench.cost import evaluating
 from dynbench.errors import AuditFailed
 from dynbench.evaluation.audit import audit
+from dynbench.evaluation.trained import Trained
 from dynbench.executors import FoldedConv
 from dynbench.kernels.cpu import operators as native
 from dynbench.kernels.cpu.build import why_not
 from dynbench.method import LayerUsage, Method, Output, Point
 from dynbench.suite.schema import BackboneSpec
 from tests.helpers.planted import plant
+from tests.helpers.small import ask
 
 
 @pytest.fixture(params=["kernels", "pytorch"])
@@ -67,8 +69,8 @@ def make(kind: type[Method]) -> Method:
     return kind(kind.Config())
 
 
-def costs_of(model: nn.Module) -> CostModel:
-    return CostModel(static_costs(model, (3, 16, 16)), CPU)
+def asked(method: Method, model: nn.Module) -> Trained:
+    return ask(method, model, (3, 16, 16))
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -77,7 +79,7 @@ def test_executed_equals_accounted_in_every_mode(kind: type[Method], backbone: s
     method = make(kind)
     model = trained(method, backbone)
     points = method.points(model)
-    results = audit(method, model, images(8), points, costs_of(model))
+    results = audit(asked(method, model), images(8), points)
     assert [result.point for result in results] == [point.name for point in points]
     assert all(result.images == 8 and result.difference < 1e-5 for result in results)
 
@@ -87,8 +89,9 @@ def test_executed_equals_accounted_on_inverted_residuals(kind: type[Method]) -> 
     """In float64: planted gates are closer to zero here than fp32 rounds."""
     method = make(kind)
     model = trained(method, "mobilenet_v2")
-    costs = costs_of(model)
-    results = audit(method, model.double(), images(6).double(), method.points(model), costs)
+    subject = asked(method, model)
+    model.double()
+    results = audit(subject, images(6).double(), subject.points)
     assert all(result.images == 6 and result.difference < 1e-9 for result in results)
 
 
@@ -164,7 +167,7 @@ def test_channels_in_groups_are_skipped_together(engine: str) -> None:
     method = LCNet(LCNet.Config(channel_group=4))
     model = trained(method, "resnet8")
     x = images(8)
-    results = audit(method, model, x, method.points(model), costs_of(model))
+    results = audit(asked(method, model), x, method.points(model))
     assert all(result.difference < 1e-5 for result in results)
     with evaluating(model):
         _, saliences = model.run(x)
@@ -224,7 +227,7 @@ def test_liars_are_caught(kind: type[Method], message: str) -> None:
     method = make(kind)
     model = trained(method, "resnet8")
     with pytest.raises(AuditFailed, match=message):
-        audit(method, model, images(4), method.points(model), costs_of(model))
+        audit(asked(method, model), images(4), method.points(model))
 
 
 class RoundsOtherwise(Dense):
@@ -245,11 +248,11 @@ def test_one_image_may_be_decided_in_float64_and_no_more() -> None:
     model = trained(method, "resnet8")
     x = images(4)
     x[1, 0, 0, 0] = 7
-    (result,) = audit(method, model, x, method.points(model), costs_of(model))
+    (result,) = audit(asked(method, model), x, method.points(model))
     assert result.images == 4
     x[2, 0, 0, 0] = 7
     with pytest.raises(AuditFailed, match="image 2"):
-        audit(method, model, x, method.points(model), costs_of(model))
+        audit(asked(method, model), x, method.points(model))
 
 
 class Simulated(Dense):
@@ -260,7 +263,7 @@ class Simulated(Dense):
 def test_without_an_executor_nothing_is_audited() -> None:
     method = make(Simulated)
     model = trained(method, "resnet8")
-    (result,) = audit(method, model, images(4), method.points(model), costs_of(model))
+    (result,) = audit(asked(method, model), images(4), method.points(model))
     assert result.images == 0
 
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.cost import KINDS, CostModel, static_costs
-from dynbench.data import Split
-from dynbench.evaluation.evaluate import PointEvaluation, evaluate
+from dynbench.cost import KINDS, static_costs
+from dynbench.data.split import Split
+from dynbench.evaluation.answers import PointEvaluation
 from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
-from tests.helpers.small import CLASSES, CPU, SHAPE, random_data, random_split, small_backbone
+from tests.helpers.small import CLASSES, CPU, SHAPE, ask, random_data, random_split, small_backbone
 
 ALL = Point("all")
 BRIGHT = Point("bright")
@@ -43,9 +43,7 @@ def evaluated(
     split: Split, batch_size: int, points: Sequence[Point] = (ALL,), method: Method | None = None
 ) -> tuple[PointEvaluation, ...]:
     model = small_backbone().train()
-    costs = CostModel(static_costs(model, SHAPE), CPU)
-    chosen = method or HalfOfTheDark(MethodConfig())
-    return evaluate(chosen, model, split, random_data().normalise(CPU), costs, points, batch_size)
+    return ask(method or HalfOfTheDark(MethodConfig()), model, batch_size=batch_size).evaluate(split, points)
 
 
 def test_each_image_against_a_plain_loop() -> None:
@@ -97,9 +95,7 @@ def test_top5_of_fewer_classes_is_always_right() -> None:
 def test_evaluation_leaves_the_model_as_it_was() -> None:
     model = small_backbone().train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    costs = CostModel(static_costs(model, SHAPE), CPU)
-    method = HalfOfTheDark(MethodConfig())
-    evaluate(method, model, random_split(6), random_data().normalise(CPU), costs, [ALL], 3)
+    ask(HalfOfTheDark(MethodConfig()), model, batch_size=3).evaluate(random_split(6), [ALL])
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -107,10 +103,9 @@ def test_evaluation_leaves_the_model_as_it_was() -> None:
 
 def test_the_model_is_restored_when_inference_fails() -> None:
     model = small_backbone().train()
-    costs = CostModel(static_costs(model, SHAPE), CPU)
-    method = Fixed(MethodConfig())
+    trained = ask(Fixed(MethodConfig()), model, batch_size=3)
     with pytest.raises(AttributeError):
-        evaluate(method, model, random_split(6), random_data().normalise(CPU), costs, [ALL], 3)
+        trained.evaluate(random_split(6), [ALL])
     assert model.training
 
 

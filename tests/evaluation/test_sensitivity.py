@@ -13,25 +13,21 @@ from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.removal import inner_convs
 from dynbench.backbones.weights import save_weights
 from dynbench.cli.commands.sensitivity import summary
-from dynbench.cost import CostModel, static_costs
-from dynbench.data import Data, load_data
-from dynbench.data.split import TestSplit
-from dynbench.evaluation.evaluate import evaluate
-from dynbench.evaluation.sensitivity import LayerSensitivity, Scan, scan, sensitivity_table
-from dynbench.method import Point
+from dynbench.data import load_data
+from dynbench.data.split import Data, TestSplit
+from dynbench.evaluation.layer_sensitivity import LayerSensitivity, Scan, scan, sensitivity_table
+from dynbench.evaluation.trained import Trained
 from dynbench.report.plots.sensitivity import sensitivity_figure
 from dynbench.suite.schema import BackboneSpec, DataSpec
 from tests.conftest import Call
-from tests.helpers.small import CPU, SHAPE, random_data, small_backbone
+from tests.helpers.small import CPU, random_data, small_backbone
 
 DATA = random_data(validation=37)
 RATIOS = (0.3, 0.75)
 
 
 def top1(backbone: Backbone, data: Data) -> float:
-    costs = CostModel(static_costs(backbone, SHAPE), CPU)
-    dense, normalise = Dense(Dense.Config()), data.normalise(CPU)
-    return evaluate(dense, backbone, data.validation, normalise, costs, [Point()], 10)[0].top1
+    return Trained.of(Dense(Dense.Config()), backbone, data, CPU, batch_size=10).evaluate(data.validation)[0].top1
 
 
 def undecided(backbone: Backbone) -> Backbone:

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
-from dynbench.data import Data
+from dynbench.data.split import Data
 from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
 from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Recipe

@@ -1,5 +1,6 @@
 """Small image files in folders of classes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,18 @@ def save(image: Image.Image, path: Path) -> Path:
     return path
 
 
-def grey_files(folder: Path, count: int, side: int = 8, threads: int = 2) -> ImageFiles:
+def grey_files(
+    folder: Path, count: int, side: int = 8, threads: int = 2, work: Callable[..., None] | None = None
+) -> ImageFiles:
     """Image number i is grey, of brightness 3 i, whatever is cropped from it."""
     for index in range(count):
         save(Image.new("RGB", (40, 30), (3 * index,) * 3), folder / f"{index}.JPEG")
-    return ImageFiles(Decoders((folder, [f"{index}.JPEG" for index in range(count)]), side, threads))
+    return ImageFiles(Decoders((folder, [f"{index}.JPEG" for index in range(count)]), side, threads, work))
 
 
-def noise_files(folder: Path, count: int, side: int = 16, threads: int = 2) -> ImageFiles:
+def noise_files(
+    folder: Path, count: int, side: int = 16, threads: int = 2, work: Callable[..., None] | None = None
+) -> ImageFiles:
     for index in range(count):
         save(noise(30 + index, 40, index), folder / f"{index}.JPEG")
     return ImageFiles(Decoders((folder, [f"{index}.JPEG" for index in range(count)]), side, threads))

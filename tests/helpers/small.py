@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
 from dynbench.backbones.residual import BasicBlock, Bottleneck, ResNet
 from dynbench.context import Context
-from dynbench.data import Data
+from dynbench.cost import CostModel, static_costs
 from dynbench.data.cifar10 import BINARY, PYTHON
-from dynbench.data.split import Split, TestSplit
+from dynbench.data.split import Data, Split, TestSplit
+from dynbench.evaluation.trained import Trained
 from dynbench.method import Method
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
+from dynbench.process_group import ALONE, ProcessGroup
 from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec, DataSpec, Evaluation, Recipe
 
@@ -71,6 +73,18 @@ def random_data(train: int = 40, validation: int = 12, test: int = 12, augment: 
 
 def random_images(batch: int, shape: tuple[int, int, int] = SHAPE, seed: int = 0) -> Tensor:
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def ask(
+    method: Method,
+    model: nn.Module,
+    shape: tuple[int, int, int] = SHAPE,
+    batch_size: int = 8,
+    processes: ProcessGroup = ALONE,
+) -> Trained:
+    """A method and its model on the CPU, for images of `shape` that are normalised as those of `random_data`."""
+    costs, normalise = CostModel(static_costs(model, shape), CPU), random_data().normalise(CPU)
+    return Trained(method, model, costs, normalise, shape, CPU, batch_size, processes)
 
 
 def make_run(

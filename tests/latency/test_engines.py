@@ -3,6 +3,7 @@
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,17 +12,17 @@ from torch import Tensor, nn
 
 from dynbench.errors import UserError
 from dynbench.executors import FoldedBackbone
-from dynbench.latency import timer as measure
 from dynbench.latency.engines.compiled import TorchCompile
 from dynbench.latency.engines.engine import Call as EngineCall
-from dynbench.latency.engines.engine import Engine
+from dynbench.latency.engines.engine import Engine, load_engine
 from dynbench.latency.engines.onnx_runtime import PACKAGES, OnnxRuntime
-from dynbench.latency.engines.timing import time_engines
+from dynbench.latency.engines.time_engines import time_engines
 from dynbench.latency.figures import with_engines
 from dynbench.latency.request import EnginesAnswer, EnginesRequest, TimingAnswer, TimingRequest
 from dynbench.latency.timer import Timer
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Latency
+from dynbench.suite.engines import ENGINES
 from dynbench.suite.schema import LatencyProtocol, Limits
 from tests.conftest import Call
 from tests.helpers.records import Fake, make_engine, make_record
@@ -104,6 +105,11 @@ def test_what_is_not_installed_or_not_for_this_device_is_absent(monkeypatch: pyt
     assert reason == "onnx, onnxruntime, onnxscript not installed; pip install 'dynbench[engines]'"
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_suites_and_records_call_an_engine_the_same(name: str) -> None:
+    assert load_engine(name).name == name
+
+
 def latency_of(fake: Fake) -> Latency:
     latency = make_record(fake)[0].points[0].latency
     assert latency is not None
@@ -138,8 +144,8 @@ class Asked:
         self.requests: list[TimingRequest | EnginesRequest] = []
 
     def __call__(
-        self, module: str, request: TimingRequest | EnginesRequest, kind: type, doing: str, limits: Limits
-    ) -> object:
+        self, module: str, request: Any, kind: type[Any], doing: str, limits: Limits, /
+    ) -> tuple[Any, dict[str, np.ndarray]]:
         self.requests.append(request)
         if isinstance(request, TimingRequest):
             return TimingAnswer(points={"default": latency_of(Fake(speeds=(1.0,)))}), {"default/1/ms": np.ones((2, 4))}
@@ -149,18 +155,18 @@ class Asked:
         return EnginesAnswer(engines=engines), {"engines/onnxruntime/1/ms": np.ones((2, 4))}
 
 
-def timed_by(asked: Asked, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Latency]:
+def timed_by(asked: Asked, folder: Path) -> list[Latency]:
     """Latencies of three runs on two backbones."""
-    monkeypatch.setattr(measure, "_ask", asked)
-    timer = Timer(ResultsFolder(folder), LatencyProtocol(engines=("onnxruntime",)), "cpu", None, "dynbench time")
+    protocol = LatencyProtocol(engines=("onnxruntime",))
+    timer = Timer(ResultsFolder(folder), protocol, "cpu", None, "dynbench time", ask=asked)
     fakes = (Fake(), Fake(given={"width": 0.5}), Fake(backbone="resnet32"))
     points = [timer.time(make_record(fake)[0]).points[0] for fake in fakes]
     return [point.latency for point in points if point.latency]
 
 
-def test_engines_are_timed_once_for_each_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engines_are_timed_once_for_each_backbone(tmp_path: Path) -> None:
     asked = Asked(engines_fail=False)
-    latencies = timed_by(asked, tmp_path, monkeypatch)
+    latencies = timed_by(asked, tmp_path)
     backbones = [request.backbone.name for request in asked.requests if isinstance(request, EnginesRequest)]
     assert backbones == ["resnet20", "resnet32"]
     assert [latency.timings[0].best_engine for latency in latencies] == ["onnxruntime"] * 3
@@ -168,10 +174,8 @@ def test_engines_are_timed_once_for_each_backbone(tmp_path: Path, monkeypatch: p
         assert set(raw) == {"default/1/ms", "engines/onnxruntime/1/ms"}
 
 
-def test_an_engine_that_takes_its_process_down_costs_no_latency(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for latency in timed_by(Asked(engines_fail=True), tmp_path, monkeypatch):
+def test_an_engine_that_takes_its_process_down_costs_no_latency(tmp_path: Path) -> None:
+    for latency in timed_by(Asked(engines_fail=True), tmp_path):
         assert latency.timings[0].realised == 1.0
         assert latency.timings[0].realised_best is None
         assert latency.engines[0].absent == "timing static engines failed: Segmentation fault"

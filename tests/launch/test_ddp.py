@@ -21,13 +21,11 @@ from dynbench_methods.lc_net.method import LCNet
 from torch import Tensor, nn
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from dynbench.backbones import build_backbone
-from dynbench.backbones.weights import load_weights, read_weights
-from dynbench.cost import CostModel, static_costs
 from dynbench.data import load_data
 from dynbench.data.image_files import in_batches
 from dynbench.errors import UserError
-from dynbench.evaluation.evaluate import PointEvaluation, evaluate
+from dynbench.evaluation.answers import PointEvaluation
+from dynbench.evaluation.trained import Trained
 from dynbench.isolate.call import call as call_isolated
 from dynbench.isolate.child import Ask
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
@@ -41,7 +39,7 @@ from dynbench.train.trainer import EpochResult, StageTrainer
 from tests.conftest import Call
 from tests.helpers import ddp_plugins
 from tests.helpers.pictures import noise_files
-from tests.helpers.small import CLASSES, CPU, SHAPE, random_data, random_images, random_split, small_backbone
+from tests.helpers.small import CLASSES, CPU, SHAPE, ask, random_data, random_images, random_split, small_backbone
 from tests.train.test_resume import clear_registry, timeless
 
 LIMITS = Limits(silence_minutes=5)
@@ -184,9 +182,7 @@ def evaluated(processes: ProcessGroup, images: int, batch: int) -> tuple[PointEv
     method = LCNet(LCNet.Config())
     torch.manual_seed(11)
     model = method.build(small_backbone())
-    costs = CostModel(static_costs(model, SHAPE), CPU)
-    split = random_split(images)
-    return evaluate(method, model, split, random_data().normalise(CPU), costs, method.points(model), batch, processes)
+    return ask(method, model, batch_size=batch, processes=processes).evaluate(random_split(images))
 
 
 @pytest.mark.parametrize(("images", "batch", "world"), [(23, 5, 2), (23, 5, 3), (3, 8, 2)])
@@ -309,15 +305,9 @@ def test_every_kind_of_method_is_trained_together_and_evaluates_as_alone(call: C
 
 def evaluated_alone(record: Record, folder: Path) -> tuple[PointEvaluation, ...]:
     """The test split once more, in this process, with the weights that were kept."""
-    method, data = record.run.make_method(), load_data(record.run.data)
-    path = ResultsFolder(folder).weights(record.run_id)
-    model = method.restore(build_backbone(record.run.built, data.shape, data.num_classes), read_weights(path))
-    load_weights(model, path)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    costs = CostModel(static_costs(model, data.shape), CPU)
-    return evaluate(
-        method, model, data.test.read(), data.normalise(CPU, channels_last=True), costs, method.points(model), 50
-    )
+    data, weights = load_data(record.run.data), ResultsFolder(folder).weights(record.run_id)
+    trained = Trained.restored(record.run, weights, data, CPU, channels_last=True, batch_size=50)
+    return trained.evaluate(data.test.read())
 
 
 @pytest.mark.usefixtures("plugins")

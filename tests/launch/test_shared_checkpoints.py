@@ -2,7 +2,7 @@
 
 import pytest
 
-from dynbench.evaluation.verify import evaluate_weights
+from dynbench.evaluation.reevaluate import evaluate_weights
 from dynbench.suite.schema import BackboneSpec, DataSpec
 from tests.helpers.small import SHARED, real_cifar10
 

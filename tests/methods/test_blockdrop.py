@@ -36,7 +36,7 @@ from dynbench.plan.run import Run, Start
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import BackboneSpec, Recipe
-from tests.helpers.small import CPU, SHAPE, make_context, make_run, random_images, small_backbone, stirred
+from tests.helpers.small import CPU, SHAPE, ask, make_context, make_run, random_images, small_backbone, stirred
 from tests.train.test_resume import Interrupter, assert_same_results
 
 RECIPE = Recipe(epochs=1, batch_size=8)
@@ -279,7 +279,7 @@ def test_the_executor_drops_and_is_audited(bottleneck: bool, option: str) -> Non
     method, net = make(), net_of(bottleneck, option)
     x = random_images(12)
     assert kept(net, x).float().mean(0).tolist() == [0.5] * 4
-    (result,) = audit(method, net, x, method.points(net), CostModel(static_costs(net, SHAPE), CPU))
+    (result,) = audit(ask(method, net), x, method.points(net))
     assert result.images == 12
     assert result.difference < 1e-5
     with evaluating(net):
@@ -352,7 +352,7 @@ def test_large_images_get_a_smaller_look() -> None:
     assert next(c.macs for c in control if c.name == "policy.net.conv1") == 16 * 16 * 49 * 3 * 64
     assert next(c.macs for c in control if c.name.endswith("layer1.0.conv1")) == 8 * 8 * 9 * 64 * 64
     planted(net.eval(), random_images(4, shape))
-    (result,) = audit(make(), net, random_images(4, shape), [Point()], CostModel(costs, CPU))
+    (result,) = audit(ask(make(), net, shape), random_images(4, shape), [Point()])
     assert result.difference < 1e-5
 
 

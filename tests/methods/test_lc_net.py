@@ -16,16 +16,15 @@ from dynbench.backbones import Backbone, ResidualBlock, build_backbone
 from dynbench.backbones.weights import save_weights
 from dynbench.build import build_model
 from dynbench.cost import CostModel, static_costs
-from dynbench.evaluation.evaluate import evaluate
 from dynbench.method import FromDense, FromFile
 from dynbench.stage import Progress, recipe_stage
 from dynbench.suite.schema import BackboneSpec, Recipe, Sgd
 from tests.helpers.small import (
     CPU,
     SHAPE,
+    ask,
     make_context,
     make_run,
-    random_data,
     random_images,
     random_split,
     small_backbone,
@@ -114,11 +113,8 @@ def test_gates_start_open() -> None:
 def test_evaluating_twice_gives_the_same() -> None:
     model = gated()
     method = LCNet(LCNet.Config())
-    costs = CostModel(static_costs(model, SHAPE), CPU)
-    split = random_split(20)
-    first, second = (
-        evaluate(method, model, split, random_data().normalise(CPU), costs, COST_MODES, 7) for _ in range(2)
-    )
+    trained, split = ask(method, model, batch_size=7), random_split(20)
+    first, second = (trained.evaluate(split, COST_MODES) for _ in range(2))
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one.correct, other.correct)
         assert np.array_equal(one.macs, other.macs)

@@ -14,8 +14,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynbench.data import Split
 from dynbench.data.epoch import epoch_batches
+from dynbench.data.split import Split
 from dynbench.method import Method
 from dynbench.stage import Progress, Stage
 from dynbench.suite.schema import Recipe

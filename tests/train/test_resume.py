@@ -23,7 +23,6 @@ from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record
 from dynbench.suite.schema import Recipe
-from dynbench.train import trainer as engine
 from dynbench.train.session import Journal, Session
 from tests.conftest import Call
 from tests.helpers.small import make_context, make_run
@@ -172,7 +171,7 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     info = tmp_path / "plugins" / "two_stages-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: two-stages\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[dynbench.methods]\ntwo_stages = two_stages:TwoStages\n")
+    (info / "entry_points.txt").write_text("[dynbench.methods]\ntwo_stages = tests.helpers.two_stages:TwoStages\n")
     monkeypatch.syspath_prepend(tmp_path / "plugins")
     clear_registry()
     yield
@@ -243,36 +242,38 @@ def test_pieces_of_some_minutes_end_with_the_numbers_of_one_go(tmp_path: Path, c
 # In the middle of an epoch, in this process
 
 
-class InTheMiddle(Observer):
-    """Raises KeyboardInterrupt at one step of an epoch."""
+LOOK_EVERY = 2
 
-    def __init__(self, epoch: int, step: int) -> None:
-        self._at = epoch, step
+
+class InTheMiddle(Observer):
+    """Raises KeyboardInterrupt at one step of an epoch; notes after which step of each epoch training began."""
+
+    def __init__(self, at: tuple[int, int] | None, begun: list[int]) -> None:
+        self._at, self._begun, self._epoch = at, begun, -1
 
     def steps_done(self, epoch: int, step: int, loss: float) -> None:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._begun.append(step - LOOK_EVERY)
         if (epoch, step) == self._at:
             raise KeyboardInterrupt
 
 
-def trained(run: Run, folder: Path, observer: Observer) -> tuple[Journal, dict[str, Tensor]]:
-    """By the trainer alone: a whole run notices that the harness is changed under it."""
+def trained(run: Run, folder: Path, observer: Observer, keep_seconds: float) -> tuple[Journal, dict[str, Tensor]]:
+    """By the trainer alone, which looks at its loss every `LOOK_EVERY` steps."""
     context, data, method = make_context(folder, observer), load_data(run.data), Noisy(Noisy.Config())
     model = build_model(run, method, data, context)
-    return Session(run, method, model, data, context).train(), model.state_dict()
+    return Session(run, method, model, data, context, LOOK_EVERY, keep_seconds).train(), model.state_dict()
 
 
-def test_an_epoch_goes_on_in_its_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "LOOK_EVERY", 2)
+def test_an_epoch_goes_on_in_its_middle(tmp_path: Path) -> None:
     run = make_run(Noisy, Recipe(epochs=2, batch_size=128, warmup_epochs=1))
-    whole, expected = trained(run, tmp_path / "whole", Observer())
-    monkeypatch.setattr(engine, "KEEP_SECONDS", 0)
+    whole, expected = trained(run, tmp_path / "whole", Observer(), keep_seconds=600)
     starts: list[int] = []
-    batches = engine.epoch_batches
-    monkeypatch.setattr(engine, "epoch_batches", lambda *given: starts.append(given[-1].start) or batches(*given))
     for place in ((0, 4), (0, 8), (1, 6)):
         with pytest.raises(KeyboardInterrupt):
-            trained(run, tmp_path / "pieces", InTheMiddle(*place))
-    journal, state = trained(run, tmp_path / "pieces", Observer())
+            trained(run, tmp_path / "pieces", InTheMiddle(place, starts), keep_seconds=0)
+    journal, state = trained(run, tmp_path / "pieces", InTheMiddle(None, starts), keep_seconds=0)
     assert starts == [0, 2, 6, 0, 4]
     assert all(torch.equal(state[name], value) for name, value in expected.items())
     for mine, theirs in zip(journal.history, whole.history, strict=True):

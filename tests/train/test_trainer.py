@@ -11,16 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench import device as precision
 from dynbench.cost import static_costs
-from dynbench.data import Data
 from dynbench.data.augment import random_crop_flip
+from dynbench.data.split import Data
 from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
 from dynbench.plan.run import derived_seed
 from dynbench.stage import Progress, Stage, recipe_stage
 from dynbench.suite.schema import Cosine, Recipe, Sgd
-from dynbench.train import trainer as engine
 from dynbench.train.budget import training_macs
-from dynbench.train.trainer import EpochResult, StageTrainer
+from dynbench.train.trainer import LOOK_EVERY, EpochResult, StageTrainer
 from tests.helpers.small import CLASSES, CPU, SHAPE, random_data, random_images, small_backbone
 
 RECIPE = Recipe(
@@ -43,9 +42,11 @@ def dense_stage(recipe: Recipe = RECIPE) -> Stage:
     return recipe_stage(Dense(Dense.Config()), recipe)
 
 
-def make_trainer(model: nn.Module, stage: Stage, recipe: Recipe = RECIPE, data: Data | None = None) -> StageTrainer:
+def make_trainer(
+    model: nn.Module, stage: Stage, recipe: Recipe = RECIPE, data: Data | None = None, look_every: int = LOOK_EVERY
+) -> StageTrainer:
     data = data or random_data()
-    return StageTrainer(stage, model, data, data.train, recipe, SEED, CPU)
+    return StageTrainer(stage, model, data, data.train, recipe, SEED, CPU, look_every=look_every)
 
 
 def with_loss(loss: Callable[[nn.Module, Tensor, Tensor, Progress], Tensor], recipe: Recipe = RECIPE) -> Stage:
@@ -139,7 +140,7 @@ def test_epochs_differ_and_depend_on_the_seed_alone() -> None:
     assert derived_seed(0, "init") == 11867732879391089  # or every committed result would change
 
 
-def test_progress_and_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_and_callback() -> None:
     seen: list[Progress] = []
     steps: list[int] = []
 
@@ -147,8 +148,7 @@ def test_progress_and_callback(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(progress)
         return cross_entropy(model(x), y)
 
-    monkeypatch.setattr(engine, "LOOK_EVERY", 2)
-    make_trainer(small_backbone(), with_loss(loss)).epoch(1, lambda step, mean: steps.append(step))
+    make_trainer(small_backbone(), with_loss(loss), look_every=2).epoch(1, lambda step, mean: steps.append(step))
     assert steps == [2, 4, 5]
     assert [(p.epoch, p.epochs) for p in seen] == [(1, 3)] * 5
     assert [p.fraction for p in seen] == pytest.approx([(1 + step / 5) / 3 for step in range(5)])

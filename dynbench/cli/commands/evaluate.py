@@ -3,7 +3,7 @@
 import click
 
 from dynbench.cli.options import WeightsOptions, weights_options
-from dynbench.suite.caveats import caveat
+from dynbench.data.catalogue import caveat
 
 
 @click.command("evaluate")
@@ -12,7 +12,7 @@ from dynbench.suite.caveats import caveat
 def evaluate_command(of: WeightsOptions, split: str) -> None:
     """Evaluate dense backbone WEIGHTS (safetensors, or a torch file of tensors) on a split."""
     from dynbench.analysis.words import macs_with_unit
-    from dynbench.evaluation.verify import evaluate_weights
+    from dynbench.evaluation.reevaluate import evaluate_weights
 
     result = evaluate_weights(of.weights, of.backbone, of.data, split, of.device, of.batch_size)
     warning = caveat(of.data.name)

@@ -10,7 +10,7 @@ import click
 from dynbench.cli.options import WeightsOptions, numbers, weights_options
 
 if TYPE_CHECKING:
-    from dynbench.evaluation.sensitivity import Scan
+    from dynbench.evaluation.layer_sensitivity import Scan
 
 
 RATIOS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
@@ -36,7 +36,7 @@ def sensitivity_command(
 ) -> None:
     """Remove filters from one layer of dense backbone WEIGHTS at a time and evaluate, without retraining: which layers
     to prune little. Looks at the validation split only; writes OUTPUT.csv, OUTPUT.png and OUTPUT.svg."""
-    from dynbench.evaluation.sensitivity import scan_weights
+    from dynbench.evaluation.layer_sensitivity import scan_weights
 
     with click.progressbar(length=1000, label="scanning", file=sys.stderr) as bar:
 
@@ -65,7 +65,7 @@ def summary(scan: "Scan", tolerance: float) -> list[str]:
 
 
 def _write(scan: "Scan", output: Path, title: str) -> list[Path]:
-    from dynbench.evaluation.sensitivity import write_csv
+    from dynbench.evaluation.layer_sensitivity import write_csv
     from dynbench.report.plots.sensitivity import sensitivity_figure
     from dynbench.report.plots.style import save, styled
 

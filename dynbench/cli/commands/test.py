@@ -11,7 +11,7 @@ from dynbench.errors import UserError
 
 if TYPE_CHECKING:
     from dynbench.contract import Outcome
-    from dynbench.contract.worker import Trial
+    from dynbench.contract.trial import Trial
     from dynbench.suite.schema import BackboneSpec, Limits
 
 
@@ -73,7 +73,7 @@ def test_command(
 
     Exit code 0; 1 when a check is broken; 2 when METHOD cannot be tried.
     """
-    from dynbench.contract.worker import Trial
+    from dynbench.contract.trial import Trial
     from dynbench.suite.schema import Limits
 
     limits = Limits(silence_minutes=timeout / 60, memory_gib=memory)
@@ -84,7 +84,7 @@ def test_command(
 def _try(request: "Trial", limits: "Limits") -> bool:
     """One backbone; True: something is broken."""
     from dynbench.backbones import BACKBONES
-    from dynbench.contract.worker import try_method
+    from dynbench.contract.trial import try_method
     from dynbench.errors import did_you_mean
 
     backbone = request.backbone

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dynbench.errors import UserError
+from dynbench.suite.engines import ENGINES
 
 ALL, NONE = "all", "none"
 
@@ -22,12 +23,9 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str) -> tup
 
 
 def _engines(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:  # noqa: ARG001
-    from typing import get_args
-
     from dynbench.errors import did_you_mean
-    from dynbench.suite.schema import EngineName
 
-    known = get_args(EngineName)
+    known = tuple(ENGINES)
     if text in (ALL, NONE):
         return known if text == ALL else ()
     names = tuple(name.strip() for name in text.split(","))
@@ -50,7 +48,7 @@ def _engines(context: click.Context, parameter: click.Parameter, text: str) -> t
     default=ALL,
     show_default=True,
     callback=_engines,
-    help="Static engines for the dense backbone: torch.compile, onnxruntime, all or none.",
+    help=f"Static engines for the dense backbone: {', '.join(ENGINES)}, all or none.",
 )
 def time_command(
     results: Path,

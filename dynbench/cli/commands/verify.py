@@ -9,7 +9,7 @@ import click
 from dynbench.cli.options import device_name
 
 if TYPE_CHECKING:
-    from dynbench.evaluation.verify import Verified
+    from dynbench.evaluation.reevaluate import Verified
 
 
 @click.command("verify")
@@ -24,7 +24,7 @@ def verify_command(file: Path, weights: Path | None, data: Path | None, device: 
 
     Exit code 0: as many right answers and as many MACs as recorded, at every operating point; 1: not so.
     """
-    from dynbench.evaluation.verify import verify_weights
+    from dynbench.evaluation.reevaluate import verify_weights
     from dynbench.record.folder import ResultsFolder
     from dynbench.record.store import read_record
     from dynbench.record.weights_file import released_record

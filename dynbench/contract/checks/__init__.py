@@ -1,7 +1,7 @@
 """The checks, in the order in which they are run: what is declared, training, evaluation, executors, and the rest."""
 
-from dynbench.contract.base import Check
-from dynbench.contract.checks import declared, evaluation, executor, model, outside, training
+from dynbench.contract.checks import declared, evaluation, model, outside, skipping, training
+from dynbench.contract.promise import Check
 
 CHECKS = (
     Check("name", declared.name),
@@ -22,9 +22,9 @@ CHECKS = (
     Check("labels", evaluation.labels),
     Check("unchanged", model.unchanged),
     Check("restore", model.restores),
-    Check("audit", executor.audited),
-    Check("batches", executor.batches),
-    Check("skipped weights", executor.skipped_weights),
+    Check("audit", skipping.audited),
+    Check("batches", skipping.batches),
+    Check("skipped weights", skipping.skipped_weights),
     Check("memory", outside.memory),
     Check("data", outside.data),
     Check("output", outside.output),

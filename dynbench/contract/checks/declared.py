@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from dynbench.backbones import build_backbone
-from dynbench.contract.training import changed_tensors, state_of
+from dynbench.contract.short_training import changed_tensors, state_of
 from dynbench.method import MethodConfig
 
 if TYPE_CHECKING:

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dynbench.contract.base import DoesNotApply
-from dynbench.contract.compare import far_apart, not_the_same, split_batches
-from dynbench.cost import CostModel
-from dynbench.data import Split
-from dynbench.evaluation.evaluate import PointEvaluation, evaluate
+from dynbench.contract.promise import DoesNotApply
+from dynbench.contract.same_results import far_apart, not_the_same, split_batches
+from dynbench.data.split import Split
+from dynbench.evaluation.trained import Trained
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
 
 
 IMAGES = 24
-BATCH = 16
 ROUNDED = 1
 """Images whose gates may be decided by rounding: their score is zero but for the order of sums."""
 
@@ -26,8 +24,8 @@ ROUNDED = 1
 def repeatable(subject: "Subject") -> str | None:
     """The same images give the same logits and the same usage, to the last bit: nothing random is left on."""
     x = subject.images(IMAGES)
-    for label, model in subject.models.items():
-        problem = not_the_same(subject.infer(model, x), subject.infer(model, x), subject.points(model))
+    for label, trained in subject.models.items():
+        problem = not_the_same(trained.infer(x), trained.infer(x), trained.points)
         if problem:
             return f"{label}: evaluated twice, {problem}; is dropout or noise left on in evaluation?"
     return None
@@ -44,18 +42,18 @@ class _Seen:
 def alone(subject: "Subject") -> str | None:
     """An image's result does not depend on the other images of its batch, on their order or their number."""
     x = subject.images(IMAGES)
-    for label, model in subject.models.items():
-        problem = _neighbours_matter(subject, model, subject.costs(model), x)
+    for label, trained in subject.models.items():
+        problem = _neighbours_matter(trained, x)
         if problem:
             return f"{label}, {problem}"
     return None
 
 
-def _neighbours_matter(subject: "Subject", model: nn.Module, costs: CostModel, x: Tensor) -> str | None:
-    expected = _seen(subject, model, costs, x, [torch.arange(len(x))])
+def _neighbours_matter(trained: Trained, x: Tensor) -> str | None:
+    expected = _seen(trained, x, [torch.arange(len(x))])
     for how, batches in _partitions(len(x)):
-        found = _seen(subject, model, costs, x, batches)
-        for point, mine, theirs in zip(subject.points(model), expected, found, strict=True):
+        found = _seen(trained, x, batches)
+        for point, mine, theirs in zip(trained.points, expected, found, strict=True):
             problem = _dependent(mine, theirs)
             if problem:
                 return f'point "{point.name}", {how}: {problem}'
@@ -71,15 +69,17 @@ def _partitions(count: int) -> Iterator[tuple[str, list[Tensor]]]:
     yield "beside other images", [torch.cat([order[::3], order[1::3]]), order[2::3]]
 
 
-def _seen(subject: "Subject", model: nn.Module, costs: CostModel, x: Tensor, batches: Sequence[Tensor]) -> list[_Seen]:
+def _seen(trained: Trained, x: Tensor, batches: Sequence[Tensor]) -> list[_Seen]:
     """Results by operating point, in the order of `x`."""
     back = torch.cat(list(batches)).argsort()
-    outputs = [subject.infer(model, x[batch]) for batch in batches]
+    outputs = [trained.infer(x[batch]) for batch in batches]
     sizes = [len(batch) for batch in batches]
     return [
         _Seen(
             torch.cat([output.logits for output in of_point])[back],
-            torch.cat([costs(output.usage, n).by_kind.sum(1) for output, n in zip(of_point, sizes, strict=True)])[back],
+            torch.cat(
+                [trained.costs(output.usage, n).by_kind.sum(1) for output, n in zip(of_point, sizes, strict=True)]
+            )[back],
         )
         for of_point in zip(*outputs, strict=True)
     ]
@@ -102,9 +102,8 @@ def _dependent(one: _Seen, other: _Seen) -> str | None:
 def usage(subject: "Subject") -> str | None:
     """Each operating point gets finite logits, and usage that names layers with MACs and lies in [0, 1]."""
     x, classes = subject.images(8), subject.data.num_classes
-    for label, model in subject.models.items():
-        costs, points = subject.costs(model), subject.points(model)
-        outputs = subject.infer(model, x)
+    for label, trained in subject.models.items():
+        points, outputs = trained.points, trained.infer(x)
         if len(outputs) != len(points):
             return f"{label}: `infer` gives {len(outputs)} outputs for {len(points)} operating points"
         for point, output in zip(points, outputs, strict=True):
@@ -114,7 +113,7 @@ def usage(subject: "Subject") -> str | None:
             if not bool(output.logits.isfinite().all()):
                 return f"{where}: logits are not finite"
             try:
-                costs(output.usage, len(x))
+                trained.costs(output.usage, len(x))
             except ValueError as error:
                 return f"{where}: {error}"
     return None
@@ -124,10 +123,9 @@ def static(subject: "Subject") -> str | None:
     """Declared `static`, it spends the same on every image."""
     if not subject.kind.static:
         raise DoesNotApply("it is not declared static")
-    for label, model in subject.models.items():
-        costs = subject.costs(model)
-        for point, output in zip(subject.points(model), subject.infer(model, subject.images(IMAGES)), strict=True):
-            macs = costs(output.usage, IMAGES).by_kind.sum(1)
+    for label, trained in subject.models.items():
+        for point, output in zip(trained.points, trained.infer(subject.images(IMAGES)), strict=True):
+            macs = trained.costs(output.usage, IMAGES).by_kind.sum(1)
             if int(macs.min()) != int(macs.max()):
                 return f'{label}, point "{point.name}": {int(macs.min())} to {int(macs.max())} MACs an image'
     return None
@@ -137,10 +135,9 @@ def decisions(subject: "Subject") -> str | None:
     """Images differ in what is spent on them: the checks saw that something is skipped, and that it is not."""
     if subject.kind.static:
         raise DoesNotApply("it is declared static")
-    for model in subject.models.values():
-        costs = subject.costs(model)
-        for output in subject.infer(model, subject.images(IMAGES)):
-            macs = costs(output.usage, IMAGES).by_kind.sum(1)
+    for trained in subject.models.values():
+        for output in trained.infer(subject.images(IMAGES)):
+            macs = trained.costs(output.usage, IMAGES).by_kind.sum(1)
             if int(macs.min()) != int(macs.max()):
                 return None
     raise DoesNotApply("all images spent the same, so nothing is known of what it skips; try it with other --param")
@@ -150,17 +147,9 @@ def labels(subject: "Subject") -> str | None:
     """What an image gets does not depend on its label: `infer` sees images, nothing else."""
     split = subject.data.validation
     others = Split(split.images, (split.labels + 1) % subject.data.num_classes)
-    for label, model in subject.models.items():
-        both = zip(_evaluated(subject, model, split), _evaluated(subject, model, others), strict=True)
-        for one, other in both:
+    for label, trained in subject.models.items():
+        for one, other in zip(trained.evaluate(split), trained.evaluate(others), strict=True):
             changed = int((one.answers != other.answers).sum())
             if changed:
                 return f'{label}, point "{one.point}": {changed} of {len(split)} images are answered otherwise'
     return None
-
-
-def _evaluated(subject: "Subject", model: nn.Module, split: Split) -> tuple[PointEvaluation, ...]:
-    """As a run evaluates: while the plugin answers, made-up labels stand in for the split's."""
-    normalise = subject.data.normalise(split.images.device, channels_last=True)
-    points = subject.points(model)
-    return evaluate(subject.method, model, split, normalise, subject.costs(model), points, BATCH)

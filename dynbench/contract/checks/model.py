@@ -9,8 +9,8 @@ from torch import nn
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights, read_weights, save_weights
-from dynbench.contract.compare import not_the_same
-from dynbench.contract.training import changed_tensors, state_of
+from dynbench.contract.same_results import not_the_same
+from dynbench.contract.short_training import changed_tensors, state_of
 from dynbench.cost import evaluating, static_costs
 from dynbench.method import Point
 
@@ -36,8 +36,8 @@ def holds_the_backbone(subject: "Subject") -> str | None:
 
 def points(subject: "Subject") -> str | None:
     """It has operating points, each with a name of its own, and names the same ones whenever it is asked."""
-    model = subject.trained.model
-    found = subject.points(model)
+    trained = subject.ask(subject.trained.model)
+    found = list(trained.points)
     names = [point.name if isinstance(point, Point) else repr(point) for point in found]
     if not names:
         return "`points` gives none; at least one is needed"
@@ -45,24 +45,24 @@ def points(subject: "Subject") -> str | None:
         return f"`points` gives {names[0]}, which is no dynbench.method.Point"
     if len(set(names)) < len(names):
         return f"`points` gives one name twice: {', '.join(names)}"
-    again = [point.name for point in subject.points(model)]
+    again = [point.name for point in trained.points]
     return None if again == names else f"`points` gives {', '.join(names)}, and then {', '.join(again)}"
 
 
 def unchanged(subject: "Subject") -> str | None:
     """Evaluating it, and making and running executors, leaves every weight as it was."""
-    for label, model in subject.models.items():
-        before = state_of(model)
-        subject.infer(model, subject.images(8))
-        changed = changed_tensors(before, state_of(model))
+    for label, trained in subject.models.items():
+        before = state_of(trained.model)
+        trained.infer(subject.images(8))
+        changed = changed_tensors(before, state_of(trained.model))
         if changed:
             return f"{label}: `infer` changes {changed[0]}"
-        for point in subject.points(model):
-            executor = subject.executor(model, point)
+        for point in trained.points:
+            executor = trained.executor(point)
             if executor is not None:
                 with torch.no_grad():
                     executor(subject.images(1))
-            changed = changed_tensors(before, state_of(model))
+            changed = changed_tensors(before, state_of(trained.model))
             if changed:
                 return f'{label}: making or running the executor of point "{point.name}" changes {changed[0]}'
     return None
@@ -82,5 +82,6 @@ def restores(subject: "Subject") -> str | None:
     x = subject.images(16)
     with evaluating(rebuilt):
         found = list(method.infer(rebuilt, x, method.points(rebuilt)))
-    problem = not_the_same(subject.infer(model, x), found, subject.points(model))
+    trained = subject.ask(model)
+    problem = not_the_same(trained.infer(x), found, trained.points)
     return f"rebuilt from its weights alone: {problem}" if problem else None

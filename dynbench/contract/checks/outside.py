@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dynbench.contract.compare import split_batches
+from dynbench.contract.same_results import split_batches
 from dynbench.guards.tampering import verify
 
 if TYPE_CHECKING:
@@ -19,12 +19,12 @@ WARM, CALLS = 3, 10
 
 def memory(subject: "Subject") -> str | None:
     """`infer` and the executor keep nothing of an image: no tensors pile up."""
-    model = subject.trained.model.eval()
-    grown = _grown(lambda x: subject.infer(model, x), subject)
+    trained = subject.ask(subject.trained.model.eval())
+    grown = _grown(trained.infer, subject)
     if grown >= CALLS:
         return f"`infer` keeps tensors: {grown} more after {CALLS} more images"
-    for point in subject.points(model):
-        executor = subject.executor(model, point)
+    for point in trained.points:
+        executor = trained.executor(point)
         if executor is not None:
             with torch.no_grad():
                 grown = _grown(executor, subject)

@@ -3,7 +3,7 @@
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from dynbench.contract.training import Trained, changed_tensors, parameters_of, state_of, train
+from dynbench.contract.short_training import ShortTraining, changed_tensors, parameters_of, state_of, train
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
@@ -19,7 +19,7 @@ def trains(subject: "Subject") -> str | None:
     return f"stage {idle}: training changes no parameter" if idle else None
 
 
-def _idle_stage(trained: Trained) -> str | None:
+def _idle_stage(trained: ShortTraining) -> str | None:
     """A stage after which every parameter is what it was before."""
     states = [*trained.log.starts.values(), parameters_of(trained.model)]
     for stage, before, after in zip(trained.log.starts, states[:-1], states[1:], strict=True):
@@ -61,7 +61,7 @@ def resumes(subject: "Subject") -> str | None:
     return _difference(subject.trained, resumed, "interrupted and gone on with, it has other values in")
 
 
-def _difference(one: Trained, other: Trained, what: str) -> str | None:
+def _difference(one: ShortTraining, other: ShortTraining, what: str) -> str | None:
     different = changed_tensors(state_of(one.model), state_of(other.model))
     if not different:
         return None

@@ -1,4 +1,4 @@
 """Static engines: what a user would deploy the dense backbone on instead of a dynamic method. One a file.
 
-To add one: a class here, its name in `dynbench.suite.schema.EngineName`, and its place in `worker.ENGINES`.
+To add one: a class here, and its line in `dynbench.suite.engines`.
 """

@@ -2,7 +2,6 @@
 out for its kernels once. Needs a C++ compiler on the CPU and Triton on CUDA."""
 
 import torch
-import torch._inductor.config
 from torch import Tensor, nn
 
 from dynbench.latency.engines.engine import Call, Engine
@@ -15,6 +14,8 @@ class TorchCompile(Engine):
         return torch.__version__
 
     def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:  # noqa: ARG002
+        import torch._inductor.config  # seconds: only whoever times it waits for it
+
         torch.compiler.reset()  # a second shape would otherwise be compiled with a dynamic batch
         # On CUDA single images are bound by launches, so whoever deploys uses CUDA graphs.
         mode = "reduce-overhead" if example.is_cuda else None

@@ -2,10 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from dynbench.suite.engines import ENGINES
 
 Call = Callable[[Tensor], Tensor]
 """Images (batch, channels, height, width) -> logits (batch, classes)."""
@@ -38,3 +41,9 @@ class EagerPytorch(Engine):
 
     def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:  # noqa: ARG002
         return net
+
+
+def load_engine(name: str) -> Engine:
+    """The engine that suites call `name`. What it deploys on need not be installed: `unsupported` says that."""
+    kind: type[Engine] = resolve_name(ENGINES[name])
+    return kind()

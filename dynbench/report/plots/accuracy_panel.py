@@ -8,8 +8,8 @@ from string import ascii_letters
 from dynbench.analysis.literature import Quoted, quoted_on
 from dynbench.analysis.summary import CONTROL, ConfigurationRecords, PointSummary, pareto_front
 from dynbench.analysis.words import parameters
+from dynbench.data.catalogue import caveat
 from dynbench.report.plots.style import point_markers
-from dynbench.suite.caveats import caveat
 
 REACH = 3
 """Quoted points that cost more than this times the dearest measured one, or less than the cheapest divided by

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
-from dynbench.evaluation.sensitivity import LayerSensitivity, Scan
+from dynbench.evaluation.layer_sensitivity import LayerSensitivity, Scan
 from dynbench.report.plots.style import GREY, new_figure
 
 PANEL_WIDTH, HEIGHT, REST = 2.2, 3.0, 0.9

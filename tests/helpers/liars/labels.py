@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from dynbench.data import Split, load_data
+from dynbench.data import load_data
+from dynbench.data.split import Split
 from dynbench.method import Output, Point
 from dynbench.stage import Progress
 from dynbench.suite.schema import DataSpec, Recipe

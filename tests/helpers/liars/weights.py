@@ -27,7 +27,7 @@ class KnowsTheWorker(Dense):
     name = "knows_the_worker"
 
     def restore(self, backbone: Backbone, weights: object) -> nn.Module:
-        self.timed = sys.argv[0].endswith("worker.py")
+        self.timed = sys.argv[0].endswith("timing_process.py")
         return super().restore(backbone, weights)  # type: ignore[arg-type]
 
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:

@@ -14,7 +14,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from dynbench.build import build_model
 from dynbench.context import Context
-from dynbench.data import Data
+from dynbench.data.split import Data
 from dynbench.method import Method
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
@@ -66,8 +66,8 @@ class Log:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained model, the method that it is of, and how it came about."""
+class ShortTraining:
+    """A model that was trained for a moment, the method that it is of, and how it came about."""
 
     method: Method
     model: nn.Module
@@ -75,7 +75,7 @@ class Trained:
     history: tuple[EpochRecord, ...]
 
 
-def train(subject: "Subject", interrupted: bool = False) -> Trained:
+def train(subject: "Subject", interrupted: bool = False) -> ShortTraining:
     """Train anew, from the same seed, for `EPOCHS` epochs a stage. `interrupted`: a first attempt ends one epoch before
     the end, and a new model and method go on from its checkpoint. Weights that a method starts from are left out: it
     starts from random ones."""
@@ -87,7 +87,7 @@ def train(subject: "Subject", interrupted: bool = False) -> Trained:
         return _train(subject, Path(folder), Observer())
 
 
-def _train(subject: "Subject", folder: Path, observer: Observer) -> Trained:
+def _train(subject: "Subject", folder: Path, observer: Observer) -> ShortTraining:
     log = Log()
     method = _shortened(subject.kind, log)(subject.config)
     run = _run_of(subject, method)
@@ -98,7 +98,7 @@ def _train(subject: "Subject", folder: Path, observer: Observer) -> Trained:
     with ExitStack() as hooks:
         hooks.callback(register_optimizer_step_pre_hook(log.before_step).remove)
         journal = Session(run, method, model, data, context).train()
-    return Trained(method, model, log, journal.history)
+    return ShortTraining(method, model, log, journal.history)
 
 
 def _shortened(kind: type[Method], log: Log) -> type[Method]:

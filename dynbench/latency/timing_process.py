@@ -1,4 +1,4 @@
-"""`python -m dynbench.latency.worker REQUEST FOLDER`: times one run in this fresh process and nothing else.
+"""`python -m dynbench.latency.timing_process REQUEST FOLDER`: times one run in this fresh process and nothing else.
 
 Allocator, caches and thread pools of a process that has trained are not those of one that serves.
 """
@@ -10,16 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dynbench.backbones import build_backbone
-from dynbench.build import restored_model
-from dynbench.cost import CostModel, evaluating, static_costs
 from dynbench.data import load_data
 from dynbench.device import fp32_is_fp32
 from dynbench.errors import AuditFailed
+from dynbench.evaluation.trained import Trained
 from dynbench.executors import FoldedBackbone, kernels_of
-from dynbench.guards.frozen_weights import kept
+from dynbench.guards.model_changes import kept
 from dynbench.guards.side_effects import unwatched, watched
 from dynbench.guards.tampering import seal, verify
 from dynbench.kernels.cpu import operators as native
@@ -27,7 +26,6 @@ from dynbench.latency.checks import Timed, check_timed_executor
 from dynbench.latency.figures import Samples, realised
 from dynbench.latency.loop import batches_of, by_pass
 from dynbench.latency.request import TimingAnswer, TimingRequest, write_answer
-from dynbench.method import Method, Point
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import describe_machine
 from dynbench.record.schema import Latency, Record, Timing
@@ -66,19 +64,17 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
     data = load_data(run.data.model_copy(update={"root": request.data_root}))
     native.available()  # may compile the kernels, which takes processes: not the plugin's
     with watched("while it was restored"):
-        method = run.make_method()
-        weights = results.weights(run.run_id)
-        model = restored_model(run, method, data.shape, data.num_classes, weights).to(device).eval()
-    images = data.normalise(device)(data.validation.images[: request.protocol.images].to(device))
+        trained = Trained.restored(run, results.weights(run.run_id), data, device)
+    images = trained.normalise(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
     dense.to(device).eval()
     raw: dict[str, np.ndarray] = {}
     points = {}
-    with watched("while it was timed"), kept(model, "while it was timed"):
-        for point in method.points(model):
-            executor = method.executor(model, point)
+    with watched("while it was timed"), kept(trained.model, "while it was timed"):
+        for point in trained.points:
+            executor = trained.executor(point)
             if executor is not None:
-                timed = Timed(method, model, executor.to(device).eval(), point, images)
+                timed = Timed(trained, executor, point, images)
                 points[point.name] = _latency(request, record, timed, dense, raw)
                 check_timed_executor(timed, request.protocol.batches, results, request.run_id)
     verify("after timing")
@@ -88,10 +84,7 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
 def _latency(
     request: TimingRequest, record: Record, timed: Timed, dense: nn.Module, raw: dict[str, np.ndarray]
 ) -> Latency:
-    macs = _macs(timed.method, timed.model, timed.point, timed.images)
-    timings = _timings(
-        request.protocol, timed.executor, dense, timed.images, macs, timed.point.name, raw, record.macs_dense
-    )
+    timings = _timings(request.protocol, timed, dense, raw, record.macs_dense)
     engine, threads = kernels_of(timed.executor), torch.get_num_threads()
     with unwatched():  # describing the machine takes processes
         machine = describe_machine(request.device, "fp32")
@@ -107,31 +100,17 @@ def _latency(
     )
 
 
-def _macs(method: Method, model: nn.Module, point: Point, images: Tensor) -> np.ndarray:
-    """Accounted MACs of each timed image."""
-    costs = CostModel(static_costs(model, (images.shape[1], images.shape[2], images.shape[3])), images.device)
-    with evaluating(model):
-        (output,) = method.infer(model, images, [point])
-    return np.asarray(costs(output.usage, len(images)).by_kind.sum(1).cpu().numpy())
-
-
 def _timings(
-    protocol: LatencyProtocol,
-    executor: nn.Module,
-    dense: nn.Module,
-    images: Tensor,
-    macs: np.ndarray,
-    point: str,
-    raw: dict[str, np.ndarray],
-    macs_dense: int,
+    protocol: LatencyProtocol, timed: Timed, dense: nn.Module, raw: dict[str, np.ndarray], macs_dense: int
 ) -> Iterator[Timing]:
     """One timing for each batch size that the images fill; raw samples go into `raw`."""
+    macs, point = timed.macs([timed.images]), timed.point.name
     for size in protocol.batches:
-        batches = batches_of(images, size)
+        batches = batches_of(timed.images, size)
         if not batches:
             continue
         with torch.inference_mode():
-            reference, own = by_pass((dense, executor), batches, protocol.rounds, SEED)
+            reference, own = by_pass((dense, timed.executor), batches, protocol.rounds, SEED)
         raw[f"{point}/{size}/ms"], raw[f"{point}/{size}/dense_ms"] = own.ms, reference.ms
         yield _timing(size, own, reference, float(macs[: size * len(batches)].mean()), macs_dense)
 

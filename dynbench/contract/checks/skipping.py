@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dynbench.contract.base import DoesNotApply
 from dynbench.contract.checks.evaluation import ROUNDED
-from dynbench.contract.compare import TOLERANCE, far_apart, split_batches
+from dynbench.contract.promise import DoesNotApply
+from dynbench.contract.same_results import TOLERANCE, far_apart, split_batches
 from dynbench.contract.skipped import Probe
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.audit import audit
+from dynbench.evaluation.trained import Trained
 from dynbench.method import Point
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ PROBED = 2
 SIMULATED = "it has no executor: it counts as simulated, and no latency is given"
 
 
-def _executors(subject: "Subject") -> Iterator[tuple[str, nn.Module, Point]]:
+def _executors(subject: "Subject") -> Iterator[tuple[str, Trained, Point]]:
     """Every model and operating point that has an executor. Raises DoesNotApply when there is none."""
     none = True
-    for label, model in subject.models.items():
-        for point in subject.points(model):
-            if subject.executor(model, point) is not None:
+    for label, trained in subject.models.items():
+        for point in trained.points:
+            if trained.executor(point) is not None:
                 none = False
-                yield f'{label}, point "{point.name}"', model, point
+                yield f'{label}, point "{point.name}"', trained, point
     if none:
         raise DoesNotApply(SIMULATED)
 
@@ -38,10 +38,10 @@ def _executors(subject: "Subject") -> Iterator[tuple[str, nn.Module, Point]]:
 def audited(subject: "Subject") -> str | None:
     """The executor runs exactly the MACs that usage accounts for, image by image, and gives the logits of `infer`."""
     executors = list(_executors(subject))
-    for label, model in subject.models.items():
-        points = [point for _, of, point in executors if of is model]
+    for label, trained in subject.models.items():
+        points = [point for _, of, point in executors if of is trained]
         try:
-            audit(subject.method, model, subject.images(AUDITED), points, subject.costs(model), TOLERANCE)
+            trained.audit(subject.data.validation.images[:AUDITED], points, TOLERANCE)
         except AuditFailed as error:
             return f"{label}: {error}"
     return None
@@ -50,17 +50,17 @@ def audited(subject: "Subject") -> str | None:
 def batches(subject: "Subject") -> str | None:
     """The executor gives a batch what `infer` gives its images: batches are timed too."""
     x = subject.images(12)
-    for where, model, point in _executors(subject):
-        problem = _batch_differs(subject, model, point, x)
+    for where, trained, point in _executors(subject):
+        problem = _batch_differs(trained, point, x)
         if problem:
             return f"{where}: {problem}"
     return None
 
 
-def _batch_differs(subject: "Subject", model: nn.Module, point: Point, x: Tensor) -> str | None:
-    executor = subject.executor(model, point)
+def _batch_differs(trained: Trained, point: Point, x: Tensor) -> str | None:
+    executor = trained.executor(point)
     assert executor is not None
-    (expected,) = subject.infer(model, x, [point])
+    (expected,) = trained.infer(x, [point])
     with torch.inference_mode():
         logits = executor(x)
     if logits.shape != expected.logits.shape:
@@ -75,10 +75,10 @@ def _batch_differs(subject: "Subject", model: nn.Module, point: Point, x: Tensor
 def skipped_weights(subject: "Subject") -> str | None:
     """Weights that usage says were skipped are not read: overwritten with NaN, they change nothing."""
     last = list(subject.models.values())[-1]  # random gates, where there are any, skip most
-    for where, model, point in _executors(subject):
-        if model is not last:
+    for where, trained, point in _executors(subject):
+        if trained is not last:
             continue
-        probe = Probe(subject.method, model.eval(), point)
+        probe = Probe(trained, point)
         for index, image in enumerate(split_batches(subject.images(PROBED))):
             with torch.no_grad():
                 problem = probe.problem(image)

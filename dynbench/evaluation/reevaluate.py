@@ -7,12 +7,11 @@ from pathlib import Path
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import load_weights
-from dynbench.build import restored_model
-from dynbench.cost import CostModel, static_costs
 from dynbench.data import load_data
-from dynbench.device import choose_device, on_device
+from dynbench.device import choose_device
 from dynbench.errors import UserError
-from dynbench.evaluation.evaluate import PointEvaluation, evaluate
+from dynbench.evaluation.answers import PointEvaluation
+from dynbench.evaluation.trained import Trained
 from dynbench.method import Point
 from dynbench.record.schema import PointRecord, Record
 from dynbench.registry import load_method
@@ -51,18 +50,12 @@ def verify_weights(
     """
     if record.status != "finished":
         raise UserError(f"{record.run_id} failed, it has no results: {record.error}")
-    run, where = record.run, choose_device(device)
-    method = run.make_method()
-    data = load_data(run.data.model_copy(update={"root": root}))
-    model = on_device(
-        restored_model(run, method, data.shape, data.num_classes, weights), where, run.recipe.channels_last
+    data = load_data(record.run.data.model_copy(update={"root": root}))
+    trained = Trained.restored(
+        record.run, weights, data, choose_device(device), record.run.recipe.channels_last, batch_size
     )
-    costs = CostModel(static_costs(model, data.shape), where)
-    normalise = data.normalise(where, run.recipe.channels_last)
-    split = data.test.read().to(where)
     known = {point.name: point for point in record.points}
-    points = [point for point in method.points(model) if point.name in known]
-    found = evaluate(method, model, split, normalise, costs, points, batch_size)
+    found = trained.evaluate(data.test.read(), [point for point in trained.points if point.name in known])
     return [Verified(known[one.point], one) for one in found]
 
 
@@ -70,13 +63,10 @@ def evaluate_weights(
     weights: Path, backbone: BackboneSpec, data: DataSpec, split: str, device: str, batch_size: int
 ) -> PointEvaluation:
     """Dense evaluation on `split` (validation or test). Raises UserError when weights or data are not right."""
-    where = choose_device(device)
     loaded = load_data(data)
     model = build_backbone(backbone, loaded.shape, loaded.num_classes)
     load_weights(model, weights)
-    costs = CostModel(static_costs(model, loaded.shape), where)
-    images = loaded.test.read() if split == "test" else loaded.validation
     dense = load_method("dense")
-    method = dense(dense.Config())
-    normalise = loaded.normalise(where)
-    return evaluate(method, model.to(where), images.to(where), normalise, costs, [Point()], batch_size)[0]
+    where = choose_device(device)
+    trained = Trained.of(dense(dense.Config()), model.to(where), loaded, where, batch_size=batch_size)
+    return trained.evaluate(loaded.test.read() if split == "test" else loaded.validation, [Point()])[0]

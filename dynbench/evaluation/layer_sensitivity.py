@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,12 +14,16 @@ from dynbench.backbones import Backbone, ResidualBlock, build_backbone
 from dynbench.backbones.removal import InnerConv, inner_convs, l1_norms, largest, rounded_up
 from dynbench.backbones.weights import load_weights
 from dynbench.cost import evaluating
-from dynbench.data import Split, load_data
+from dynbench.data import load_data
 from dynbench.data.augment import Normalise
 from dynbench.data.image_files import in_batches
+from dynbench.data.split import Split
 from dynbench.device import choose_device
 from dynbench.files import write_atomically
 from dynbench.suite.schema import BackboneSpec, DataSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,11 @@ def _results(
     return results
 
 
-def sensitivity_table(scan: Scan) -> pd.DataFrame:
+def sensitivity_table(scan: Scan) -> "pd.DataFrame":
     """Columns layer, number, stage, filters, ratio, removed, top1 (per cent), images; the whole backbone's row comes
     first, without a layer."""
+    import pandas as pd
+
     whole = {"ratio": 0.0, "removed": 0, "top1": scan.whole, "images": scan.images}
     rows = [
         {

@@ -1,15 +1,23 @@
-"""The dense backbone on every engine asked for, passes in turn, beside eager PyTorch in the same process."""
+"""`python -m dynbench.latency.engines.time_engines REQUEST FOLDER`: times the dense backbone on static engines, passes
+in turn, beside eager PyTorch, in this fresh process and nothing else: their threads would disturb a method's timing."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynbench.latency.engines.engine import Call, EagerPytorch, Engine
+from dynbench.backbones import build_backbone
+from dynbench.data import load_data
+from dynbench.device import fp32_is_fp32
+from dynbench.executors import FoldedBackbone
+from dynbench.latency.engines.engine import Call, EagerPytorch, Engine, load_engine
 from dynbench.latency.figures import Samples
 from dynbench.latency.loop import batches_of, by_pass
+from dynbench.latency.request import EnginesAnswer, EnginesRequest, write_answer
 from dynbench.record.schema import EngineRecord, EngineTiming
 
 SEED = 0
@@ -31,6 +39,24 @@ class _Found:
     engine: Engine
     timings: list[EngineTiming]
     reason: str | None
+
+
+def _main(request_path: str, folder: str) -> None:
+    request = EnginesRequest.model_validate_json(Path(request_path).read_bytes())
+    protocol = request.protocol
+    fp32_is_fp32()
+    if protocol.threads is not None:
+        torch.set_num_threads(protocol.threads)
+    device = torch.device(request.device)
+    data = load_data(request.data)
+    images = data.normalise(device)(data.validation.images[: protocol.images].to(device))
+    torch.manual_seed(0)
+    # Weights do not change what a static net costs.
+    net = FoldedBackbone(build_backbone(request.backbone, data.shape, data.num_classes), kernels=False)
+    net.to(device).eval()
+    engines = [load_engine(name) for name in protocol.engines]
+    records, raw = time_engines(net, engines, images, protocol.ends(len(images)), protocol.rounds)
+    write_answer(Path(folder), EnginesAnswer(engines=records), raw)
 
 
 def time_engines(
@@ -100,3 +126,7 @@ def _record(found: _Found) -> EngineRecord:
     """An engine that failed at a later batch size keeps what it did before, beside the reason."""
     engine = found.engine
     return EngineRecord(name=engine.name, version=engine.version(), absent=found.reason, timings=tuple(found.timings))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

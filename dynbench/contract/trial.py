@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from dynbench.backbones import build_backbone
 from dynbench.contract import CHECKS, Subject, digits
-from dynbench.contract.base import Outcome, in_words
 from dynbench.contract.load import load_target
+from dynbench.contract.promise import Outcome, in_words
 from dynbench.errors import UserError
 from dynbench.isolate.call import call
 from dynbench.isolate.child import Ask

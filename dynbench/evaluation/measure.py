@@ -1,0 +1,105 @@
+"""From a trained model to its results: accuracy and MACs per image, evaluated twice, audited, tested once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dynbench.cost import LayerCost
+from dynbench.data.image_files import Images
+from dynbench.data.split import Data
+from dynbench.evaluation.answers import PointEvaluation
+from dynbench.evaluation.audit import AUDITED_IMAGES, Audit
+from dynbench.evaluation.batch_independence import check_alone, differing, other_order, other_size
+from dynbench.evaluation.trained import Trained
+from dynbench.guards.model_changes import kept, steps_are
+from dynbench.record.schema import LayerMacs, Macs, PointRecord
+
+Arrays = dict[str, np.ndarray]
+
+
+def measure(trained: Trained, data: Data) -> tuple[tuple[PointRecord, ...], Arrays]:
+    """Evaluate on validation twice, which must agree; audit on validation images; read the test split once.
+
+    Raises ValueError when two evaluations differ, AuditFailed when executed and accounted MACs do, when answers depend
+    on the batch or follow made-up labels, or when the weights change meanwhile. Of several processes the first one
+    audits, and has the results; the others have none.
+    """
+    first = trained.processes.first
+    with kept(trained.model, "while it was evaluated"), steps_are(0, "while it was evaluated"):
+        validation = trained.evaluate(data.validation)
+        _check_same(validation, trained.evaluate(data.validation))
+        _check_beside_others(trained, data.validation.images, validation)
+    with kept(trained.model, "while it was audited"), steps_are(0, "while it was audited"):
+        audits = trained.audit(data.validation.images[:AUDITED_IMAGES]) if first else ()
+    with kept(trained.model, "on the test split"), steps_are(0, "on the test split"):
+        test = trained.evaluate(data.test.read())
+    if not first:
+        return (), {}
+    points = tuple(_point(v, t, a, trained.costs.layers) for v, t, a in zip(validation, test, audits, strict=True))
+    return points, _arrays(test, audits)
+
+
+def _check_beside_others(trained: Trained, images: Images, first: Sequence[PointEvaluation]) -> None:
+    """Ask for `images`, uint8 (n, channels, height, width), in another order and batch size: raises AuditFailed when
+    that changes their answers from those of the `first` time."""
+    images, points = images.to(trained.device), trained.points
+    order = trained.processes.from_first(other_order(len(images)))
+    chosen = images[order.to(images.device)]
+    again = trained.predict(chosen, points, other_size(trained.batch_size, len(order)))
+    for point, one, other in zip(points, first, again, strict=True):
+        doubtful = differing(one, other, order)
+        if doubtful:
+            check_alone(trained, images, doubtful, point)
+
+
+def _arrays(test: Sequence[PointEvaluation], audits: Sequence[Audit]) -> Arrays:
+    arrays = {
+        f"{result.point}/{name}": array
+        for result in test
+        for name, array in (
+            ("correct", result.correct),
+            ("correct5", result.correct5),
+            ("macs", result.total_macs),
+        )
+    }
+    return arrays | {f"{one.point}/audit_logits": one.logits for one in audits if one.images}
+
+
+def _check_same(first: Sequence[PointEvaluation], second: Sequence[PointEvaluation]) -> None:
+    for one, other in zip(first, second, strict=True):
+        if not (np.array_equal(one.answers, other.answers) and np.array_equal(one.macs, other.macs)):
+            raise ValueError(
+                f'evaluating point "{one.point}" twice gave two answers: '
+                f"{(one.answers != other.answers).sum()} images differ in their class, "
+                f"{(one.total_macs != other.total_macs).sum()} in MACs; is there noise left on in evaluation?"
+            )
+
+
+def _point(
+    validation: PointEvaluation, test: PointEvaluation, audited: Audit, layers: Sequence[LayerCost]
+) -> PointRecord:
+    total = test.total_macs
+    backbone, shortcuts, gates = test.macs.mean(axis=0).tolist()
+    return PointRecord(
+        name=test.point,
+        val_top1=validation.top1,
+        val_macs=float(validation.total_macs.mean()),
+        test_top1=test.top1,
+        test_top5=test.top5,
+        macs=Macs(
+            mean=float(total.mean()),
+            p50=float(np.percentile(total, 50)),
+            p95=float(np.percentile(total, 95)),
+            max=int(total.max()),
+            backbone=backbone,
+            shortcuts=shortcuts,
+            gates=gates,
+        ),
+        layers=tuple(
+            LayerMacs(name=layer.name, kind=layer.kind, macs=layer.macs, mean=mean)
+            for layer, mean in zip(layers, test.layer_macs.tolist(), strict=True)
+        ),
+        audited=audited.images > 0,
+        audit_images=audited.images,
+        audit_difference=audited.difference,
+    )
