@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones import build_backbone
-from dynbench.cost import CostModel, static_costs
 from dynbench.evaluation.audit import audit
 from dynbench.executors import Decision, FoldedBackbone, GatedExecutor, PooledGate, PooledLinear, module_by_module
 from dynbench.kernels.cpu import build, operators
 from dynbench.suite.schema import BackboneSpec
 from tests.helpers.any_gate import KINDS, AnyGate, FreelyGated
 from tests.helpers.planted import estimate_statistics, smooth_images
-from tests.helpers.small import CPU, random_images, small_backbone
+from tests.helpers.small import ask, random_images, small_backbone
 
 NETS = {"resnet8": (1, 8, 8), "resnet20": (3, 32, 32)}
 native = pytest.mark.skipif(not operators.available(), reason=str(build.why_not()))
@@ -52,7 +51,8 @@ def test_it_runs_what_masked_pytorch_computes(backbone: str, kind: str) -> None:
     method, model, images = gated(backbone, kind)
     _, layers, channels = model.run(images)
     assert len(torch.cat([*(layer[:, None] for layer in layers), *channels], 1).unique(dim=0)) > 2  # images differ
-    costs, points = CostModel(static_costs(model, NETS[backbone]), CPU), method.points(model)
+    trained = ask(method, model, NETS[backbone])
+    costs, points = trained.costs, method.points(model)
     for point, expected in zip(points, method.infer(model, images, points), strict=True):
         executor = method.executor(model, point).eval()
         accounted = costs(expected.usage, len(images)).by_kind.sum(1).tolist()
@@ -65,7 +65,7 @@ def test_it_runs_what_masked_pytorch_computes(backbone: str, kind: str) -> None:
             assert modules == macs
             torch.testing.assert_close(one_by_one, logits, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(executor(images), expected.logits, rtol=1e-3, atol=1e-4)
-    assert [one.images for one in audit(method, model, images[:8], points, costs)] == [8] * len(points)
+    assert [one.images for one in audit(trained, images[:8], points)] == [8] * len(points)
 
 
 @native
