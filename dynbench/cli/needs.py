@@ -1,7 +1,7 @@
 """What the runs of a suite need of the machine: disk, and measured, time and memory."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -80,25 +80,18 @@ def _cells(found: "Throughput") -> tuple[str, ...]:
     return "\n".join(batches), "\n".join(rates), *times, byte_size(found.memory)
 
 
-def _measured(suite: "Suite", todo: "Sequence[Run]") -> "Iterator[tuple[list[Run], Throughput | str]]":
+def _measured(suite: "Suite", todo: "Sequence[Run]") -> "Iterator[tuple[tuple[Run, ...], Throughput | str]]":
     """The runs of each configuration with what was measured of it; who waits is told."""
     from dynbench.device import choose_device
     from dynbench.estimate.throughput import measure_isolated
+    from dynbench.plan.configuration import by_configuration
 
     device = choose_device(suite.file.device)
-    alike = _alike(todo)
+    alike = by_configuration(todo)
     for number, runs in enumerate(alike.values(), start=1):
         if sys.stderr.isatty():
             click.echo(f"measuring {number} of {len(alike)}: {runs[0].label}", err=True)
         yield runs, measure_isolated(runs[0], suite.file.evaluation, device, suite.file.limits)
-
-
-def _alike(runs: "Sequence[Run]") -> "Mapping[str, list[Run]]":
-    """Those that differ in nothing but their seed and what they start from."""
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        found.setdefault(run.model_copy(update={"seed": 0, "start": None}).model_dump_json(), []).append(run)
-    return found
 
 
 def _left_out(suite: "Suite") -> str:

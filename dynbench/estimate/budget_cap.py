@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from dynbench.errors import UserError
-from dynbench.estimate.estimate import estimate_isolated
+from dynbench.estimate.estimates import Estimates
 from dynbench.plan.expand import Suite, places
 from dynbench.plan.run import Run
-from dynbench.suite.schema import BudgetCap, SuiteFile
+from dynbench.suite.schema import BudgetCap
 
 
-def check_budget(suite: Suite, runs: Sequence[Run]) -> None:
+def check_budget(suite: Suite, runs: Sequence[Run], estimates: Estimates) -> None:
     """Raises UserError that names every run that would exceed the suite's budget, by how much, and who asks for it."""
-    over = [(run, excess) for run in runs if (excess := exceeds(run, suite.file))]
+    if suite.file.budget == BudgetCap():
+        return
+    estimates.prepare(runs)
+    over = [(run, excess) for run in runs if (excess := exceeds(run, suite.file.budget, estimates))]
     if not over:
         return
     asked = places(suite)
@@ -26,13 +29,12 @@ def check_budget(suite: Suite, runs: Sequence[Run]) -> None:
     raise UserError(f"{'; '.join(lines)}; train for less, or raise the budget at {' and '.join(caps)}")
 
 
-def exceeds(run: Run, suite: SuiteFile) -> str | None:
-    """How a run exceeds the suite's cap, everything pre-trained included; None when it does not, or its plugin fails:
-    its record will say how. Raises UserError when the method does not support the backbone."""
-    cap = suite.budget
+def exceeds(run: Run, cap: BudgetCap, estimates: Estimates) -> str | None:
+    """Say how a run exceeds the cap, everything pre-trained included; None when it does not, or its plugin fails: its
+    record will say how. Raises UserError when the method does not support the backbone."""
     if cap == BudgetCap():
         return None
-    cost = estimate_isolated(run, suite.limits)
+    cost = estimates.of(run)
     if cost is None:
         return None
     excess = []

@@ -13,14 +13,11 @@ from dynbench.cost import dense_macs, static_costs
 from dynbench.data import DatasetInfo, Shape, dataset_info
 from dynbench.errors import UserError
 from dynbench.evaluation.audit import AUDITED_IMAGES
-from dynbench.isolate.call import call
-from dynbench.isolate.child import Ask
-from dynbench.isolate.limits import ChildEnded
 from dynbench.method import Method
 from dynbench.plan.run import Run
+from dynbench.record.schema import Record
 from dynbench.registry import load_method
 from dynbench.stage import Stage, apply_edits
-from dynbench.suite.schema import Limits
 from dynbench.train.budget import assumed_training_macs, training_macs
 
 IMAGE_BYTES = 10
@@ -182,22 +179,19 @@ def run_images(run: Run, info: DatasetInfo) -> int:
     return info.training_images - (run.data.validation or info.validation)
 
 
-MINUTES = 10
-"""A net is built and takes a few steps: what takes longer hangs."""
-
-
-def estimate_isolated(run: Run, limits: Limits) -> CostEstimate | None:
-    """`estimate_cost` in a child process; None when the plugin fails there: its record will say how.
-    Raises UserError when the method does not support the backbone or either is misnamed."""
-    brief = limits.model_copy(update={"silence_minutes": min(MINUTES, limits.silence_minutes)})
-    try:
-        found: CostEstimate = call(_estimate, run, limits=brief)
-    except UserError:
-        raise
-    except (ChildEnded, OSError):
-        return None
-    return found
-
-
-def _estimate(_ask: Ask, run: Run) -> CostEstimate:
-    return estimate_cost(run)
+def recorded_cost(record: Record) -> CostEstimate:
+    """What a finished run has cost, as its record says: it needs no estimate, and writes nothing any more."""
+    layers = record.points[0].layers
+    own, pretrained = (
+        tuple(StageEstimate(stage.name, stage.epochs, stage.train_macs) for stage in stages)
+        for stages in (record.budget.stages, record.budget.pretrained)
+    )
+    return CostEstimate(
+        record.run,
+        record.macs_dense,
+        sum(layer.macs for layer in layers),
+        sum(layer.macs for layer in layers if layer.kind == "control"),
+        DiskNeeds(0, 0),
+        own,
+        pretrained,
+    )

@@ -11,20 +11,23 @@ the weights that it started from, or else half of all, and on retraining, with t
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from dynbench.backbones import build_backbone, stage_channels
 from dynbench.cost import dense_macs
-from dynbench.data import DatasetInfo, dataset_info
+from dynbench.data import DatasetInfo, Shape, dataset_info
 from dynbench.errors import UserError
 from dynbench.estimate.budget_cap import exceeds
+from dynbench.estimate.estimates import Estimates
+from dynbench.plan.configuration import by_configuration
 from dynbench.plan.expand import Suite, in_order, with_start
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.registry import load_method
-from dynbench.suite.schema import BackboneSpec
+from dynbench.suite.schema import BackboneSpec, BudgetCap
 
 STEP = 1000
 """Widths are whole multiples of 1 / STEP."""
@@ -38,17 +41,29 @@ def width_near(backbone: BackboneSpec, macs: float, shape: tuple[int, int, int],
     Channels are whole, so a range of widths is one net: its shortest decimal number is taken, in the middle of the
     range where there are several.
     """
-    widths: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
-    for step in range(1, WIDEST * STEP + 1):
-        widths[stage_channels(_scaled(backbone, step))].append(step)
+    widths = _widths(backbone)
     nets = sorted(channels for channels in widths if min(channels) > 0)  # each at least as wide in every stage
 
     def cost(channels: tuple[int, ...]) -> int:
-        return dense_macs(build_backbone(_scaled(backbone, widths[channels][0]), shape, classes))
+        return _macs_of(_scaled(backbone, widths[channels][0]), shape, classes)
 
     after = min(bisect_left(nets, macs, key=cost), len(nets) - 1)
     best = min(nets[max(0, after - 1) : after + 1], key=lambda net: abs(cost(net) - macs))
     return _shortest(widths[best]) / STEP
+
+
+@cache  # of every dynamic configuration of a suite the same are asked for
+def _widths(backbone: BackboneSpec) -> dict[tuple[int, ...], list[int]]:
+    """Of each net that the backbone is at some width, by its channels a stage, the steps of width that give it."""
+    widths: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+    for step in range(1, WIDEST * STEP + 1):
+        widths[stage_channels(_scaled(backbone, step))].append(step)
+    return dict(widths)
+
+
+@cache
+def _macs_of(backbone: BackboneSpec, shape: Shape, classes: int) -> int:
+    return dense_macs(build_backbone(backbone, shape, classes))
 
 
 def _scaled(backbone: BackboneSpec, step: int) -> BackboneSpec:
@@ -95,39 +110,47 @@ class _NoControlError(Exception):
     """Why a control cannot be."""
 
 
-def plan_controls(suite: Suite, runs: Sequence[Run], records: Iterable[Record]) -> Controls:
-    """The controls of those dynamic `runs` of the suite that have finished `records`. A function of its arguments:
+@dataclass(frozen=True)
+class _Proposal:
+    """The runs of one control, with the dense runs that they start from; none when the suite has it, or `reason` says
+    why it cannot be."""
+
+    subject: _Subject
+    name: str
+    runs: tuple[Run, ...] = ()
+    reason: str | None = None
+
+    @property
+    def line(self) -> str:
+        """Why it is left out."""
+        run = self.subject.run
+        return f"control {self.name} of {run.label} ({run.built.name}): {self.reason}"
+
+
+def plan_controls(suite: Suite, runs: Sequence[Run], records: Iterable[Record], estimates: Estimates) -> Controls:
+    """Plan the controls of those dynamic `runs` of the suite that have finished `records`. A function of its arguments:
     planned again, they are the same runs."""
     finished = {record.run_id: record for record in records if record.status == "finished"}
-    planned: list[Run] = []
-    waiting, left_out = [], []
-    for group in _configurations(run for run in runs if not load_method(run.method).static):
-        if not all(run.run_id in finished for run in group):
-            waiting.append(group[0].label)
-            continue
-        subject = _subject(group, finished)
-        for name in (NARROW, PRUNED):
-            try:
-                planned += _controls(suite, subject, name, runs)
-            except _NoControlError as reason:
-                left_out.append(f"control {name} of {group[0].label} ({group[0].built.name}): {reason}")
-    return Controls(in_order(planned), tuple(waiting), tuple(left_out))
+    dynamic = by_configuration(run for run in runs if not load_method(run.method).static).values()
+    ready = [group for group in dynamic if all(run.run_id in finished for run in group)]
+    waiting = [group[0].label for group in dynamic if group not in ready]
+    dense = [group[0] for group in by_configuration(run for run in runs if run.method == NARROW).values()]
+    subjects = [_subject(group, finished) for group in ready]
+    proposed = [_proposal(suite, subject, name, dense) for subject in subjects for name in (NARROW, PRUNED)]
+    if suite.file.budget != BudgetCap():
+        estimates.prepare(run for one in proposed for run in one.runs)
+    judged = [replace(one, reason=one.reason or _refusal(one, suite, estimates)) for one in proposed]
+    planned = in_order(run for one in judged if one.reason is None for run in one.runs)
+    return Controls(planned, tuple(waiting), tuple(one.line for one in judged if one.reason))
 
 
-def known_controls(suite: Suite, runs: Sequence[Run], results: ResultsFolder) -> Controls:
-    """What can be planned of the suite's controls from the records in a results folder; none unless it wants them."""
+def known_controls(suite: Suite, runs: Sequence[Run], results: ResultsFolder, estimates: Estimates) -> Controls:
+    """Plan what can be planned of the suite's controls from the records in a results folder; none unless it wants
+    them."""
     if not suite.file.controls:
         return Controls((), (), ())
     found = (results.read(run.run_id) for run in runs)
-    return plan_controls(suite, runs, [record for record in found if record is not None])
-
-
-def _configurations(runs: Iterable[Run]) -> list[tuple[Run, ...]]:
-    """Runs that differ in nothing but their seed, together."""
-    groups: defaultdict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[f"{run.backbone.model_dump_json()} {run.method} {run.given}"].append(run)
-    return [tuple(group) for group in groups.values()]
+    return plan_controls(suite, runs, [record for record in found if record is not None], estimates)
 
 
 def _subject(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> _Subject:
@@ -136,35 +159,42 @@ def _subject(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> _Subject:
     return _Subject(runs, sum(macs) / len(macs), first.epochs + (first.start.epochs if first.start else 0))
 
 
-def _controls(suite: Suite, subject: _Subject, name: str, runs: Sequence[Run]) -> list[Run]:
-    """The runs of one control, with the dense runs that they start from; none when the suite has it. Raises
-    _NoControlError."""
+def _proposal(suite: Suite, subject: _Subject, name: str, dense: Sequence[Run]) -> _Proposal:
+    """One control of the subject; `dense`: one run of each configuration of the dense nets that the suite has."""
     info = dataset_info(subject.run.data)
     make = {NARROW: _narrow, PRUNED: _pruned}[name]
-    config = load_method(name).Config.model_validate(make(subject, info))
-    found = [run for one in subject.runs for run in with_start(suite, one.backbone, one.seed, config, name)]
-    if name == NARROW and _has_narrow(runs, found[0], subject, info):
-        return []
-    for run in found:
+    try:
+        config = load_method(name).Config.model_validate(make(subject, info))
+    except _NoControlError as error:
+        return _Proposal(subject, name, reason=str(error))
+    found = tuple(run for one in subject.runs for run in with_start(suite, one.backbone, one.seed, config, name))
+    there = name == NARROW and _has_narrow(dense, found[0], subject, info)
+    return _Proposal(subject, name, () if there else found)
+
+
+def _refusal(proposal: _Proposal, suite: Suite, estimates: Estimates) -> str | None:
+    """Why the control may not be, or cannot be built."""
+    info = dataset_info(proposal.subject.run.data)
+    for one in by_configuration(proposal.runs):
         try:
-            excess = exceeds(run, suite.file) or _unsupported(run, info)
+            reason = exceeds(one.run, suite.file.budget, estimates) or _unsupported(one.run, info)
         except UserError as error:
-            raise _NoControlError(str(error)) from error
-        if excess:
-            raise _NoControlError(excess)
-    return found
+            return str(error)
+        if reason:
+            return reason
+    return None
 
 
-def _has_narrow(runs: Iterable[Run], nearest: Run, subject: _Subject, info: DatasetInfo) -> bool:
-    """Whether the suite's own runs hold a dense net of the same budget that is near enough, or as near as the
+def _has_narrow(dense: Iterable[Run], nearest: Run, subject: _Subject, info: DatasetInfo) -> bool:
+    """Whether the suite's own `dense` runs hold one of the same budget that is near enough, or as near as the
     `nearest`: several widths give one net."""
-    same = [run for run in runs if (run.method, run.backbone) == (NARROW, nearest.backbone)]
-    apart = [abs(_macs(run, info) / subject.macs - 1) for run in (nearest, *same) if run.epochs == nearest.epochs]
+    same = [run for run in dense if run.backbone == nearest.backbone]
+    apart = [abs(_macs(run.built, info) / subject.macs - 1) for run in (nearest, *same) if run.epochs == nearest.epochs]
     return min(apart[1:], default=1.0) <= max(SAME, apart[0])
 
 
-def _macs(run: Run, info: DatasetInfo) -> int:
-    return dense_macs(build_backbone(run.built, info.shape, info.num_classes))
+def _macs(backbone: BackboneSpec, info: DatasetInfo) -> int:
+    return _macs_of(backbone, info.shape, info.num_classes)
 
 
 def _unsupported(run: Run, info: DatasetInfo) -> str | None:
@@ -179,7 +209,7 @@ def _narrow(subject: _Subject, info: DatasetInfo) -> dict[str, Any]:
 
 def _pruned(subject: _Subject, info: DatasetInfo) -> dict[str, Any]:
     """Parameters of the dense backbone that is pruned until it costs what `subject` does. Raises _NoControlError."""
-    whole = dense_macs(build_backbone(subject.run.backbone, info.shape, info.num_classes))
+    whole = _macs(subject.run.backbone, info)
     share = round(subject.macs / whole, 4)
     if share >= 1:
         raise _NoControlError(f"the method spends {subject.macs / whole:.1%} of the dense backbone's MACs")

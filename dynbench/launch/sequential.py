@@ -85,7 +85,7 @@ class SuiteRunner:
 
     def _do(self, run: Run) -> bool:
         """Do `run`, whose lock we hold."""
-        if run not in self._waiting():  # somebody finished it just now
+        if not self._context.results.is_unfinished(run, self._runs):  # somebody finished it just now
             return True
         needed = run.needs()
         if needed is not None and not self._context.weights(needed).is_file():

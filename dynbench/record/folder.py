@@ -112,6 +112,11 @@ class ResultsFolder:
         missing = {run_id for run_id in awaited.intersection(ids) if run_id and not self.weights(run_id).is_file()}
         return [run for run, run_id in zip(runs, ids, strict=True) if run_id in without or run_id in missing]
 
+    def is_unfinished(self, run: Run, runs: Sequence[Run]) -> bool:
+        """Say whether the run has to be done: for itself, or for one of `runs` that starts from it."""
+        run_id = run.run_id
+        return run in self.unfinished([run, *(one for one in runs if one.needs() == run_id)])
+
     def arrays(self, run_id: str) -> dict[str, np.ndarray]:
         """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
         the test split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited

@@ -12,6 +12,8 @@ from dynbench.cost import dense_macs
 from dynbench.errors import UserError
 from dynbench.estimate.budget_cap import check_budget
 from dynbench.estimate.estimate import estimate_cost
+from dynbench.estimate.estimates import Estimates
+from dynbench.estimate.plan import make_plan
 from dynbench.plan.expand import plan
 from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec
@@ -41,7 +43,7 @@ def write(folder: Path, budget: str) -> Path:
 def refusal(folder: Path, budget: str, **options: Any) -> str:
     suite = read_suite(write(folder, budget), **options)
     with pytest.raises(UserError) as caught:
-        check_budget(suite, plan(suite))
+        make_plan(suite, ResultsFolder(folder / "results"))
     return str(caught.value).replace(f"{folder}/", "")
 
 
@@ -65,7 +67,7 @@ def test_training_macs_are_capped_as_they_are_estimated(tmp_path: Path) -> None:
     cap, dearest = 1.5 * costs[0], costs[-1]
     assert f"{dearest:.4g} MACs of training of {cap:.4g} ({dearest / cap:.3g} times)" in between
     enough = read_suite(write(tmp_path, f"train_macs: {costs[-1]}, epochs: 4"))
-    check_budget(enough, runs)
+    check_budget(enough, runs, Estimates(enough.file.limits))
 
 
 def test_caps_are_positive_numbers_as_yaml_writes_them(tmp_path: Path) -> None:

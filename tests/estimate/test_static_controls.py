@@ -17,6 +17,7 @@ from dynbench.backbones.weights import save_weights
 from dynbench.cli.options import read_suite
 from dynbench.cost import dense_macs
 from dynbench.estimate.estimate import estimate_cost
+from dynbench.estimate.estimates import Estimates
 from dynbench.estimate.static_controls import Controls, plan_controls, width_near
 from dynbench.method import LayerUsage, Output, Point
 from dynbench.plan.expand import Suite, plan
@@ -74,7 +75,8 @@ def controls_of(suite: Suite, mmacs: Sequence[float] = (15.0, 16.0), method: str
     runs = plan(suite)
     dynamic = [run for run in runs if run.method == method]
     costs = {run.run_id: cost for run, cost in zip(dynamic, mmacs, strict=True)}
-    return plan_controls(suite, runs, [finished(run, costs.get(run.run_id, 40.55)) for run in runs])
+    records = [finished(run, costs.get(run.run_id, 40.55)) for run in runs]
+    return plan_controls(suite, runs, records, Estimates(suite.file.limits))
 
 
 def macs_of(run: Run) -> int:
@@ -116,9 +118,10 @@ def test_nothing_is_planned_before_every_seed_has_finished(tmp_path: Path) -> No
     suite = suite_of(tmp_path)
     runs = plan(suite)
     records = [finished(run, 15.0) for run in runs if run.seed == 0]
-    assert plan_controls(suite, runs, records) == Controls((), ("lc_net l1_channel=0.5",), ())
+    estimates = Estimates(suite.file.limits)
+    assert plan_controls(suite, runs, records, estimates) == Controls((), ("lc_net l1_channel=0.5",), ())
     failed = [finished(run, 15.0).model_copy(update={"status": "failed", "points": ()}) for run in runs]
-    assert plan_controls(suite, runs, failed).waiting == ("lc_net l1_channel=0.5",)
+    assert plan_controls(suite, runs, failed, estimates).waiting == ("lc_net l1_channel=0.5",)
 
 
 def test_a_dense_run_of_the_suite_that_matches_is_the_control(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dynbench.backbones.weights import load_weights, read_weights
 from dynbench.cli.options import read_suite
 from dynbench.data import dataset_info
 from dynbench.errors import UserError
-from dynbench.estimate.static_controls import known_controls
+from dynbench.estimate.plan import make_plan
 from dynbench.plan.expand import plan
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
@@ -34,9 +34,9 @@ def test_records_are_of_the_suite_as_it_is_committed(suite: str) -> None:
         asked = plan(read)
     except UserError as error:
         pytest.skip(str(error))  # a file of weights that it starts from is not here
-    controls = known_controls(read, asked, ResultsFolder(REFERENCE / suite)).runs
+    planned = make_plan(read, ResultsFolder(REFERENCE / suite)).runs
     found = {record.run_id for record in ResultsFolder(REFERENCE / suite).records()}
-    assert {run.run_id for run in asked} <= found <= {run.run_id for run in (*asked, *controls)}
+    assert {run.run_id for run in asked} <= found <= {run.run_id for run in planned}
 
 
 @pytest.mark.parametrize(("suite", "record"), RECORDS, ids=names)

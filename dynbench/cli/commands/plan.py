@@ -9,9 +9,7 @@ import click
 
 from dynbench.cli.needs import disk_line, show_measured
 from dynbench.cli.options import read_suite, results_folder, suite_options
-from dynbench.plan.expand import in_order, plan
 from dynbench.plan.run import Run
-from dynbench.record.folder import ResultsFolder
 
 if TYPE_CHECKING:
     from dynbench.estimate.estimate import CostEstimate
@@ -43,47 +41,36 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
 
     from dynbench.analysis.words import macs_with_unit
     from dynbench.data import dataset_info
-    from dynbench.estimate.budget_cap import check_budget
-    from dynbench.estimate.estimate import estimate_isolated
-    from dynbench.estimate.static_controls import known_controls
+    from dynbench.estimate.plan import make_plan
 
     read = read_suite(suite, **options)
-    folder = results_folder(read, results)
-    asked = plan(read)
-    check_budget(read, asked)
-    controls = known_controls(read, asked, folder)
-    runs = in_order((*asked, *controls.runs))
-    todo = {run.run_id for run in folder.unfinished(runs)}
-    common = _common(runs)
+    plan = make_plan(read, results_folder(read, results))
+    common = _common(plan.runs)
     title = ", ".join([read.file.name, *(f"{name} {value}" for name, value in common.items())])
-    table = Table(title=f"{title}: {folder}", box=None, pad_edge=False, title_justify="left")
+    table = Table(title=f"{title}: {plan.results}", box=None, pad_edge=False, title_justify="left")
     for name, justify in COLUMNS.items():
         if name not in common:
             width = LABEL_WIDTH if name == "run" else None
             table.add_column(name, justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
-    total, disk = 0, []
-    for run in runs:
-        cost = estimate_isolated(run, read.file.limits)
-        if cost and run.run_id in todo:
-            total += cost.own_train_macs
-            disk.append(cost.disk)
-        state = _state(folder, run) if run.run_id in todo else "finished"
-        state += "" if run in asked else " *"
-        own = (value for name, value in _per_run(run).items() if name not in common)
-        table.add_row(run.label, *own, *_costs(cost), state)
+    for one in plan.planned:
+        own = (value for name, value in _per_run(one.run).items() if name not in common)
+        table.add_row(one.run.label, *own, *_costs(plan.cost(one)), one.state + ("" if one.asked else " *"))
+    to_come = plan.costs_to_come()
     console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
     console.print(table)
     console.print(
         "MACs: one image, everything on; gates: what a method adds to its backbone. training: estimated MACs. "
-        f"Still to train: {macs_with_unit(total)}MACs."
+        f"Still to train: {macs_with_unit(sum(cost.own_train_macs for cost in to_come))}MACs."
     )
-    console.print(disk_line(read.file.data.name, dataset_info(read.file.data).disk_bytes, disk))
-    if controls.runs:
+    console.print(
+        disk_line(read.file.data.name, dataset_info(read.file.data).disk_bytes, [cost.disk for cost in to_come])
+    )
+    if plan.controls.runs:
         console.print("*: a static control of the suite's dynamic runs, or the dense net that it starts from.")
-    for line in unplanned_lines(controls):
+    for line in unplanned_lines(plan.controls):
         console.print(line)
     if measure:
-        show_measured(console, read, [run for run in runs if run.run_id in todo])
+        show_measured(console, read, plan.todo)
 
 
 def _per_run(run: Run) -> dict[str, str]:
@@ -102,12 +89,6 @@ def unplanned_lines(controls: "Controls") -> Iterator[str]:
     if controls.waiting:
         yield f"controls are planned when these have finished: {', '.join(dict.fromkeys(controls.waiting))}"
     yield from (f"left out: {line}" for line in controls.left_out)
-
-
-def _state(folder: ResultsFolder, run: Run) -> str:
-    """Of a run that is to be done: a failed one is tried again."""
-    record = folder.read(run.run_id)
-    return "failed" if record and record.status == "failed" else "to do"
 
 
 def _costs(cost: "CostEstimate | None") -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,14 @@ from dynbench.cli.commands.plan import unplanned_lines
 from dynbench.cli.options import launcher_of, launcher_options, read_suite, results_folder, suite_options
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.launch.launcher import Launcher
-from dynbench.plan.expand import Suite, in_order, plan
-from dynbench.plan.run import Run
+from dynbench.plan.expand import Suite
 from dynbench.record.folder import ResultsFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dynbench.estimate.plan import Plan
     from dynbench.observer import Observer
-    from dynbench.suite.schema import Limits
 
 
 INTERRUPTED = 130
@@ -53,7 +52,7 @@ def run_command(suite: Path, results: Path | None, no_latency: bool, minutes: fl
         if no_latency:
             read = replace(read, file=read.file.model_copy(update={"latency": None}))
         with launcher_of(options, rank) as launcher:
-            failed = _run(read, plan(read), results_folder(read, results), launcher, deadline)
+            failed = _run(read, results_folder(read, results), launcher, deadline)
     sys.exit(1 if failed else 0)
 
 
@@ -89,63 +88,48 @@ def _interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(
-    suite: Suite, runs: Sequence[Run], folder: ResultsFolder, launcher: Launcher, deadline: "Observer | None"
-) -> bool:
+def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: "Observer | None") -> bool:
     """Do what is not done and show everything. True: runs failed."""
     from rich.console import Console
 
-    from dynbench.estimate.budget_cap import check_budget
-    from dynbench.estimate.static_controls import known_controls
+    from dynbench.estimate.plan import make_plan
 
     console = Console(markup=False, highlight=False)
-    check_budget(suite, runs)
-    known = in_order((*runs, *known_controls(suite, runs, folder).runs))
-    todo = folder.unfinished(known)
-    left_out = _do(suite, runs, known, todo, folder, console, launcher, deadline) if todo else []
-    if not todo:
-        console.print(f"{suite.file.name}: all {len(known)} runs are finished")
-    _show(suite, folder, drawn_again=bool(todo), console=console)
+    plan = make_plan(suite, folder)
+    left_out = _do(plan, console, launcher, deadline) if plan.todo else []
+    if not plan.todo:
+        console.print(f"{suite.file.name}: all {len(plan.runs)} runs are finished")
+    _show(suite, folder, drawn_again=bool(plan.todo), console=console)
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
-    controls = known_controls(suite, runs, folder)
-    for line in unplanned_lines(controls):
+    after = plan.again() if plan.todo else plan
+    for line in unplanned_lines(after.controls):
         click.echo(line, err=True)
-    records = (folder.read(run.run_id) for run in (*runs, *controls.runs))
-    return bool(left_out) or any(record is not None and record.status == "failed" for record in records)
+    return bool(left_out) or after.any_failed
 
 
-def _do(
-    suite: Suite,
-    runs: Sequence[Run],
-    known: Sequence[Run],
-    todo: Sequence[Run],
-    folder: ResultsFolder,
-    console: "Console",
-    launcher: Launcher,
-    deadline: "Observer | None",
-) -> list[str]:
-    """Train, evaluate and time `todo` of the `known`, then the controls of the suite's `runs`; returns a line for each
-    run that was left out because of another's failure."""
+def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observer | None") -> list[str]:
+    """Train, evaluate and time what the plan has to do, then the controls that can be planned by then; returns a line
+    for each run that was left out because of another's failure."""
     from dynbench.analysis.words import macs_with_unit
     from dynbench.cli.needs import prepare_kernels
     from dynbench.cli.progress import progress_for
     from dynbench.context import Context
     from dynbench.data import load_data
-    from dynbench.estimate.static_controls import known_controls
     from dynbench.latency.timer import Timer
     from dynbench.observer import Observers
     from dynbench.record.machine import commit
     from dynbench.tracking import Tracker
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
+    suite, folder = plan.suite, plan.results
     place = launcher.place(suite)
-    training = sum(_training_macs(run, suite.file.limits) for run in todo)
+    training = sum(cost.own_train_macs for cost in plan.costs_to_come())
     for note in load_data(suite.file.data).notes:
         click.echo(note, err=True)
     folder.check_writable()
     console.print(
-        f"{suite.file.name}: {len(known)} runs, {len(known) - len(todo)} finished; about "
+        f"{suite.file.name}: {len(plan.runs)} runs, {len(plan.finished)} finished; about "
         f"{macs_with_unit(training)}MACs of "
         f"training on {place.words}; results in {folder}",
         soft_wrap=True,
@@ -154,29 +138,21 @@ def _do(
     tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
     progress = progress_for(console, place.several)
     observers = Observers(*filter(None, (progress, tracker, deadline)))  # the last: the others have heard what it ends
-    observers.suite_started(known, [run for run in known if run not in todo])
+    observers.suite_started(plan.runs, plan.finished)
     root, limits, protocol = suite.file.data.root, suite.file.limits, suite.file.latency
     context = Context(folder, place.device, root, suite.file.evaluation, observers, _command_line(), commit())
     timer = Timer(folder, protocol, str(place.device), root, _command_line(), limits) if protocol else None
     try:
-        left_out = list(launcher.launch(known, context, timer, limits))
-        more = [run for run in known_controls(suite, runs, folder).runs if run not in known]
+        left_out = list(launcher.launch(plan.runs, context, timer, limits))
+        more = plan.again().beyond(plan)
         if more:
-            observers.suite_started((*known, *more), known)
-            left_out += launcher.launch(in_order(more), context, timer, limits)
+            observers.suite_started((*plan.runs, *more), plan.runs)
+            left_out += launcher.launch(more, context, timer, limits)
     finally:
         progress.close()
         if tracker and tracker.problem:
             click.echo(tracker.problem, err=True)
     return left_out
-
-
-def _training_macs(run: Run, limits: "Limits") -> int:
-    """Estimated MACs of a run's training; 0 when the plugin fails: its record will say how."""
-    from dynbench.estimate.estimate import estimate_isolated
-
-    cost = estimate_isolated(run, limits)
-    return cost.own_train_macs if cost else 0
 
 
 def _command_line() -> str:

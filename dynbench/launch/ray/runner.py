@@ -86,7 +86,7 @@ class FanoutRunner:
         except UserError as error:
             self._give_up(run, str(error), schedule)
             return False
-        if run not in self._context.results.unfinished(self._runs):  # somebody finished it just now
+        if not self._context.results.is_unfinished(run, self._runs):  # somebody finished it just now
             lock.close()
             schedule.finish(run)
             return False
