@@ -7,7 +7,7 @@ from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.tracking.location import Location, find_location
 from dynbench.tracking.state import read_state, write_state
-from dynbench.tracking.store import Store, TrackingFailed, sync_command
+from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 
 def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None:
@@ -19,7 +19,7 @@ def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None
         _note_as_unsent(results, suite)
         send_plots(results, suite, Store(find_location(results, uri)))
     except (TrackingFailed, UserError) as error:
-        return f"{error}; `{sync_command(results)}` sends the plots later"
+        return f"{error}; `{how_to_sync(results)}` sends the plots later"
     return None
 
 

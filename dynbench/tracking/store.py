@@ -40,7 +40,7 @@ class TrackingFailed(Exception):  # noqa: N818  (named for what happened)
     """MLflow is missing, does not answer, or refuses. The message is one line without passwords."""
 
 
-def sync_command(results: ResultsFolder) -> str:
+def how_to_sync(results: ResultsFolder) -> str:
     """What sends later what could not be sent now."""
     return shlex.join(["dynbench", "sync", str(results)])
 

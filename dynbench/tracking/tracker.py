@@ -10,7 +10,7 @@ from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
 from dynbench.tracking.location import find_location
 from dynbench.tracking.state import read_state, write_state
-from dynbench.tracking.store import NO_RUN, MlflowRun, Store, TrackingFailed, sync_command
+from dynbench.tracking.store import NO_RUN, MlflowRun, Store, TrackingFailed, how_to_sync
 
 
 class Tracker(Observer):
@@ -97,4 +97,4 @@ class Tracker(Observer):
             self._tracked[run.run_id] = opened.tracked
         if failure is not None:
             self._open.pop(run.run_id, None)
-            self.problem = f"{failure}; nothing is lost: `{sync_command(self._results)}` sends it later"
+            self.problem = f"{failure}; nothing is lost: `{how_to_sync(self._results)}` sends it later"
