@@ -2,10 +2,6 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

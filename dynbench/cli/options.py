@@ -22,7 +22,7 @@ from dynbench.suite.read import parse_setting, parse_yaml, place_of, plain, read
 from dynbench.suite.schema import DEVICE, BackboneSpec, DataSpec
 
 if TYPE_CHECKING:
-    from dynbench.launch.ray.resources import Fanout
+    from dynbench.launch.ray.cluster import Fanout
 
 
 _OPTIONS = (
@@ -166,7 +166,7 @@ def _processes(options: dict[str, Any], rank: Rank | None) -> Rank | int | None:
 
 def _fanout(options: dict[str, Any]) -> "Fanout | None":
     """Raises UserError when options contradict each other."""
-    from dynbench.launch.ray.resources import AUTO, Fanout
+    from dynbench.launch.ray.cluster import AUTO, Fanout
 
     address, workers = options.get("address"), options.get("workers")
     cpus, gpus = options.get("cpus_per_run"), options.get("gpus_per_run")

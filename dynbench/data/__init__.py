@@ -9,16 +9,13 @@ from dynbench.suite.schema import DataSpec
 if TYPE_CHECKING:
     from dynbench.data.split import Data
 
+
 __all__ = ["DATASETS", "DatasetInfo", "Shape", "dataset_info", "load_data"]
 
 
 def load_data(spec: DataSpec) -> "Data":
     """Read, check and divide a data set. Raises UserError when it is unknown, missing or damaged."""
-    from dynbench.data.split import (  # and torch, which what is known of a data set does without
-        Data,
-        TestSplit,
-        hold_out,
-    )
+    from dynbench.data.split import Data, TestSplit, hold_out
 
     info = dataset_info(spec)
     raw = info.read(spec)

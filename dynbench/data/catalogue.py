@@ -14,6 +14,7 @@ from dynbench.suite.schema import DataSpec
 if TYPE_CHECKING:
     from dynbench.data.split import RawData
 
+
 Shape = tuple[int, int, int]
 """(channels, height, width) of an image."""
 CLASSES, TRAIN_IMAGES, VAL_IMAGES = 1000, 1_281_167, 50_000

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from dynbench.cost import evaluating
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference
+from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference, unseen_images
 from dynbench.evaluation.trained import Trained
-from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.latency.loop import batches_of, once
 from dynbench.method import Point
 from dynbench.record.folder import ResultsFolder

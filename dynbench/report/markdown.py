@@ -7,13 +7,7 @@ from dynbench.analysis.latency import Block, blocks
 from dynbench.analysis.literature import Quoted
 from dynbench.analysis.summary import ConfigurationRecords, Setting, configurations
 from dynbench.analysis.verdicts import verdicts
-from dynbench.analysis.words import (
-    compared_name,
-    controls_title,
-    mark_meanings,
-    setting_title,
-    spent,
-)
+from dynbench.analysis.words import compared_name, controls_title, mark_meanings, setting_title, spent
 from dynbench.record.schema import Record
 from dynbench.report.tables import (
     BUDGET_HEADERS,

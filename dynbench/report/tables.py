@@ -6,15 +6,7 @@ from dynbench.analysis.controls import Comparison
 from dynbench.analysis.latency import TimedPoint, speed_up
 from dynbench.analysis.literature import Quoted, quoted_on
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
-from dynbench.analysis.words import (
-    accuracy,
-    control_name,
-    epochs,
-    marks,
-    over_seeds,
-    p_values,
-    short_macs,
-)
+from dynbench.analysis.words import accuracy, control_name, epochs, marks, over_seeds, p_values, short_macs
 from dynbench.record.schema import EngineRecord, EngineTiming, Timing
 
 HEADERS = (

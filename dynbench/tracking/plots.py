@@ -5,8 +5,7 @@ from pathlib import Path
 
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
-from dynbench.tracking.location import Location, find_location
-from dynbench.tracking.state import read_state, write_state
+from dynbench.tracking.location import Location, find_location, read_state, write_state
 from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 

@@ -8,9 +8,8 @@ from typing import Literal
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
-from dynbench.tracking.location import Location, find_location
+from dynbench.tracking.location import Location, find_location, read_state
 from dynbench.tracking.plots import plots_are_there, send_plots
-from dynbench.tracking.state import read_state
 from dynbench.tracking.store import Store, TrackingFailed
 
 Outcome = Literal["sent", "there", "busy"]

@@ -8,8 +8,7 @@ from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
-from dynbench.tracking.location import find_location
-from dynbench.tracking.state import read_state, write_state
+from dynbench.tracking.location import find_location, read_state, write_state
 from dynbench.tracking.store import NO_RUN, MlflowRun, Store, TrackingFailed, how_to_sync
 
 

@@ -17,9 +17,9 @@ from dynbench.context import Context
 from dynbench.errors import UserError
 from dynbench.latency.timer import Timer
 from dynbench.launch.ray import cluster, runner
+from dynbench.launch.ray.cluster import Fanout, Size
 from dynbench.launch.ray.messages import Fetch, Message, NodeAnswer, Order, pack_files, unpack_files
 from dynbench.launch.ray.node import work
-from dynbench.launch.ray.resources import Fanout, Size
 from dynbench.launch.ray.runner import FanoutRunner
 from dynbench.launch.ray.schedule import Schedule
 from dynbench.launch.sequential import SuiteRunner

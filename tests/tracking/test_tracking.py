@@ -26,9 +26,8 @@ from dynbench.record.machine import Machine
 from dynbench.record.schema import Budget, EpochRecord, Macs, PointRecord, Record, StageBudget, Tracked
 from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
 from dynbench.tracking import Tracker, log_plots, sync
-from dynbench.tracking.location import find_location
+from dynbench.tracking.location import find_location, read_state
 from dynbench.tracking.payload import epoch_values, result_values, run_parameters
-from dynbench.tracking.state import read_state
 from dynbench.tracking.store import Store
 from tests.helpers.records import Fake
 from tests.helpers.records import make_record as make_fake

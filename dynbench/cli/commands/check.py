@@ -35,10 +35,7 @@ def check_command(
     """
     from rich.console import Console
 
-    from dynbench.check.output import (
-        junit_xml,
-        markdown_summary,
-    )
+    from dynbench.check.output import junit_xml, markdown_summary
     from dynbench.cli.tables import check_lines
     from dynbench.files import write_atomically
 

@@ -92,10 +92,7 @@ def unplanned_lines(controls: "Controls") -> Iterator[str]:
 
 
 def _costs(cost: "CostEstimate | None") -> tuple[str, ...]:
-    from dynbench.analysis.words import (
-        macs_with_unit,
-        stage_epochs,
-    )
+    from dynbench.analysis.words import macs_with_unit, stage_epochs
 
     if cost is None:
         return ("fails", "", "", "", "")

@@ -10,6 +10,7 @@ from dynbench.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+
 REQUIRED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What torchrun tells the processes that it starts."""
 

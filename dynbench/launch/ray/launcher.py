@@ -11,10 +11,9 @@ import torch
 from dynbench.context import Context
 from dynbench.latency.timer import Timer
 from dynbench.launch.launcher import Launcher, Place
-from dynbench.launch.ray.cluster import Cluster, import_ray
+from dynbench.launch.ray.cluster import Cluster, Fanout, import_ray
 from dynbench.launch.ray.messages import Order
 from dynbench.launch.ray.pool import RayPool
-from dynbench.launch.ray.resources import Fanout
 from dynbench.launch.ray.runner import FanoutRunner
 from dynbench.plan.expand import Suite
 from dynbench.plan.run import Run

@@ -4,10 +4,9 @@ import socket
 import sys
 from typing import Any
 
-from dynbench.launch.ray.cluster import Cluster
+from dynbench.launch.ray.cluster import Cluster, Size
 from dynbench.launch.ray.messages import Fetch, Files, Message, NodeAnswer, Order
 from dynbench.launch.ray.node import work
-from dynbench.launch.ray.resources import Size
 
 RETRIES = 3
 """How many times a run is begun again after its node was lost. What a plugin does is never a reason: it happens in a

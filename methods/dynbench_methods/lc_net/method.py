@@ -7,17 +7,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dynbench.method import (
-    Backbone,
-    FromDense,
-    FromFile,
-    Method,
-    MethodConfig,
-    Output,
-    Point,
-    Progress,
-    Recipe,
-)
+from dynbench.method import Backbone, FromDense, FromFile, Method, MethodConfig, Output, Point, Progress, Recipe
 from dynbench_methods.lc_net.cost_modes import COST_MODES, gated_executor, usage_in
 from dynbench_methods.lc_net.gates import GatedBackbone, mean_absolute
 
