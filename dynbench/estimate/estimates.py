@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
 from dynbench.errors import UserError
 from dynbench.estimate.estimate import CostEstimate, estimate_cost
 from dynbench.isolate.call import call
@@ -74,9 +72,7 @@ def _estimate_alone(run: Run, limits: Limits) -> Answer:
 
 def _estimate_all(ask: Ask, runs: Sequence[Run]) -> None:
     """In the child: tell of each run as soon as it is estimated."""
-    drawn = torch.get_rng_state()
     for run in runs:
-        torch.set_rng_state(drawn)  # weights, and so what is pruned of them, do not depend on the runs before
         ask(_estimate(run))
 
 

@@ -10,7 +10,7 @@ the weights that it started from, or else half of all, and on retraining, with t
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -127,19 +127,26 @@ class _Proposal:
         return f"control {self.name} of {run.label} ({run.built.name}): {self.reason}"
 
 
-def plan_controls(suite: Suite, runs: Sequence[Run], records: Iterable[Record], estimates: Estimates) -> Controls:
-    """Plan the controls of those dynamic `runs` of the suite that have finished `records`. A function of its arguments:
-    planned again, they are the same runs."""
+def plan_controls(
+    suite: Suite,
+    runs: Sequence[Run],
+    records: Iterable[Record],
+    estimates: Estimates,
+    is_made: Callable[[str], bool] = lambda _: False,
+) -> Controls:
+    """Plan the controls of those dynamic `runs` of the suite that have finished `records`. A function of these three:
+    planned again, they are the same runs. `is_made`: whether a control, by its run id, is finished, so that nobody has
+    to build it to see that it can be built."""
     finished = {record.run_id: record for record in records if record.status == "finished"}
     dynamic = by_configuration(run for run in runs if not load_method(run.method).static).values()
     ready = [group for group in dynamic if all(run.run_id in finished for run in group)]
-    waiting = [group[0].label for group in dynamic if group not in ready]
+    waiting = [group[0].label for group in dynamic if not all(run.run_id in finished for run in group)]
     dense = [group[0] for group in by_configuration(run for run in runs if run.method == NARROW).values()]
     subjects = [_subject(group, finished) for group in ready]
     proposed = [_proposal(suite, subject, name, dense) for subject in subjects for name in (NARROW, PRUNED)]
     if suite.file.budget != BudgetCap():
         estimates.prepare(run for one in proposed for run in one.runs)
-    judged = [replace(one, reason=one.reason or _refusal(one, suite, estimates)) for one in proposed]
+    judged = [replace(one, reason=one.reason or _refusal(one, suite, estimates, is_made)) for one in proposed]
     planned = in_order(run for one in judged if one.reason is None for run in one.runs)
     return Controls(planned, tuple(waiting), tuple(one.line for one in judged if one.reason))
 
@@ -149,8 +156,7 @@ def known_controls(suite: Suite, runs: Sequence[Run], results: ResultsFolder, es
     them."""
     if not suite.file.controls:
         return Controls((), (), ())
-    found = (results.read(run.run_id) for run in runs)
-    return plan_controls(suite, runs, [record for record in found if record is not None], estimates)
+    return plan_controls(suite, runs, results.records_of(runs), estimates, results.is_finished)
 
 
 def _subject(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> _Subject:
@@ -172,12 +178,14 @@ def _proposal(suite: Suite, subject: _Subject, name: str, dense: Sequence[Run]) 
     return _Proposal(subject, name, () if there else found)
 
 
-def _refusal(proposal: _Proposal, suite: Suite, estimates: Estimates) -> str | None:
+def _refusal(proposal: _Proposal, suite: Suite, estimates: Estimates, is_made: Callable[[str], bool]) -> str | None:
     """Why the control may not be, or cannot be built."""
     info = dataset_info(proposal.subject.run.data)
     for one in by_configuration(proposal.runs):
         try:
-            reason = exceeds(one.run, suite.file.budget, estimates) or _unsupported(one.run, info)
+            reason = exceeds(one.run, suite.file.budget, estimates)
+            if reason is None and not is_made(one.run.run_id):
+                reason = _unsupported(one.run, info)
         except UserError as error:
             return str(error)
         if reason:

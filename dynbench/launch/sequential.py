@@ -65,8 +65,7 @@ class SuiteRunner:
                 self._context.observer.waiting(waiting[0])
                 time.sleep(WAIT_SECONDS)
         raise_problems(self._problems)
-        found = (self._context.results.read(run.run_id) for run in self._runs)
-        return tuple(record for record in found if record is not None)
+        return self._context.results.records_of(self._runs)
 
     def _waiting(self) -> list[Run]:
         """Runs that this process has not tried and nobody has finished."""

@@ -6,6 +6,7 @@ RESULTS/work/RUN_ID/                                weights, checkpoint, lock, o
 RESULTS/work/token, mlflow.db                       of the folder as a whole
 """
 
+import gc
 import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,10 +94,18 @@ class ResultsFolder:
         """Return every record, in the order of their files. Raises UserError when there is none."""
         folder = self.path / "records"
         names = [path.stem for path in sorted(folder.glob("*.json"))]
-        found = tuple(record for name in names if (record := self.read(name)) is not None)
+        found = self._found(names)
         if not found:
             raise UserError(f"no records in {folder}; `dynbench run SUITE --results {self}` makes them")
         return found
+
+    def records_of(self, runs: Sequence[Run]) -> tuple[Record, ...]:
+        """Return the records of those of the runs that have one, in their order."""
+        return self._found([run.run_id for run in runs])
+
+    def _found(self, run_ids: Sequence[str]) -> tuple[Record, ...]:
+        with _uncollected():
+            return tuple(record for run_id in run_ids if (record := self.read(run_id)) is not None)
 
     def is_finished(self, run_id: str) -> bool:
         """Say whether the run has a record that says so."""
@@ -107,7 +116,8 @@ class ResultsFolder:
         """Return the runs that have to be done: those without a finished record, and those whose record is there but
         whose weights, which such a run starts from, are not."""
         ids = [run.run_id for run in runs]
-        without = {run_id for run_id in ids if not self.is_finished(run_id)}
+        with _uncollected():
+            without = {run_id for run_id in ids if not self.is_finished(run_id)}
         awaited = {run.needs() for run, run_id in zip(runs, ids, strict=True) if run_id in without}
         missing = {run_id for run_id in awaited.intersection(ids) if run_id and not self.weights(run_id).is_file()}
         return [run for run, run_id in zip(runs, ids, strict=True) if run_id in without or run_id in missing]
@@ -222,6 +232,19 @@ class ResultsFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(f"cannot write to the results folder {self}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage meanwhile. What is read stays: for each few records Python would go through all that it has,
+    torch included, which takes longer than the reading."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _stamp_of(path: Path) -> _Stamp | None:

@@ -66,14 +66,6 @@ def test_each_configuration_is_estimated_once_all_in_one_process(tmp_path: Path,
     assert len(calls) == 1
 
 
-def test_what_is_pruned_does_not_depend_on_what_was_estimated_before(tmp_path: Path) -> None:
-    """Weights are drawn, and norms of filters decide where to prune."""
-    dense, *_, pruned = runs_of(tmp_path, "[dense, {name: nisp, params: {macs: 0.5, lr: null, epochs: 1}}]")
-    together, alone = Estimates(Limits()), Estimates(Limits())
-    together.prepare([dense, pruned])
-    assert together.of(pruned) == alone.of(pruned)
-
-
 def test_a_plugin_that_takes_the_process_down_fails_alone(
     tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,8 +48,7 @@ class FanoutRunner:
         if self._timer is not None:
             time_runs(self._runs, self._context, self._timer)
         raise_problems(self._problems)
-        found = (self._context.results.read(run.run_id) for run in self._runs)
-        return tuple(record for record in found if record is not None)
+        return self._context.results.records_of(self._runs)
 
     def _schedule(self) -> Schedule:
         todo = self._context.results.unfinished(self._runs)
