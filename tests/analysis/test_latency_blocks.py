@@ -13,7 +13,7 @@ from dynbench.record.schema import Record
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.realised import realised_figure
 from dynbench.report.plots.style import save, styled
-from dynbench.report.write import draw_plots
+from dynbench.report.report_files import draw_plots
 from tests.helpers.records import MODES, Fake, analysed, make_engine, make_record, write_fakes
 
 ENGINES = (

@@ -26,7 +26,8 @@ from dynbench.record.folder import ResultsFolder
 from dynbench.record.store import read_record
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.accuracy_panel import make_panel
-from dynbench.report.write import draw_plots
+from dynbench.report.plots.style import method_colour
+from dynbench.report.report_files import draw_plots
 from tests.helpers.records import MODES, Fake, analysed, make_record, small_suite, write_fakes
 
 FILES = ["accuracy-macs.png", "accuracy-macs.svg", "macs-histogram.png", "macs-histogram.svg"]
@@ -285,6 +286,16 @@ def test_plots_say_what_they_show(tmp_path: Path) -> None:
     assert "lc_net l1_layer=0.01 l1_channel=0.5" in histogram
     assert "sequential" in histogram
     assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in paths if path.suffix == ".png")
+
+
+def test_a_method_that_nobody_named_has_a_colour_of_its_own() -> None:
+    """One that no method of the committed plots has, so that it is never taken for one of them."""
+    named = {method_colour(method) for method in ("dense", "lc_net", "c_net", "l_net", "filter_pruning", "nisp")}
+    strangers = {method_colour(f"stranger_{number}") for number in range(50)}
+    assert len(named) == 6
+    assert len(strangers) >= 5
+    assert not strangers & (named | {method_colour("blockdrop")})
+    assert method_colour("stranger_7") == method_colour("stranger_7")
 
 
 def test_plots_are_the_same_each_time(tmp_path: Path) -> None:

@@ -41,6 +41,6 @@ def show_report(results: "ResultsFolder", console: "Console", draw: bool) -> Non
 
 def _write(found: "Analysis") -> tuple[Path, ...]:
     """Matplotlib is not loaded where nothing is drawn."""
-    from dynbench.report.write import write_report
+    from dynbench.report.report_files import write_report
 
     return write_report(found)
