@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 from dynbench.analysis.words import short_macs
 from dynbench.check.outcome import FAILING, Change, Finding, Verdict
-from dynbench.report.layout import Brief, Column, Row, Table, Tone
+from dynbench.report.layout import Brief, Row, Table, TableColumn, Tone
 from dynbench.suite.rules import Rule
 
 COLUMNS = (
-    Column("configuration", words=True, place="name"),
-    Column("point", words=True, place="point"),
-    Column("metric", words=True, place="metric"),
-    Column("baseline", brief=Brief("\nbaseline")),
-    Column("now", brief=Brief("\nnow")),
-    Column("change", brief=Brief("\nchange")),
-    Column("95 % interval", brief=Brief("95 %\ninterval")),
-    Column("limit", brief=Brief("\nlimit")),
-    Column("verdict", words=True, brief=Brief("\nverdict", "left")),
+    TableColumn("configuration", words=True, place="name"),
+    TableColumn("point", words=True, place="point"),
+    TableColumn("metric", words=True, place="metric"),
+    TableColumn("baseline", brief=Brief("\nbaseline")),
+    TableColumn("now", brief=Brief("\nnow")),
+    TableColumn("change", brief=Brief("\nchange")),
+    TableColumn("95 % interval", brief=Brief("95 %\ninterval")),
+    TableColumn("limit", brief=Brief("\nlimit")),
+    TableColumn("verdict", words=True, brief=Brief("\nverdict", "left")),
 )
 
 

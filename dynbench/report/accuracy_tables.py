@@ -20,16 +20,16 @@ from dynbench.analysis.words import (
     short_macs,
     spent,
 )
-from dynbench.report.layout import Brief, Column, Row, Table, figures, filled
+from dynbench.report.layout import Brief, Row, Table, TableColumn, figures, filled
 
-METHOD = Column("method", words=True, place="name")
-POINT = Column("point", words=True, place="point")
+METHOD = TableColumn("method", words=True, place="name")
+POINT = TableColumn("point", words=True, place="point")
 
 RESULTS = (
     METHOD,
     POINT,
-    Column("width", brief=Brief("width"), place="shared"),
-    Column("epochs", brief=Brief("epochs"), place="shared"),
+    TableColumn("width", brief=Brief("width"), place="shared"),
+    TableColumn("epochs", brief=Brief("epochs"), place="shared"),
     *figures(
         "seeds",
         ("test top-1 %", "test\ntop-1 %"),
@@ -103,15 +103,15 @@ def budget_table(found: Analysis, setting: Setting) -> Table:
 CONTROLS = (
     METHOD,
     POINT,
-    Column("top-1 %"),
-    Column("control", words=True, brief=Brief("control\n ")),
+    TableColumn("top-1 %"),
+    TableColumn("control", words=True, brief=Brief("control\n ")),
     *figures(
         ("difference", "differ-\nence"),
         ("95 % interval", "95 %\ninterval"),
         "over seeds",
         ("McNemar p", "McNemar\np"),
     ),
-    Column("MACs ratio", brief=Brief("MACs\nratio", "left")),  # its marks would put it out of line
+    TableColumn("MACs ratio", brief=Brief("MACs\nratio", "left")),  # its marks would put it out of line
 )
 
 
@@ -137,11 +137,11 @@ def _control_cells(comparison: Comparison, among: Sequence[Comparison]) -> tuple
 
 QUOTED = (
     METHOD,
-    Column("backbone", words=True),
-    Column("source", words=True),
-    Column("place", words=True),
+    TableColumn("backbone", words=True),
+    TableColumn("source", words=True),
+    TableColumn("place", words=True),
     *figures("top-1 %", "top-5 %", "MACs", "printed"),
-    Column("unit", words=True),
+    TableColumn("unit", words=True),
 )
 
 

@@ -3,7 +3,7 @@
 from dynbench.analysis.latency import Block, TimedPoint, speed_up
 from dynbench.record.schema import EngineRecord, EngineTiming, Timing
 from dynbench.report.accuracy_tables import METHOD, POINT
-from dynbench.report.layout import Brief, Column, Row, Table, figures
+from dynbench.report.layout import Brief, Row, Table, TableColumn, figures
 
 
 def latency_table(block: Block) -> Table:
@@ -16,7 +16,7 @@ def latency_table(block: Block) -> Table:
     return Table(f"Latency: {conditions.net}", _columns(bool(block.engines)), rows, subtitle=conditions.machine)
 
 
-def _columns(engines: bool) -> tuple[Column, ...]:
+def _columns(engines: bool) -> tuple[TableColumn, ...]:
     """Without engines a terminal has no column for the best of them."""
     return (
         METHOD,
@@ -31,8 +31,8 @@ def _columns(engines: bool) -> tuple[Column, ...]:
             ("by MACs", "by\nMACs"),
             ("realised", "real-\nised"),
         ),
-        Column("realised_best", brief=Brief("real.\nbest") if engines else None),
-        Column("best engine", words=True),
+        TableColumn("realised_best", brief=Brief("real.\nbest") if engines else None),
+        TableColumn("best engine", words=True),
     )
 
 
@@ -54,8 +54,8 @@ def _timing(timed: TimedPoint, timing: Timing) -> tuple[str, ...]:
 
 
 ENGINES = (
-    Column("engine", words=True, place="name"),
-    Column("version", words=True, place="name"),
+    TableColumn("engine", words=True, place="name"),
+    TableColumn("version", words=True, place="name"),
     *figures(
         ("batch", "batch"),
         ("p50 ms", "p50\nms"),

@@ -17,7 +17,7 @@ class Brief:
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column: its header in Markdown, and whether it holds words, which are aligned to the left there.
 
     A terminal has 80 columns. It shows those with a `brief`, and in its first column what stands at the places "name"
@@ -49,7 +49,7 @@ class Table:
     """
 
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: tuple[Row, ...]
     subtitle: str = ""
     notes: tuple[str, ...] = ()
@@ -74,13 +74,13 @@ class Table:
         return any(column.place == place for column in self.columns)
 
 
-def figures(*headers: str | tuple[str, str]) -> list[Column]:
+def figures(*headers: str | tuple[str, str]) -> list[TableColumn]:
     """Return columns of numbers, each given by its header, with that for a terminal where it is shown there."""
     given = [(header, None) if isinstance(header, str) else header for header in headers]
-    return [Column(name, brief=None if brief is None else Brief(brief)) for name, brief in given]
+    return [TableColumn(name, brief=None if brief is None else Brief(brief)) for name, brief in given]
 
 
-def filled(cells: Iterable[str], columns: Sequence[Column]) -> tuple[str, ...]:
+def filled(cells: Iterable[str], columns: Sequence[TableColumn]) -> tuple[str, ...]:
     """Return `cells` with empty ones for the columns that are left."""
     found = tuple(cells)
     return (*found, *[""] * (len(columns) - len(found)))

@@ -7,7 +7,7 @@ from dynbench.analysis.latency import Block
 from dynbench.record.schema import Record
 from dynbench.report.accuracy_tables import budget_table, controls_table, quoted_table, results_table
 from dynbench.report.latency_tables import engines_table, latency_table
-from dynbench.report.layout import Column, Table
+from dynbench.report.layout import Table, TableColumn
 
 
 def markdown_report(found: Analysis) -> str:
@@ -62,7 +62,7 @@ def rows_of(table: Table) -> str:
     return "\n".join(f"| {' | '.join(map(one_line, line))} |" for line in lines)
 
 
-def _rule(column: Column) -> str:
+def _rule(column: TableColumn) -> str:
     return "---" if column.words else "---:"
 
 
