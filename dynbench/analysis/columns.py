@@ -7,41 +7,11 @@ nullable: a failed run has no results, and whole numbers stay whole numbers besi
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Literal
 
 import pandas as pd
 
 from dynbench.record.schema import Latency, PointRecord, Record, Timing
-
-Format = Literal["csv", "json", "parquet"]
-
-
-def encode(table: pd.DataFrame, to: Format) -> bytes:
-    """`table` in a file format; text is UTF-8."""
-    return {"csv": _csv, "json": _json, "parquet": _parquet}[to](table)
-
-
-def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _json(table: pd.DataFrame) -> bytes:
-    # Not DataFrame.to_json: it rounds to 10 decimals.
-    columns = {name: [_plain(value) for value in table[name].tolist()] for name in table.columns}
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _plain(value: object) -> object:
-    return None if value is pd.NA else value
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = BytesIO()
-    table.to_parquet(buffer, index=False)
-    return buffer.getvalue()
-
 
 Value = str | int | float | bool | None
 DType = Literal["string", "Int64", "Float64", "boolean"]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from dynbench.analysis.statistics import Flags, bootstrap_interval, mcnemar
-from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, configurations, seed_mean
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, seed_mean
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
@@ -59,14 +59,13 @@ class Comparison:
         return abs(self.macs_ratio - 1) <= MATCHED
 
 
-def compare_with_controls(results: ResultsFolder, records: Sequence[Record]) -> tuple[Comparison, ...]:
+def compare_with_controls(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> tuple[Comparison, ...]:
     """Each finished operating point that is not a control, against the control of nearest mean MACs of each static
     method: with the same data, backbone and recipe, a common seed, and no fewer epochs. Points without one are left
     out. Among those that match in cost, one of as many epochs is preferred to a nearer one of more.
 
     Raises UserError when per-image arrays are missing or damaged.
     """
-    known = configurations(records)
     return tuple(
         _compare(results, point, control)
         for configuration in known

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dynbench.analysis.summary import configurations
+from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.analysis.words import short_macs
 from dynbench.plan.run import Run
 from dynbench.record.schema import EngineRecord, Latency, PointRecord, Record, Timing
@@ -78,6 +78,11 @@ class Block:
         return max(timed, key=lambda latency: latency.measured).engines if timed else ()
 
     @property
+    def absent(self) -> tuple[tuple[str, str], ...]:
+        """The engines that could not be timed, and why."""
+        return tuple((engine.name, engine.absent) for engine in self.engines if engine.absent)
+
+    @property
     def batches(self) -> tuple[int, ...]:
         """Every batch size that was timed, rising."""
         return tuple(sorted({timing.batch for timed in self.points for timing in timed.latency.timings}))
@@ -92,9 +97,10 @@ class Block:
         return short_macs(self.points[0].latency.macs_dense)
 
 
-def blocks(records: Sequence[Record]) -> tuple[Block, ...]:
-    """The timed points of `records`, in the order of the final table, in blocks; none when nothing was timed."""
-    ordered = [record for configuration in configurations(records) for record in configuration.finished]
+def blocks(known: Sequence[ConfigurationRecords], records: Sequence[Record]) -> tuple[Block, ...]:
+    """Return the timed points of `known`, in its order, in blocks; none when nothing was timed. What has no executor is
+    named in the order of `records`."""
+    ordered = [record for configuration in known for record in configuration.finished]
     found = [(_conditions(record.run, point.latency), record, point) for record, point in _points(ordered)]
     return tuple(
         _block(conditions, [(record, point) for key, record, point in found if key == conditions], records)

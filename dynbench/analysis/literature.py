@@ -5,12 +5,13 @@ accepted figure that is dearer than its dense backbone is refused here, so it ne
 one-sided: a figure that is too small passes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, PositiveFloat, ValidationError, model_validator
 
+from dynbench.analysis.words import short_macs
 from dynbench.errors import UserError, did_you_mean
 from dynbench.suite.locate import Locator, explain
 from dynbench.suite.read import parse_yaml, plain, read_text
@@ -127,6 +128,16 @@ def quoted_on(dataset: str, rows: Iterable[Quoted]) -> tuple[Quoted, ...]:
     return tuple(row for row in rows if row.accepted and row.dataset == dataset)
 
 
+def beside(measured: Collection[tuple[str, str]], rows: Sequence[Quoted]) -> tuple[Quoted, ...]:
+    """Return the accepted rows of the `measured` (data set, backbone), and what else stands in the same tables."""
+    found: list[Quoted] = []
+    for dataset in dict.fromkeys(name for name, _ in measured):
+        accepted = quoted_on(dataset, rows)
+        tables = {(row.source.paper, row.place) for row in accepted if (dataset, row.backbone) in measured}
+        found += [row for row in accepted if (row.source.paper, row.place) in tables]
+    return tuple(found)
+
+
 def _fault(row: Quoted) -> str | None:
     """What is wrong with the row's MACs, or None."""
     if row.backbone is None and row.dense_macs is None:
@@ -138,8 +149,8 @@ def _fault(row: Quoted) -> str | None:
     if row.macs <= TOLERANCE * dense:
         return None
     return (
-        f"{row.macs:.3g} MACs are {row.macs / dense:.3g} times the dense {row.backbone or 'net'} on "
-        f"{row.dataset} ({dense:.3g}); is it a slip by ten, or 2 x MACs?"
+        f"{short_macs(row.macs)} MACs are {row.macs / dense:.3g} times the dense {row.backbone or 'net'} on "
+        f"{row.dataset} ({short_macs(dense)}); is it a slip by ten, or 2 x MACs?"
     )
 
 

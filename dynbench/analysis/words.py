@@ -12,17 +12,11 @@ from dynbench.record.schema import Budget
 
 def byte_size(count: int) -> str:
     """Bytes as `312 kB`, `1.24 GB`: of 1,000."""
-    return f"{macs_with_unit(count)}B"
-
-
-def macs_with_unit(value: float) -> str:
-    """`40.6 M`, `0.555 G`, `192 `: three digits, a space and an SI prefix, for `MACs` to follow."""
-    prefixes = ("", "k", "M", "G", "T", "P", "E")
+    units = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
     scale = 0
-    while abs(value) >= 999.5 and scale + 1 < len(prefixes):  # noqa: PLR2004  (where three digits become four)
-        value /= 1000
+    while count >= 999.5 * 1000**scale and scale + 1 < len(units):  # from there on three digits become four
         scale += 1
-    return f"{value:.3g} {prefixes[scale]}"
+    return f"{count / 1000**scale:.3g} {units[scale]}"
 
 
 def duration(seconds: float) -> str:
@@ -41,7 +35,8 @@ UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k
 
 
 def short_macs(macs: float) -> str:
-    """Three figures and a unit: `41.4M`, `556M`, `1.30G`; below a thousand the number itself."""
+    """How numbers of MACs are written wherever people read them: three figures and a unit, `41.4M`, `556M`, `1.30G`;
+    below a thousand the number itself."""
     for size, unit in UNITS:
         if macs >= 0.9995 * size:  # 999.6 k would round to "1000k"
             value = macs / size

@@ -1,13 +1,13 @@
-"""For each metric, who compares it."""
+"""For each way in which metrics are compared, who does it."""
 
 from collections.abc import Callable, Mapping
 
 from dynbench.check.baseline import BaselineLatency, BaselineMacs, BaselinePoint
 from dynbench.check.changes import accuracy_change, exact_change, macs_change, seeds_change
 from dynbench.check.outcome import Finding, Pair, PointPair, Verdict, judge
-from dynbench.suite.rules import Rule
+from dynbench.suite.rules import METRICS, Compared, Rule
 
-LATENCY_FIGURES = ("realised", "realised_best")
+LATENCY_FIGURES = tuple(name for name, metric in METRICS.items() if metric.compared == "latency")
 CONDITIONS = tuple(name for name in BaselineLatency.model_fields if name not in LATENCY_FIGURES)
 """What has to be the same."""
 
@@ -111,13 +111,12 @@ def _exactly(before: Mapping[int, BaselineMacs], after: Mapping[int, BaselineMac
     return f"{after[seed].mean:,.12g} MACs, in the baseline {before[seed].mean:,.12g} (seed {seed})"
 
 
-OF_RUNS: Mapping[str, Callable[[Pair, Rule], Finding | None]] = {
-    "macs_layers": judge_layers,
-    "train_macs": judge_training,
+OF_RUNS: Mapping[Compared, Callable[[Pair, Rule], Finding | None]] = {
+    "layers": judge_layers,
+    "training": judge_training,
 }
-OF_POINTS: Mapping[str, Callable[[PointPair, Rule], Finding | None]] = {
-    "macs_mean": judge_macs,
-    "test_top1": judge_accuracy,
-    "realised": judge_latency,
-    "realised_best": judge_latency,
+OF_POINTS: Mapping[Compared, Callable[[PointPair, Rule], Finding | None]] = {
+    "macs": judge_macs,
+    "accuracy": judge_accuracy,
+    "latency": judge_latency,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from dynbench.analysis.words import duration, macs_with_unit
+from dynbench.analysis.words import duration, short_macs
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.record.schema import EpochRecord, Record
@@ -19,13 +19,13 @@ def results_line(record: Record) -> str:
         return f"failed: {record.error}"
     point = record.points[0]
     share = point.macs.mean / record.macs_dense
-    return f"test {point.test_top1:.2f} %, {macs_with_unit(point.macs.mean)}MACs ({share:.0%} of dense)"
+    return f"test {point.test_top1:.2f} %, {short_macs(point.macs.mean)} MACs ({share:.0%} of dense)"
 
 
 def validated(history: Sequence[EpochRecord]) -> str:
     """The newest look at the validation split."""
     seen = next((epoch for epoch in reversed(history) if epoch.val_top1 is not None), None)
-    return "" if seen is None else f"val {seen.val_top1:.2f} %, {macs_with_unit(seen.val_macs or 0)}MACs"
+    return "" if seen is None else f"val {seen.val_top1:.2f} %, {short_macs(seen.val_macs or 0)} MACs"
 
 
 class Display(Observer):

@@ -1,17 +1,17 @@
 """The table that a README shows: results, what the papers quote beside them, and which of their claims hold."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dynbench.analysis.claims import Claim, claims
-from dynbench.analysis.literature import Quoted
-from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting, configurations
-from dynbench.analysis.words import accuracy, setting_title, short_macs
+from dynbench.analysis.analysis import Analysis
+from dynbench.analysis.claims import Claim
+from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
+from dynbench.analysis.words import accuracy, short_macs
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
-from dynbench.record.schema import Record
-from dynbench.report.tables import HEADERS, TEXT_COLUMNS, markdown_table, one_line, result_rows
+from dynbench.report.accuracy_tables import results_table
+from dynbench.report.markdown import bullets, one_line, titled
 
 END = "<!-- /dynbench table -->"
 _START = re.compile(r"^<!-- dynbench table (\S+) -->$", re.MULTILINE)
@@ -45,37 +45,18 @@ def replaced(text: str, path: Path, table: Callable[[Path], str]) -> str:
     return "".join([*pieces, text[at:]])
 
 
-QUOTED_FIGURES = ("quoted top-1 %", "quoted MACs")
+def headline(found: Analysis) -> str:
+    """Markdown of every setting: title, table, on what it was made, claims."""
+    return "\n\n".join(part for setting in found.settings for part in _headline_setting(found, setting)) + "\n"
 
 
-def headline(records: Sequence[Record], rows: Sequence[Quoted]) -> str:
-    """Markdown of every setting: title, table, on what it was made, claims. `rows` are quoted ones."""
-    known = configurations(records)
-    settings = dict.fromkeys(configuration.setting for configuration in known)
-    return "\n\n".join(part for setting in settings for part in _headline_setting(setting, known, rows)) + "\n"
-
-
-def _headline_setting(setting: Setting, known: Sequence[ConfigurationRecords], rows: Sequence[Quoted]) -> list[str]:
-    chosen = [configuration for configuration in known if configuration.setting == setting]
-    found = claims(setting, chosen, rows)
-    parts = [f"**{one_line(setting_title(setting, chosen))}**", _headline_table(chosen, found), _made_on(chosen)]
-    return [*parts, "\n".join(map(_sentence, found))] if found else parts
-
-
-def _headline_table(chosen: Sequence[ConfigurationRecords], found: Sequence[Claim]) -> str:
-    quoted = {(point.configuration.key, point.name): claim.quoted for claim in found for point in claim.points}
-    headers = (*HEADERS, *(QUOTED_FIGURES if found else ()))
-    table = []
-    for configuration in chosen:
-        names = [point.name for point in configuration.points]
-        # One that failed has a row and no points.
-        for row, name in zip(result_rows(configuration), names or [""], strict=True):
-            table.append((*row, *_figures(quoted.get((configuration.key, name)))))
-    return markdown_table(headers, table, TEXT_COLUMNS)
-
-
-def _figures(quoted: Quoted | None) -> tuple[str, ...]:
-    return () if quoted is None else (f"{quoted.top1:.2f}", short_macs(quoted.macs))
+def _headline_setting(found: Analysis, setting: Setting) -> Iterator[str]:
+    claims = found.claims[setting]
+    quoted = {(point.configuration.key, point.name): claim.quoted for claim in claims for point in claim.points}
+    yield from titled(results_table(found, setting, quoted if claims else None))
+    yield _made_on(found.settings[setting])
+    if claims:
+        yield bullets(map(_sentence, claims))
 
 
 def _made_on(chosen: Sequence[ConfigurationRecords]) -> str:
@@ -102,7 +83,7 @@ def _count(number: int, noun: str) -> str:
 def _sentence(claim: Claim) -> str:
     row = claim.quoted
     asked = f"{row.top1:.2f} % at {short_macs(row.macs)} MACs"
-    return one_line(f"- {row.label}, {row.place}: {asked}: **{claim.verdict}**{_why(claim)}.")
+    return f"{row.label}, {row.place}: {asked}: **{claim.verdict}**{_why(claim)}."
 
 
 def _why(claim: Claim) -> str:

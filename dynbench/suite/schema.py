@@ -14,6 +14,7 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     ValidationInfo,
+    create_model,
     field_validator,
     model_validator,
 )
@@ -22,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from dynbench.errors import UserError
 from dynbench.suite.engines import ENGINES
-from dynbench.suite.rules import parse_rule
+from dynbench.suite.rules import METRICS, parse_rule
 
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
@@ -243,16 +244,12 @@ DEFAULT_LIMITS = Limits()
 """The defaults."""
 
 
-class CheckRules(Model):
-    """How much worse `dynbench check` lets a metric get: `0`, points as `-0.5pt`, or per cent as `-10%`. None: it is
-    not looked at."""
+_RULE_OF_EACH_METRIC: dict[str, Any] = dict.fromkeys(METRICS, (str | None, None))
 
-    macs_layers: str | None = None
-    macs_mean: str | None = None
-    test_top1: str | None = None
-    train_macs: str | None = None
-    realised: str | None = None
-    realised_best: str | None = None
+
+class CheckRules(create_model("_Rules", __base__=Model, **_RULE_OF_EACH_METRIC)):  # type: ignore[misc]  # of its fields
+    """How much worse `dynbench check` lets each of `METRICS` get: `0`, points as `-0.5pt`, or per cent as `-10%`. None:
+    it is not looked at."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -267,7 +264,8 @@ class CheckRules(Model):
     @property
     def given(self) -> dict[str, str]:
         """The rules that there are, by their metric."""
-        return self.model_dump(exclude_none=True)
+        texts: dict[str, str] = self.model_dump(exclude_none=True)
+        return texts
 
 
 class Tracking(Model):

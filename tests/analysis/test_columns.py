@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import dynbench
-from dynbench.analysis.columns import COLUMNS, DTYPES, encode, flat_table
+from dynbench.analysis.columns import COLUMNS, DTYPES, flat_table
+from dynbench.analysis.export import FORMATS
 from dynbench.cli.commands.export import export_command
 from dynbench.errors import UserError
 from tests.helpers.records import MODES, Fake, make_record, small_suite, write_fakes
@@ -136,14 +137,14 @@ def test_whole_numbers_stay_whole_beside_a_failed_run(results: Path) -> None:
     table = dynbench.load(results)
     assert table.train_macs.isna().any()
     assert table.train_macs.max() == 10**16 + 16  # a float cannot tell it from 10**16 + 15
-    assert b"10000000000000016," in encode(table, "csv")
-    assert b'"train_macs": 10000000000000016,' in encode(table, "json")
+    assert b"10000000000000016," in FORMATS["csv"].encode(table)
+    assert b'"train_macs": 10000000000000016,' in FORMATS["json"].encode(table)
 
 
 def test_export_to_a_file(results: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / "table.csv"
     assert export(results, "-o", target) == b""
-    assert target.read_bytes() == encode(dynbench.load(results), "csv")
+    assert target.read_bytes() == FORMATS["csv"].encode(dynbench.load(results))
 
 
 def test_parquet_needs_a_file(results: Path) -> None:

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.columns import flat_table
-from dynbench.analysis.latency import blocks
-from dynbench.cli.tables import latency_table
+from dynbench.cli.tables import show_latency
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.report.markdown import markdown_report
-from dynbench.report.plots.draw import draw_plots
 from dynbench.report.plots.realised import realised_figure
 from dynbench.report.plots.style import save, styled
-from tests.helpers.records import MODES, Fake, make_engine, make_record, write_fakes
+from dynbench.report.report_files import draw_plots
+from tests.helpers.records import MODES, Fake, analysed, make_engine, make_record, write_fakes
 
 ENGINES = (
     make_engine("pytorch eager", 1.0),
@@ -35,7 +35,7 @@ def records_of(*fakes: Fake) -> list[Record]:
 def printed(records: list[Record]) -> list[str]:
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(latency_table(records))
+        console.print(show_latency(analysed(records)))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
@@ -59,27 +59,27 @@ def test_without_engines_there_is_no_column_for_the_best() -> None:
 
 def test_what_may_not_be_compared_has_a_table_of_its_own() -> None:
     records = records_of(Fake(speeds=(1.0,)), Fake(given={"width": 0.5}, speeds=(1.0,), threads=1))
-    assert [block.conditions.threads for block in blocks(records)] == [2, 1]
-    assert [len(block.points) for block in blocks(records)] == [1, 1]
+    assert [block.conditions.threads for block in analysed(records).latency] == [2, 1]
+    assert [len(block.points) for block in analysed(records).latency] == [1, 1]
 
 
 def test_what_has_no_executor_is_simulated_and_what_was_not_timed_is_not() -> None:
     untimed = make_record(Fake("l_net"))[0]
     audited = untimed.points[0].model_copy(update={"audit_images": 16})
     timed = records_of(Fake(speeds=(1.0,)))
-    (block,) = blocks([*timed, untimed])
+    (block,) = analysed([*timed, untimed]).latency
     assert block.simulated == ("l_net, default",)
-    (block,) = blocks([*timed, untimed.model_copy(update={"points": (audited,)})])
+    (block,) = analysed([*timed, untimed.model_copy(update={"points": (audited,)})]).latency
     assert block.simulated == ()
 
 
 def test_seeds_are_told_apart() -> None:
-    (block,) = blocks(records_of(*(Fake(seed=seed, speeds=(1.0,)) for seed in (0, 1))))
+    (block,) = analysed(records_of(*(Fake(seed=seed, speeds=(1.0,)) for seed in (0, 1)))).latency
     assert [timed.label for timed in block.points] == ["dense seed=0", "dense seed=1"]
 
 
-def test_the_table_in_markdown() -> None:
-    lines = markdown_report(records_of(*SUITE), []).splitlines()
+def test_the_table_in_markdown(tmp_path: Path) -> None:
+    lines = markdown_report(Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, SUITE))).splitlines()
     assert "**Latency: resnet20 on cifar10; a CPU, 2 threads, fp32, pytorch eager 2.11.0**" in lines
     row = (
         "| lc_net l1_channel=0.5 | sequential | 1 | 1.25 | 1.38 | 1.5 | 4 | 3.20 | 4.00 | 0.80 | 0.64 | torch.compile |"
@@ -90,19 +90,19 @@ def test_the_table_in_markdown() -> None:
 
 
 def test_the_plot_is_drawn_when_there_are_latencies(tmp_path: Path) -> None:
-    files = draw_plots(ResultsFolder(tmp_path), write_fakes(tmp_path, SUITE))
+    files = draw_plots(Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, SUITE)))
     assert {"realised.png", "realised.svg"} <= {path.name for path in files}
     svg = (tmp_path / "plots" / "realised.svg").read_text()
     for text in ("batch 1", "batch 32", "dense, torch.compile", "width 0.5", "sequential"):
         assert f"<!-- {text} -->" in svg
     assert "onnxruntime" not in svg
     with styled():
-        again, _ = save(realised_figure(blocks(records_of(*SUITE))), tmp_path / "again")
+        again, _ = save(realised_figure(analysed(records_of(*SUITE)).latency), tmp_path / "again")
     assert again.read_bytes() == (tmp_path / "plots" / "realised.png").read_bytes()
 
 
 def test_points_are_drawn_where_they_belong() -> None:
-    figure = realised_figure(blocks(records_of(*SUITE)))
+    figure = realised_figure(analysed(records_of(*SUITE)).latency)
     single, *_ = figure.axes
     drawn = [line.get_xydata().tolist() for line in single.lines if line.get_marker() not in ("None", "none", "")]
     assert [[round(x, 3), round(y, 3)] for line in drawn for x, y in line] == [
@@ -121,7 +121,7 @@ def test_a_single_batch_size_has_a_single_panel() -> None:
     latency = record.points[0].latency
     assert latency is not None
     point = record.points[0].model_copy(update={"latency": latency.model_copy(update={"timings": latency.timings[:1]})})
-    figure = realised_figure(blocks([record.model_copy(update={"points": (point,)})]))
+    figure = realised_figure(analysed([record.model_copy(update={"points": (point,)})]).latency)
     panel, _key = figure.axes
     assert panel.get_title().splitlines()[-1] == "batch 1"
 

@@ -12,7 +12,7 @@ from scipy import stats
 from dynbench.analysis.statistics import two_sample_interval
 from dynbench.check.baseline import Baseline, pack_flags, read_baseline, unpack_flags, write_baseline
 from dynbench.check.changes import macs_change
-from dynbench.check.compare import check
+from dynbench.check.check_records import check
 from dynbench.check.make import make_baseline
 from dynbench.check.outcome import CheckResult, Verdict
 from dynbench.errors import UserError

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from dynbench.check.baseline import read_baseline
+from dynbench.check.for_ci import junit_xml, markdown_summary
 from dynbench.check.outcome import CheckResult, Finding, Verdict
-from dynbench.check.output import junit_xml, markdown_summary
 from dynbench.cli.options import read_suite
 from dynbench.plan.expand import plan
 from dynbench.suite.rules import DEFAULT_RULES

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynbench.check.judges import OF_POINTS, OF_RUNS
 from dynbench.check.outcome import Change, Verdict, judge
 from dynbench.errors import UserError
 from dynbench.suite.rules import DEFAULT_RULES, METRICS, Nothing, Percent, Points, Rule, parse_rule, parse_rules
@@ -105,6 +106,10 @@ def test_what_is_compared_exactly_may_not_get_better_either() -> None:
 def test_what_only_advises_is_never_a_regression() -> None:
     assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.5)) == Verdict.WARNING
     assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.95)) == Verdict.OK
+
+
+def test_every_metric_has_a_judge() -> None:
+    assert {metric.compared for metric in METRICS.values()} == {*OF_RUNS, *OF_POINTS}
 
 
 def test_the_schema_knows_every_metric_and_the_defaults_are_rules() -> None:

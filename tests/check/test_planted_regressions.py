@@ -14,7 +14,7 @@ import dynbench.build
 import dynbench.evaluation.trained
 import dynbench.execute
 import dynbench.stage
-from dynbench.check.compare import check
+from dynbench.check.check_records import check
 from dynbench.check.make import make_baseline
 from dynbench.check.outcome import CheckResult
 from dynbench.cli.options import read_suite

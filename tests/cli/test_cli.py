@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dynbench.analysis.words import duration, macs_with_unit
+from dynbench.analysis.words import duration, short_macs
 from dynbench.cli import COMMANDS
 from dynbench.cli.progress import PlainProgress, RichProgress
 from dynbench.launch.sequential import SuiteRunner
@@ -74,10 +74,10 @@ def test_a_run_says_its_plan_its_epochs_and_its_results(call: Call, tiny_suite: 
     result = call("run", tiny_suite, "--results", results, "--methods", "dense")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert re.match(r"tiny: 1 runs, 0 finished; about [\d.]+ MMACs of training on cpu; results in ", lines[0])
+    assert re.match(r"tiny: 1 runs, 0 finished; about [\d.]+M MACs of training on cpu; results in ", lines[0])
     assert lines[1] == "[1/1] dense (resnet8, seed 0)"
-    assert re.match(r"    train 1/1 loss [\d.]+ val [\d.]+ %, [\d.]+ kMACs, 0 s left", lines[2])
-    assert re.match(r"    test [\d.]+ %, [\d.]+ kMACs \(100% of dense\)", lines[3])
+    assert re.match(r"    train 1/1 loss [\d.]+ val [\d.]+ %, [\d.]+k MACs, 0 s left", lines[2])
+    assert re.match(r"    test [\d.]+ %, [\d.]+k MACs \(100% of dense\)", lines[3])
     assert str(results / "table.md") in lines
     (record,) = ResultsFolder(results).records()
     assert (record.status, record.run.method, record.plugin.split()[0]) == ("finished", "dense", "dynbench")
@@ -140,10 +140,10 @@ def test_an_interruption_ends_with_one_line(
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 "), (999, "999 "), (999.6, "1 k"), (40_551_040, "40.6 M"), (556e6, "556 M"), (1.5e15, "1.5 P")],
+    [(0, "0"), (999, "999"), (999.6, "1.00k"), (40_551_040, "40.6M"), (556e6, "556M"), (1.5e15, "1.50P")],
 )
 def test_macs_have_three_digits_and_a_prefix(value: float, text: str) -> None:
-    assert macs_with_unit(value) == text
+    assert short_macs(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (42.4, "42 s"), (180, "3 min"), (7500, "2 h 05 min")])
@@ -176,7 +176,7 @@ def test_plain_progress_has_a_line_an_epoch() -> None:
         "[1/1] dense (resnet20, seed 0)",
         "    train: going on after epoch 1",
         "    train 2/3 loss 0.500, 0 s left",
-        "    train 3/3 loss 0.500 val 91.50 %, 40 MMACs, 0 s left",
+        "    train 3/3 loss 0.500 val 91.50 %, 40.0M MACs, 0 s left",
     ]
     assert lines[4].startswith("    failed: [/no] markup, and an error that is much longer than a line [/no]")
     assert lines[5:] == ["waiting for another process that is doing dense"]
@@ -198,4 +198,4 @@ def test_bars_leave_the_terminal_as_it_was_after_an_error() -> None:
     progress.close()
     progress.close()
     assert shown.getvalue().count(hide) == shown.getvalue().count(show)
-    assert "loss 0.250 val 91.50 %, 40 MMACs" in re.sub(r"\x1b\[[\d;?]*\w", "", shown.getvalue())
+    assert "loss 0.250 val 91.50 %, 40.0M MACs" in re.sub(r"\x1b\[[\d;?]*\w", "", shown.getvalue())

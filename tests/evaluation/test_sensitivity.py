@@ -17,7 +17,7 @@ from dynbench.data import load_data
 from dynbench.data.split import Data, TestSplit
 from dynbench.evaluation.layer_sensitivity import LayerSensitivity, Scan, scan, sensitivity_table
 from dynbench.evaluation.trained import Trained
-from dynbench.report.plots.sensitivity import sensitivity_figure
+from dynbench.report.plots.sensitivity_lines import sensitivity_figure
 from dynbench.suite.schema import BackboneSpec, DataSpec
 from tests.conftest import Call
 from tests.helpers.small import CPU, random_data, small_backbone

@@ -13,10 +13,9 @@ from dynbench_methods.pruning.mac_target import PrunedMacs
 from PIL import Image
 from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, mobilenet_v2
 
-from dynbench.analysis.controls import compare_with_controls
+from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.literature import read_literature
-from dynbench.analysis.summary import configurations
-from dynbench.analysis.words import macs_with_unit
+from dynbench.analysis.words import short_macs
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.backbones.weights import load_weights
 from dynbench.cli.options import read_suite
@@ -32,7 +31,7 @@ from dynbench.report.plots.accuracy_panel import make_panel
 from dynbench.suite.schema import BackboneSpec, DataSpec
 from dynbench.tracking.payload import start_tags
 from tests.conftest import Call
-from tests.helpers.records import Fake, make_record, write_fakes
+from tests.helpers.records import Fake, analysed, make_record, write_fakes
 from tests.helpers.small import CPU, SHARED
 
 SUITES = Path(__file__).parents[2] / "suites"
@@ -109,12 +108,12 @@ def test_quoted_rows_stand_beside_imagenet_and_never_beside_the_sample() -> None
     literature = read_literature()
     for dataset, expected in (("imagenet", {"ResNet-50", "IamNN", "NISP-50-A", "LC-Net"}), ("imagenet-sample", set())):
         record, _ = make_record(Fake(dataset=dataset, backbone="resnet50", mmacs=(4089.0,), dense_mmacs=4089.0))
-        (configuration,) = configurations([record])
-        panel = make_panel(dataset, configuration.points, literature)
+        found = analysed([record], literature)
+        panel = make_panel(found, dataset)
         assert {row.method for row in panel.quoted if row.place == "Table II"} == expected
         assert bool(panel.quoted) == bool(expected)
         assert len(panel.front) == 1
-        report = markdown_report([record], (), literature)
+        report = markdown_report(found)
         beside = report.partition("**Quoted from papers, not reproduced")[2]
         assert {line.split(" | ")[0].strip("| ") for line in beside.splitlines() if "Table II " in line} == expected
         assert (
@@ -127,7 +126,7 @@ def test_the_plan_needs_no_data_and_shows_what_gates_cost(call: Call, tmp_path: 
     result = call("plan", SUITES / "imagenet.yaml", "--methods", "lc_net", "--data", tmp_path / "nowhere", *small)
     assert result.exit_code == 0, result.output
     gates = sum(inputs + inputs * channels for inputs, channels in SMALL_BLOCKS)
-    assert f" {macs_with_unit(gates)} " in result.output
+    assert f" {short_macs(gates)} " in result.output
     assert "imagenet takes about 155 GB" in result.output
 
 
@@ -147,12 +146,12 @@ def test_the_smoke_suite_tries_every_built_in_method() -> None:
 def test_every_accuracy_on_the_sample_is_said_not_to_be_imagenets(tmp_path: Path, call: Call) -> None:
     fakes = [Fake(dataset="imagenet-sample"), Fake("lc_net", dataset="imagenet-sample", points=("sequential",))]
     records = write_fakes(tmp_path, fakes)
-    known = configurations(records)
-    report = markdown_report(records, compare_with_controls(ResultsFolder(tmp_path), records))
+    found = Analysis.of(ResultsFolder(tmp_path), records, ())
+    report = markdown_report(found)
     tables = [part for part in report.split("\n\n") if "top-1" in part.splitlines()[0] and part.startswith("|")]
     titles = [part for part in report.split("\n\n") if CAVEAT in part]
     assert len(tables) == len(titles) == 2
-    assert CAVEAT in make_panel("imagenet-sample", [point for one in known for point in one.points], ()).title
+    assert CAVEAT in make_panel(found, "imagenet-sample").title
     assert CAVEAT in dict(start_tags(records[0].run))["dataset_caveat"]
     shown = call("report", tmp_path).output
     assert " ".join(shown.split()).count(CAVEAT) == 2
@@ -161,12 +160,12 @@ def test_every_accuracy_on_the_sample_is_said_not_to_be_imagenets(tmp_path: Path
 
 def test_other_data_sets_have_no_caveat(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(dataset="imagenet")])
-    assert CAVEAT not in markdown_report(records, ())
+    assert CAVEAT not in markdown_report(analysed(records, ()))
     assert "dataset_caveat" not in dict(start_tags(records[0].run))
 
 
 def test_reports_are_made_without_torch() -> None:
-    code = "import sys, dynbench.report.write, dynbench.cli.tables; sys.exit('torch' in sys.modules)"
+    code = "import sys, dynbench.report.report_files, dynbench.cli.tables; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

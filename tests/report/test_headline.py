@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from dynbench.analysis.claims import Claim, claims, rounding
+from dynbench.analysis.analysis import Analysis
+from dynbench.analysis.claims import Claim, rounding
 from dynbench.analysis.literature import read_literature
-from dynbench.analysis.summary import configurations
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.report.headline import END, headline, replace_tables, replaced
 from tests.conftest import Call
-from tests.helpers.records import MODES, Fake, make_record, write_fakes
+from tests.helpers.records import MODES, Fake, analysed, make_record, write_fakes
 
 ROOT = Path(__file__).parents[2]
 SCRATCH = "LC-Net (Xia et al. 2020)"
@@ -31,8 +31,8 @@ def started(record: Record) -> Record:
 
 
 def found(*records: Record) -> dict[str, Claim]:
-    known = configurations(records)
-    return {claim.quoted.label: claim for claim in claims(known[0].setting, known, read_literature())}
+    (claims,) = analysed(records).claims.values()
+    return {claim.quoted.label: claim for claim in claims}
 
 
 def test_a_claim_is_met_by_a_point_as_good_and_as_cheap_as_printed() -> None:
@@ -68,7 +68,7 @@ def test_rounding_is_half_of_the_last_printed_digit() -> None:
 def test_the_table_shows_quoted_figures_in_columns_of_their_own_and_on_what_it_was_made() -> None:
     dense, _ = make_record(Fake(dense_mmacs=556, mmacs=(556,), backbone="resnet18"))
     gated, _ = make_record(lc_net(95.5, (300, 310, 320)))
-    text = headline([dense, gated], read_literature())
+    text = headline(analysed([dense, gated]))
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert rows[0][-2:] == ["quoted top-1 %", "quoted MACs"]
     assert [row[-2:] for row in rows[2:]] == [["", ""], *3 * [["95.25", "330M"]]]
@@ -78,7 +78,7 @@ def test_the_table_shows_quoted_figures_in_columns_of_their_own_and_on_what_it_w
 
 
 def test_a_backbone_without_quoted_figures_has_neither_columns_nor_claims() -> None:
-    text = headline([make_record(Fake())[0], make_record(Fake(seed=1, error="broken"))[0]], read_literature())
+    text = headline(analysed([make_record(Fake())[0], make_record(Fake(seed=1, error="broken"))[0]]))
     assert "quoted" not in text
     assert "**met**" not in text
 
@@ -116,7 +116,7 @@ def test_readmes_tables_are_what_the_command_prints() -> None:
 
     def table(folder: Path) -> str:
         folders.append(folder)
-        return headline(ResultsFolder(folder).records(), read_literature())
+        return headline(Analysis.of(ResultsFolder(folder)))
 
     assert replaced(readme.read_text(), readme, table) == readme.read_text()
     assert ROOT / "results" / "reference" / "cifar10-cpu" in folders

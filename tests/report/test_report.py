@@ -12,23 +12,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from dynbench.analysis.controls import Comparison, compare_with_controls
+from dynbench.analysis.analysis import Analysis
+from dynbench.analysis.controls import Comparison
 from dynbench.analysis.literature import read_literature
 from dynbench.analysis.statistics import bootstrap_interval, mcnemar
 from dynbench.analysis.summary import SeedMean, configurations, pareto_front, seed_mean
 from dynbench.analysis.verdicts import verdicts
 from dynbench.analysis.words import short_macs
 from dynbench.cli.commands.report import report_command
-from dynbench.cli.tables import control_table, final_table, wrap_label
+from dynbench.cli.tables import show_controls, show_results, wrap_label
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.store import read_record
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.accuracy_panel import make_panel
-from dynbench.report.plots.draw import draw_plots
-from tests.helpers.records import MODES, Fake, make_record, small_suite, write_fakes
+from dynbench.report.plots.style import method_colour
+from dynbench.report.report_files import draw_plots
+from tests.helpers.records import MODES, Fake, analysed, make_record, small_suite, write_fakes
 
-PLOTS = ["accuracy-macs.png", "accuracy-macs.svg", "macs-histogram.png", "macs-histogram.svg"]
+FILES = ["accuracy-macs.png", "accuracy-macs.svg", "macs-histogram.png", "macs-histogram.svg"]
 
 places = st.tuples(st.integers(0, 8), st.integers(0, 8))
 
@@ -97,7 +99,8 @@ def test_each_operating_point_meets_the_nearest_control(tmp_path: Path) -> None:
         Fake("lc_net", {}, 0, MODES, 91.0, (19.5, 28.0, 35.0)),
     ]
     records = write_fakes(tmp_path, fakes)
-    comparisons = compare_with_controls(ResultsFolder(tmp_path), records)
+    found = Analysis.of(ResultsFolder(tmp_path), records)
+    comparisons = found.comparisons
     assert [(c.point.name, c.control.configuration.run.built.width) for c in comparisons] == [
         ("sequential", 0.7),
         ("parallel_cancel", 0.7),
@@ -107,7 +110,7 @@ def test_each_operating_point_meets_the_nearest_control(tmp_path: Path) -> None:
     assert [c.macs_ratio for c in comparisons] == pytest.approx([0.975, 1.4, 0.875])
     assert [c.matched for c in comparisons] == [True, False, False]
     assert all(c.low < c.difference < c.high for c in comparisons)
-    text = printed(control_table(comparisons))
+    text = printed(show_controls(found))
     ratios = [line.split()[-1] for line in text.splitlines() if " width " in line]
     assert ratios[0] in {"0.97", "0.98"}
     assert ratios[1] == "1.40*"
@@ -123,23 +126,24 @@ def test_comparison_pairs_the_images_of_the_same_seed(tmp_path: Path) -> None:
         ResultsFolder(tmp_path).write_record(control, arrays)
         ResultsFolder(tmp_path).write_record(gated, arrays)
         records += [control, gated]
-    (comparison,) = compare_with_controls(ResultsFolder(tmp_path), records)
+    (comparison,) = Analysis.of(ResultsFolder(tmp_path), records).comparisons
     assert (comparison.difference, comparison.low, comparison.high) == (0, 0, 0)
     assert comparison.mcnemar == (1.0, 1.0)
 
 
 def test_controls_of_another_recipe_or_seed_do_not_count(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(seed=1), Fake("l_net", {}, 0, mmacs=(38.0,))])
-    assert compare_with_controls(ResultsFolder(tmp_path), records) == ()
+    assert Analysis.of(ResultsFolder(tmp_path), records).comparisons == ()
 
 
 def test_each_static_method_has_its_nearest_control(tmp_path: Path) -> None:
     pruned = [Fake("filter_pruning", {"macs": share}, static=True, mmacs=(40 * share,)) for share in (0.3, 0.5)]
     dynamic = Fake("lc_net", {}, 0, ("sequential",), 91.0, (19.8,))
     records = write_fakes(tmp_path, [Fake(), Fake(given={"width": 0.7}, mmacs=(20.4,)), *pruned, dynamic])
-    comparisons = compare_with_controls(ResultsFolder(tmp_path), records)
+    found = Analysis.of(ResultsFolder(tmp_path), records)
+    comparisons = found.comparisons
     assert [c.control.configuration.run.label for c in comparisons] == ["dense width=0.7", "filter_pruning macs=0.5"]
-    text = printed(control_table(comparisons))
+    text = printed(show_controls(found))
     assert text.count("  sequential ") == 1
     assert max(map(len, text.splitlines())) <= 80
     words = " ".join(text.split())
@@ -153,12 +157,13 @@ def test_a_control_that_was_trained_for_less_does_not_count(tmp_path: Path) -> N
         Fake(given={"width": 0.7, "epochs": epochs}, mmacs=(mmacs,), epochs=epochs)
         for epochs, mmacs in ((8, 20.0), (30, 20.1), (16, 20.5))
     )
-    assert compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short])) == ()
-    (longer,) = compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short, long]))
+    assert Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short])).comparisons == ()
+    found = Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short, long]))
+    (longer,) = found.comparisons
     assert longer.trained_longer
     assert "which was trained longer" in " ".join(verdicts([longer]))
-    assert "+ the control was trained for more epochs" in printed(control_table([longer]))
-    (fair,) = compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short, long, equal]))
+    assert "+ the control was trained for more epochs" in printed(show_controls(found))
+    (fair,) = Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, [dynamic, short, long, equal])).comparisons
     assert (fair.control.configuration.epochs, fair.trained_longer) == (16, False)
 
 
@@ -189,7 +194,7 @@ def test_verdicts_go_by_the_interval(differences: list[tuple[float, float]], exp
 
 def test_no_verdict_without_a_control_of_equal_cost(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(), Fake("l_net", mmacs=(20.0,))])
-    assert list(verdicts(compare_with_controls(ResultsFolder(tmp_path), records))) == [
+    assert list(verdicts(Analysis.of(ResultsFolder(tmp_path), records).comparisons)) == [
         "l_net: no static control of its cost to be held against"
     ]
 
@@ -198,10 +203,11 @@ def test_the_difference_over_seeds_has_students_interval(tmp_path: Path) -> None
     """Beside the interval over images, which takes the trained nets as given."""
     fakes = [Fake(seed=seed, top1=90.0) for seed in (0, 1, 2)]
     fakes += [Fake("l_net", seed=seed, top1=90.0 + seed) for seed in (0, 1, 2)]
-    (comparison,) = compare_with_controls(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))
+    found = Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))
+    (comparison,) = found.comparisons
     assert comparison.seeds.mean == pytest.approx(comparison.difference) == pytest.approx(1.0)
     assert comparison.seeds.half_width == pytest.approx(4.302653 / 3**0.5)
-    assert "| +1.00 ±2.48 |" in markdown_report([], [comparison])
+    assert "| +1.00 ±2.48 |" in markdown_report(found)
 
 
 def test_the_budget_is_shown_by_stage(tmp_path: Path) -> None:
@@ -212,18 +218,18 @@ def test_the_budget_is_shown_by_stage(tmp_path: Path) -> None:
         for name, epochs in (("curriculum", 12), ("joint", 8))
     )
     record = record.model_copy(update={"budget": record.budget.model_copy(update={"stages": (first, second)})})
-    text = printed(final_table([plain, record]))
+    text = printed(show_results(analysed([plain, record])))
     assert ["dense", "16", "16", "10.0P"] in [line.split() for line in text.splitlines()]
     assert re.search(r"lc_net init=dense +10 \+ 12 curriculum \+ 8 joint +30 +10\.0P +14\.0P", text)
     assert max(map(len, text.splitlines())) <= 80
-    assert "| lc_net init=dense | 10 + 12 curriculum + 8 joint | 30 | 10.0P | 14.0P |" in markdown_report([record], [])
+    page = markdown_report(analysed([record]))
+    assert "| lc_net init=dense | 10 + 12 curriculum + 8 joint | 30 | 10.0P | 14.0P |" in page
 
 
 def test_final_table_fits_80_columns_in_plain_text(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite((0, 1, 2)))
-    text = printed(final_table(records)) + printed(
-        control_table(compare_with_controls(ResultsFolder(tmp_path), records))
-    )
+    found = Analysis.of(ResultsFolder(tmp_path), records)
+    text = printed(show_results(found)) + printed(show_controls(found))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert "FLOP" not in text
@@ -249,7 +255,7 @@ def test_short_macs(macs: float, text: str) -> None:
 def test_markdown_is_a_table_that_github_takes(tmp_path: Path) -> None:
     fakes = [*small_suite(), Fake("c_net", {"x": 1}, error="ValueError: a|b\n<script>")]
     records = write_fakes(tmp_path, fakes)
-    lines = markdown_report(records, compare_with_controls(ResultsFolder(tmp_path), records)).splitlines()
+    lines = markdown_report(Analysis.of(ResultsFolder(tmp_path), records, ())).splitlines()
     table = [line for line in lines[2:] if line.startswith("|")]
     first = table[: 2 + 16 + 1]  # header, rule, operating points of the first block, failures
     assert {line.count("|") for line in first} == {13}
@@ -258,8 +264,8 @@ def test_markdown_is_a_table_that_github_takes(tmp_path: Path) -> None:
 
 def test_plots_say_what_they_show(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite((0, 1)))
-    paths = draw_plots(ResultsFolder(tmp_path), records)
-    assert [path.name for path in paths] == PLOTS
+    paths = draw_plots(Analysis.of(ResultsFolder(tmp_path), records))
+    assert [path.name for path in paths] == FILES
     accuracy, histogram = (path.read_text() for path in paths if path.suffix == ".svg")
     # Text is drawn as paths, each with its words in a comment.
     for words in (
@@ -282,41 +288,53 @@ def test_plots_say_what_they_show(tmp_path: Path) -> None:
     assert all(path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" for path in paths if path.suffix == ".png")
 
 
+def test_a_method_that_nobody_named_has_a_colour_of_its_own() -> None:
+    """One that no method of the committed plots has, so that it is never taken for one of them."""
+    named = {method_colour(method) for method in ("dense", "lc_net", "c_net", "l_net", "filter_pruning", "nisp")}
+    strangers = {method_colour(f"stranger_{number}") for number in range(50)}
+    assert len(named) == 6
+    assert len(strangers) >= 5
+    assert not strangers & (named | {method_colour("blockdrop")})
+    assert method_colour("stranger_7") == method_colour("stranger_7")
+
+
 def test_plots_are_the_same_each_time(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite())
-    first = [path.read_bytes() for path in draw_plots(ResultsFolder(tmp_path), records)]
-    assert [path.read_bytes() for path in draw_plots(ResultsFolder(tmp_path), records)] == first
+    first = [path.read_bytes() for path in draw_plots(Analysis.of(ResultsFolder(tmp_path), records))]
+    assert [path.read_bytes() for path in draw_plots(Analysis.of(ResultsFolder(tmp_path), records))] == first
 
 
 def test_quoted_points_are_never_on_the_front_nor_far_away_nor_rejected() -> None:
     records = [make_record(fake)[0] for fake in small_suite()]
-    points = [point for configuration in configurations(records) for point in configuration.points]
     literature = read_literature()
-    panel = make_panel("cifar10", points, literature)
-    assert set(map(id, panel.front)) <= set(map(id, points))
+    found = analysed(records, literature)
+    panel = make_panel(found, "cifar10")
+    assert panel.front
+    assert set(map(id, panel.front)) <= set(map(id, found.points))
     assert max(row.macs for row in panel.quoted) <= 3 * 40e6
     assert all(row.accepted for row in panel.quoted)
     accepted = [row for row in literature if row.dataset == "cifar10" and row.accepted]
     assert panel.left_out == len(accepted) - len(panel.quoted) > 0
-    assert make_panel("digits", points, literature[:0]).quoted == ()
+    on_digits = analysed([make_record(Fake(dataset="digits"))[0]], literature)
+    assert make_panel(on_digits, "digits").quoted == ()
 
 
 def test_no_quoted_points_on_another_data_set(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(dataset="digits")])
-    svg = draw_plots(ResultsFolder(tmp_path), records)[1].read_text()
+    svg = draw_plots(Analysis.of(ResultsFolder(tmp_path), records))[1].read_text()
     assert "digits, resnet20" in svg
     assert "uoted" not in svg
 
 
 def test_a_suite_without_dynamic_runs_says_so(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(), Fake(given={"width": 0.5}, mmacs=(10.0,))])
-    assert "No dynamic runs" in draw_plots(ResultsFolder(tmp_path), records)[3].read_text()
+    assert "No dynamic runs" in draw_plots(Analysis.of(ResultsFolder(tmp_path), records))[3].read_text()
 
 
 def test_a_suite_without_finished_runs_still_has_its_report(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(error="broken")])
-    assert "No run has finished" in draw_plots(ResultsFolder(tmp_path), records)[1].read_text()
-    assert "broken" in printed(final_table(records))
+    assert "No run has finished" in draw_plots(Analysis.of(ResultsFolder(tmp_path), records))[1].read_text()
+    assert "broken" in printed(show_results(analysed(records)))
 
 
 def test_report_is_made_from_records_alone(tmp_path: Path) -> None:
@@ -331,7 +349,7 @@ def test_report_is_made_from_records_alone(tmp_path: Path) -> None:
     assert second.exit_code == 0
     assert first.output.replace(str(made), str(alone)) == second.output
     assert str(alone / "table.md") in second.output
-    for name in ("table.md", *(f"plots/{plot}" for plot in PLOTS)):
+    for name in ("table.md", *(f"plots/{plot}" for plot in FILES)):
         assert (made / name).read_bytes() == (alone / name).read_bytes(), name
 
 
@@ -339,9 +357,9 @@ def test_missing_arrays_are_said_in_one_line(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, small_suite())
     (tmp_path / "records" / f"{records[3].run_id}.npz").unlink()
     with pytest.raises(UserError, match="cannot read per-image arrays"):
-        compare_with_controls(ResultsFolder(tmp_path), records)
+        _ = Analysis.of(ResultsFolder(tmp_path), records).comparisons
     with pytest.raises(UserError, match="cannot read per-image arrays"):
-        draw_plots(ResultsFolder(tmp_path), records)
+        draw_plots(Analysis.of(ResultsFolder(tmp_path), records))
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
@@ -379,12 +397,12 @@ def test_arrays_without_the_point_are_said(tmp_path: Path) -> None:
         records[3], {name: array for name, array in arrays.items() if name != "parallel/macs"}
     )
     with pytest.raises(UserError, match='no "parallel/macs"'):
-        draw_plots(ResultsFolder(tmp_path), records)
+        draw_plots(Analysis.of(ResultsFolder(tmp_path), records))
 
 
 def test_nets_that_turned_out_static_have_no_panel(tmp_path: Path) -> None:
     fakes = [Fake("l_net", {"l1_layer": 0.1}), Fake("c_net", {}, 0, MODES, 90.0, (20.0, 30.0, 30.0), spread=0.1)]
-    svg = draw_plots(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))[3].read_text()
+    svg = draw_plots(Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes)))[3].read_text()
     assert "The same cost for every image, so not shown: l_net l1_layer=0.1." in svg
     assert "<!-- c_net -->" in svg
     assert "= parallel" in svg  # two modes that agree are one line

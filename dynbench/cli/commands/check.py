@@ -35,7 +35,7 @@ def check_command(
     """
     from rich.console import Console
 
-    from dynbench.check.output import junit_xml, markdown_summary
+    from dynbench.check.for_ci import junit_xml, markdown_summary
     from dynbench.cli.tables import check_lines
     from dynbench.files import write_atomically
 
@@ -55,7 +55,7 @@ def check_command(
 def _outcome(results: Path, baseline: Path, suite: Path | None, rules: Sequence[str]) -> "CheckResult":
     """What cannot be compared at all is an outcome too: the files that CI waits for say so."""
     from dynbench.check.baseline import read_baseline
-    from dynbench.check.compare import check
+    from dynbench.check.check_records import check
     from dynbench.check.outcome import CheckResult
     from dynbench.record.folder import ResultsFolder
     from dynbench.suite.rules import parse_rules

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
+from dynbench.analysis.export import FORMATS
 from dynbench.errors import UserError
-
-FORMATS = ("csv", "json", "parquet")
 
 
 @click.command("export")
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--format", "to", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option("--format", "to", type=click.Choice(tuple(FORMATS)), default="csv", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write [standard output].")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="Folder for the trained weights, in the table's place."
@@ -26,13 +25,12 @@ def export_command(results: Path, to: str, output: Path | None, weights: Path | 
     if weights is not None:
         _release(results, weights, only)
         return
-    if to == "parquet" and output is None:
-        raise UserError("parquet is not text; say where it goes with -o FILE")
+    if output is None and not FORMATS[to].text:
+        raise UserError(f"{to} is not text; say where it goes with -o FILE")
     from dynbench import load
-    from dynbench.analysis.columns import encode
     from dynbench.files import write_atomically
 
-    content = encode(load(results), to)  # type: ignore[arg-type]  # click has checked it
+    content = FORMATS[to].encode(load(results))
     if output is None:
         click.echo(content, nl=False)
     else:

@@ -39,7 +39,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
     from rich.console import Console
     from rich.table import Table
 
-    from dynbench.analysis.words import macs_with_unit
+    from dynbench.analysis.words import short_macs
     from dynbench.data import dataset_info
     from dynbench.estimate.plan import make_plan
 
@@ -60,7 +60,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
     console.print(table)
     console.print(
         "MACs: one image, everything on; gates: what a method adds to its backbone. training: estimated MACs. "
-        f"Still to train: {macs_with_unit(sum(cost.own_train_macs for cost in to_come))}MACs."
+        f"Still to train: {short_macs(sum(cost.own_train_macs for cost in to_come))} MACs."
     )
     console.print(
         disk_line(read.file.data.name, dataset_info(read.file.data).disk_bytes, [cost.disk for cost in to_come])
@@ -92,16 +92,16 @@ def unplanned_lines(controls: "Controls") -> Iterator[str]:
 
 
 def _costs(cost: "CostEstimate | None") -> tuple[str, ...]:
-    from dynbench.analysis.words import macs_with_unit, stage_epochs
+    from dynbench.analysis.words import short_macs, stage_epochs
 
     if cost is None:
         return ("fails", "", "", "", "")
-    training = macs_with_unit(cost.own_train_macs)
+    training = short_macs(cost.own_train_macs)
     if cost.pretrained:
-        training = f"{macs_with_unit(cost.pretrained_train_macs)} + {training}"
+        training = f"{short_macs(cost.pretrained_train_macs)} + {training}"
     return (
-        macs_with_unit(cost.macs),
-        macs_with_unit(cost.macs_control),
+        short_macs(cost.macs),
+        short_macs(cost.macs_control),
         f"{cost.macs / cost.macs_dense:.1%}",
         stage_epochs(cost),
         training,

@@ -1,6 +1,5 @@
 """`dynbench report`."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +8,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dynbench.analysis.analysis import Analysis
     from dynbench.record.folder import ResultsFolder
-    from dynbench.record.schema import Record
 
 
 @click.command("report")
@@ -27,22 +26,21 @@ def report_command(results: Path) -> None:
 def show_report(results: "ResultsFolder", console: "Console", draw: bool) -> None:
     """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
     the static controls too; without it there is nothing to wait for. Raises UserError."""
-    from dynbench.cli.tables import final_table, latency_table
+    from dynbench.analysis.analysis import Analysis
+    from dynbench.cli.tables import show_controls, show_latency, show_results
 
-    records = results.records()
-    console.print(final_table(records))
-    if any(point.latency for record in records for point in record.points):
-        console.print(latency_table(records))
-    for path in _draw(results, records, console) if draw else results.report_files():
+    found = Analysis.of(results)
+    console.print(show_results(found))
+    if found.latency:
+        console.print(show_latency(found))
+    if draw and found.comparisons:
+        console.print(show_controls(found))
+    for path in _write(found) if draw else results.report_files():
         console.print(path, soft_wrap=True, highlight=False)
 
 
-def _draw(results: "ResultsFolder", records: Sequence["Record"], console: "Console") -> tuple[Path, ...]:
-    from dynbench.analysis.controls import compare_with_controls
-    from dynbench.cli.tables import control_table
-    from dynbench.report.write import write_report
+def _write(found: "Analysis") -> tuple[Path, ...]:
+    """Matplotlib is not loaded where nothing is drawn."""
+    from dynbench.report.report_files import write_report
 
-    comparisons = compare_with_controls(results, records)
-    if comparisons:
-        console.print(control_table(comparisons))
-    return write_report(results, records, comparisons)
+    return write_report(found)

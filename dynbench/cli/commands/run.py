@@ -111,7 +111,7 @@ def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: "Obs
 def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observer | None") -> list[str]:
     """Train, evaluate and time what the plan has to do, then the controls that can be planned by then; returns a line
     for each run that was left out because of another's failure."""
-    from dynbench.analysis.words import macs_with_unit
+    from dynbench.analysis.words import short_macs
     from dynbench.cli.needs import prepare_kernels
     from dynbench.cli.progress import progress_for
     from dynbench.context import Context
@@ -130,7 +130,7 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
     folder.check_writable()
     console.print(
         f"{suite.file.name}: {len(plan.runs)} runs, {len(plan.finished)} finished; about "
-        f"{macs_with_unit(training)}MACs of "
+        f"{short_macs(training)} MACs of "
         f"training on {place.words}; results in {folder}",
         soft_wrap=True,
     )

@@ -66,7 +66,7 @@ def summary(scan: "Scan", tolerance: float) -> list[str]:
 
 def _write(scan: "Scan", output: Path, title: str) -> list[Path]:
     from dynbench.evaluation.layer_sensitivity import write_csv
-    from dynbench.report.plots.sensitivity import sensitivity_figure
+    from dynbench.report.plots.sensitivity_lines import sensitivity_figure
     from dynbench.report.plots.style import save, styled
 
     table = write_csv(scan, output.with_suffix(".csv"))

@@ -26,8 +26,8 @@ def table_command(results: Path | None, into: Path | None) -> None:
 
 
 def _table(results: Path) -> str:
-    from dynbench.analysis.literature import read_literature
+    from dynbench.analysis.analysis import Analysis
     from dynbench.record.folder import ResultsFolder
     from dynbench.report.headline import headline
 
-    return headline(ResultsFolder(results).records(), read_literature())
+    return headline(Analysis.of(ResultsFolder(results)))

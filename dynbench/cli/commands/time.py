@@ -64,8 +64,9 @@ def time_command(
     Trains nothing. Whatever else the machine does meanwhile is in the figures."""
     from rich.console import Console
 
+    from dynbench.analysis.analysis import Analysis
     from dynbench.cli.needs import prepare_kernels
-    from dynbench.cli.tables import latency_table
+    from dynbench.cli.tables import show_latency
     from dynbench.device import choose_device
     from dynbench.latency.timer import Timer, time_record
     from dynbench.record.folder import ResultsFolder
@@ -86,4 +87,4 @@ def time_command(
     for record in records:
         console.print(f"timing {record.run_id}", markup=False)
         timed.append(time_record(record, folder, timer))
-    console.print(latency_table(timed))
+    console.print(show_latency(Analysis.of(folder, timed)))

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from dynbench.analysis.literature import SHOWN_AS, Quoted
-from dynbench.analysis.summary import ConfigurationRecords, PointSummary
+from dynbench.analysis.analysis import Analysis
+from dynbench.analysis.literature import SHOWN_AS
+from dynbench.analysis.summary import PointSummary
 from dynbench.report.plots.accuracy_key import FRONT, HOLLOW, draw_key
 from dynbench.report.plots.accuracy_panel import REACH, Panel, make_panel
 from dynbench.report.plots.labels import Label, place_labels
@@ -22,12 +23,9 @@ LOG_FROM = 12
 """Costs that span more than this factor are drawn on a logarithmic axis."""
 
 
-def accuracy_figure(known: Sequence[ConfigurationRecords], literature: Iterable[Quoted]) -> Figure:
+def accuracy_figure(found: Analysis) -> Figure:
     """One panel for each data set, its key beside it; a line of text when no run has finished."""
-    points = [point for configuration in known for point in configuration.points]
-    datasets = dict.fromkeys(point.configuration.setting.dataset for point in points)
-    rows = tuple(literature)
-    panels = [make_panel(dataset, points, rows) for dataset in datasets]
+    panels = [make_panel(found, dataset) for dataset in found.fronts]
     figure = new_figure(WIDTH, HEIGHT * max(1, len(panels)))
     if not panels:
         figure.text(0.5, 0.5, "No run has finished.", ha="center")

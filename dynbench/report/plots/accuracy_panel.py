@@ -1,12 +1,12 @@
 """What the accuracy plot draws for one data set."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from string import ascii_letters
 
+from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.literature import Quoted, quoted_on
-from dynbench.analysis.summary import CONTROL, ConfigurationRecords, PointSummary, pareto_front
+from dynbench.analysis.summary import CONTROL, ConfigurationRecords, PointSummary
 from dynbench.analysis.words import parameters
 from dynbench.data.catalogue import caveat
 from dynbench.report.plots.style import point_markers
@@ -24,6 +24,8 @@ class Panel:
     points: tuple[PointSummary, ...]
     quoted: tuple[Quoted, ...]
     left_out: int
+    front: tuple[PointSummary, ...]
+    """The Pareto front of the measured points, by rising cost."""
 
     @property
     def costs(self) -> list[float]:
@@ -53,11 +55,6 @@ class Panel:
         """The static nets of one method and budget, each curve by rising cost."""
         controls = sorted((p for p in self.points if p.configuration.static), key=_family)
         return [sorted(curve, key=lambda p: p.macs.mean) for _, curve in groupby(controls, key=_family)]
-
-    @property
-    def front(self) -> tuple[PointSummary, ...]:
-        """The Pareto front of the measured points, by rising cost."""
-        return pareto_front(self.points, lambda point: point.macs.mean, lambda point: point.test_top1.mean)
 
     @property
     def letters(self) -> str:
@@ -94,13 +91,13 @@ class Panel:
         return "\n".join(words) or "defaults"
 
 
-def make_panel(dataset: str, points: Iterable[PointSummary], literature: Iterable[Quoted]) -> Panel:
-    """The points measured on a data set, and the quoted ones that are near enough in cost."""
-    chosen = tuple(point for point in points if point.configuration.setting.dataset == dataset)
+def make_panel(found: Analysis, dataset: str) -> Panel:
+    """Return the points measured on a data set, and the quoted ones that are near enough in cost."""
+    chosen = tuple(point for point in found.points if point.configuration.setting.dataset == dataset)
     costs = [point.macs.mean for point in chosen]
-    rows = quoted_on(dataset, literature)
+    rows = quoted_on(dataset, found.literature)
     near = tuple(row for row in rows if min(costs) / REACH <= row.macs <= max(costs) * REACH)
-    return Panel(dataset, chosen, near, len(rows) - len(near))
+    return Panel(dataset, chosen, near, len(rows) - len(near), found.fronts[dataset])
 
 
 def _family(point: PointSummary) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
@@ -47,13 +48,13 @@ class _Panel:
         return any(spread.varies for spread in self.spreads)
 
 
-def histogram_figure(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> Figure:
+def histogram_figure(found: Analysis) -> Figure:
     """One panel for each configuration whose cost depends on the image; a line of text when there is none.
 
     Raises UserError when per-image arrays are missing or damaged.
     """
-    candidates = [c for c in known if c.finished and not c.static]
-    panels = [_Panel(c, _spreads(results, c)) for c in candidates]
+    candidates = [c for c in found.configurations if c.finished and not c.static]
+    panels = [_Panel(c, _spreads(found.results, c)) for c in candidates]
     dynamic = [panel for panel in panels if panel.dynamic]
     figure = new_figure(WIDTH, REST + PANEL_HEIGHT * max(1, len(dynamic)))
     if not dynamic:

@@ -26,7 +26,8 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
 def realised_figure(timed: Sequence[Block]) -> Figure:
-    """A row for each block, a panel for its smallest and one for its largest batch size, their key beside them."""
+    """A row for each of at least one block, a panel for its smallest and one for its largest batch size, their key
+    beside them."""
     columns = max(len(block.ends) for block in timed)
     figure = new_figure(PANEL * columns + KEY, HEIGHT * len(timed))
     grid = figure.subplots(len(timed), columns + 1, squeeze=False, width_ratios=[PANEL] * columns + [KEY])

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from dynbench.files import write_atomically
 
-# Okabe and Ito's palette, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/).
+# Okabe and Ito's palette, told apart by colour-blind readers (https://jfly.uni-koeln.de/color/): of the methods that
+# the committed plots show. It has no colour left, and no other method need be named here.
 _KNOWN = {
     "dense": "#000000",
     "lc_net": "#D55E00",
@@ -23,7 +24,8 @@ _KNOWN = {
     "nisp": "#E69F00",
     "blockdrop": "#56B4E9",
 }
-_OTHERS = ("#CC79A7", "#E69F00", "#56B4E9")
+# Paul Tol's muted palette (https://sronpersonalpages.nl/~pault/), without what is like a colour above: of all others.
+_OTHERS = ("#332288", "#117733", "#999933", "#CC6677", "#882255", "#AA4499")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 GREY = "#767676"
@@ -63,7 +65,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def method_colour(method: str) -> str:
-    """The same colour for a method's name in every figure."""
+    """Return the same colour for a method's name in every figure, on every machine, whatever else is installed or
+    drawn. Two new methods may have the same."""
     return _KNOWN.get(method) or _OTHERS[crc32(method.encode()) % len(_OTHERS)]
 
 

@@ -1,63 +1,12 @@
-"""A finding in words, the same in the terminal, in Markdown and in JUnit XML."""
+"""What a check found, for CI: JUnit XML, and a summary in Markdown."""
 
 import re
 from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from dynbench.analysis.words import short_macs
-from dynbench.check.outcome import FAILING, PASSED, REGRESSIONS, Change, CheckResult, Finding, Verdict
-from dynbench.report.tables import markdown_table, one_line
-from dynbench.suite.rules import Rule
-
-CHECK_HEADERS = ("metric", "baseline", "now", "change", "95 % interval", "limit", "verdict")
-
-
-def cells(finding: Finding) -> tuple[str, ...]:
-    """In the order of `HEADERS`. Changes are in points where the metric is a percentage, else in per cent of the
-    baseline."""
-    rule, change = finding.rule, finding.change
-    if rule is None or change is None:
-        return (finding.subject, "", "", "", "", "" if rule is None else str(rule), str(finding.verdict))
-    return (
-        finding.subject,
-        _value(rule, change.before),
-        _value(rule, change.after),
-        _difference(rule, change, change.difference),
-        _interval(rule, change),
-        "exact" if change.differs is not None else str(rule),
-        str(finding.verdict),
-    )
-
-
-def sentence(finding: Finding) -> str:
-    """`regression: dense (resnet8 on digits): test_top1: 98.4 -> 91.2, change -7.20 (-8.1 to -6.3), limit -0.5pt`."""
-    of = f", {finding.point}" if finding.point else ""
-    return f"{finding.verdict}: {finding.title}{of}: {': '.join(filter(None, (_figures(finding), finding.reason)))}"
-
-
-def _figures(finding: Finding) -> str:
-    if finding.change is None:
-        return finding.subject
-    subject, before, now, change, interval, limit, _ = cells(finding)
-    spread = f" ({interval})" if interval else ""
-    return f"{subject} {before} -> {now}, change {change}{spread}, limit {limit}"
-
-
-def _value(rule: Rule, value: float) -> str:
-    return short_macs(value) if rule.metric.name.endswith(("macs", "macs_mean", "macs_layers")) else f"{value:.2f}"
-
-
-def _difference(rule: Rule, change: Change, difference: float) -> str:
-    if rule.metric.unit == "pt":
-        return f"{difference:+.2f}"
-    return f"{100 * difference / change.before:+.1f} %" if change.before else f"{difference:+.3g}"
-
-
-def _interval(rule: Rule, change: Change) -> str:
-    if change.interval is None:
-        return ""
-    return " to ".join(_difference(rule, change, bound).removesuffix(" %") for bound in change.interval)
-
+from dynbench.check.findings_table import findings_table, sentence
+from dynbench.check.outcome import FAILING, PASSED, REGRESSIONS, CheckResult, Finding, Verdict
+from dynbench.report.markdown import bullets, one_line, rows_of
 
 SUITE = "dynbench check"
 NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -106,7 +55,6 @@ def _clean(text: str) -> str:
 
 
 MARKS = {PASSED: "✅", REGRESSIONS: "❌"}
-TEXT_COLUMNS = {"configuration", "point", "metric", "verdict"}
 ADVICE = (Verdict.WARNING, Verdict.UNJUDGED, Verdict.BETTER)
 
 
@@ -121,11 +69,10 @@ def _parts(outcome: CheckResult) -> Iterator[str]:
         if verdicts:
             yield "\n".join(f"- **{finding.verdict}**{_after_verdict(sentence(finding))}" for finding in verdicts)
     if outcome.findings:
-        rows = ((f.title, f.point, *cells(f)) for f in outcome.findings)
-        yield markdown_table(("configuration", "point", *CHECK_HEADERS), rows, TEXT_COLUMNS)
+        yield rows_of(findings_table(outcome.findings))
     lines = [*outcome.notes, *(f"extra, not compared: {extra}" for extra in outcome.extras)]
     if lines:
-        yield "\n".join(f"- {one_line(line)}" for line in lines)
+        yield bullets(lines)
 
 
 def _after_verdict(text: str) -> str:
