@@ -1,5 +1,8 @@
 """Models as if trained, whose gates open as often as asked: what executors gain can be measured at any density."""
 
+from collections.abc import Iterator
+from typing import cast
+
 import torch
 from dynbench_methods.lc_net.gates import GatedBackbone, gated_block
 from torch import Tensor, nn
@@ -35,7 +38,7 @@ def plant(model: GatedBackbone, x: Tensor, density: float) -> None:
     planted = 0
     x = model.backbone.stem(x)
     for (_, block), gate in zip(model.backbone.named_blocks(), model.gates, strict=True):
-        for linear in gate.children():
+        for linear in cast("Iterator[nn.Linear]", gate.children()):
             nn.init.normal_(linear.weight, std=0.5)
             linear.bias.zero_()
             # Steeper gates than trained ones would blow up the rounding of whatever comes before them.

@@ -99,7 +99,8 @@ def make_record(fake: Fake) -> tuple[Record, dict[str, np.ndarray]]:
     correct = np.arange(IMAGES) < round(IMAGES * fake.top1 / 100)
     rng.shuffle(correct)
     noise = rng.normal(0, fake.spread, IMAGES).clip(-0.9, 0.9)
-    points, arrays = [], {}
+    points: list[PointRecord] = []
+    arrays: dict[str, np.ndarray] = {}
     for index, (name, mean) in enumerate(zip(fake.points, fake.mmacs, strict=True)):
         macs = (1e6 * mean * (1 + noise)).astype(np.int64)
         point = _point(name, correct, macs, fake)

@@ -108,4 +108,5 @@ class InProducts(_Hides):
     def convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
         columns = unfold(x, 3, padding=1)
         products = conv.weight.flatten(1)[None, :, :, None] * columns[:, None]
-        return products.sum(2).unflatten(2, x.shape[2:])
+        whole: Tensor = products.sum(2).unflatten(2, x.shape[2:])
+        return whole

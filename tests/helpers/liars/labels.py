@@ -71,5 +71,5 @@ class ReadsTheFile(Dense):
     name = "reads_the_file"
 
     def __init__(self, config: object) -> None:
-        super().__init__(config)  # type: ignore[arg-type]
+        super().__init__(config)
         self.answers = torch.from_numpy(load_digits().target)

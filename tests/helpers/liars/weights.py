@@ -28,7 +28,7 @@ class KnowsTheWorker(Dense):
 
     def restore(self, backbone: Backbone, weights: object) -> nn.Module:
         self.timed = sys.argv[0].endswith("timing_process.py")
-        return super().restore(backbone, weights)  # type: ignore[arg-type]
+        return super().restore(backbone, weights)
 
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
         logits = model(x)
