@@ -455,9 +455,9 @@ def test_plots_when_the_server_is_down_are_synced(results):
 
 def test_two_processes_create_one_experiment(results):
     script = (
-        "import sys; from pathlib import Path; from dynbench.tracking.location import find_place\n"
-        "from dynbench.tracking.store import Store\n"
-        "store = Store(find_place(Path(sys.argv[1]), None)); print('ready', flush=True); input()\n"
+        "import sys; from pathlib import Path; from dynbench.tracking.location import find_location\n"
+        "from dynbench.record.folder import ResultsFolder; from dynbench.tracking.store import Store\n"
+        "store = Store(find_location(ResultsFolder(Path(sys.argv[1])), None)); print('ready', flush=True); input()\n"
         "print(store.open_suite('little', 1e9, None).tracked.run_id)"
     )
     command = [sys.executable, "-c", script, str(results)]
