@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import dynbench
 from dynbench.analysis.columns import COLUMNS, DTYPES, flat_table
-from dynbench.analysis.export import FORMATS
+from dynbench.analysis.export_formats import FORMATS
 from dynbench.cli.commands.export import export_command
 from dynbench.errors import UserError
 from tests.helpers.records import MODES, Fake, make_record, small_suite, write_fakes

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from dynbench.analysis.export import FORMATS
+from dynbench.analysis.export_formats import FORMATS
 from dynbench.errors import UserError
 
 
