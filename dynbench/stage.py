@@ -1,7 +1,7 @@
 """From the suite's recipe to a stage: optimizer, learning-rate schedule, loss."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dynbench.suite.schema import Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
+from dynbench.recipe.muon import MuonWithSgd
+from dynbench.suite.schema import Cosine, Muon, OptimizerSpec, Recipe, Sgd, StepDecay
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[
 def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, float] | None = None) -> Optimizer:
     """The recipe's optimizer over the model's trainable parameters."""
     groups = parameter_groups(model, rates or {})
+    if isinstance(spec, Muon):
+        return _muon(spec, groups)
     fused = _fused(model)
     if isinstance(spec, Sgd):
         return torch.optim.SGD(
@@ -74,6 +77,22 @@ def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, fl
             fused=fused,
         )
     return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused)
+
+
+def _muon(spec: Muon, groups: Iterable[dict[str, Any]]) -> Optimizer:
+    """Convolutions orthogonally, the rest by SGD. A group that has a learning rate of its own is SGD's as a whole."""
+    parts: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
+    for group in groups:
+        for one in group["params"]:
+            orthogonal = one.ndim == 4 and "lr" not in group  # noqa: PLR2004  (a convolution)
+            decays = one.ndim > 1 and not orthogonal
+            rate = spec.lr if orthogonal else group.get("lr", spec.sgd_lr)
+            parts.setdefault((orthogonal, decays, rate), []).append(one)
+    made = [
+        {"params": parameters, "muon": orthogonal, "lr": rate, "weight_decay": spec.weight_decay if decays else 0.0}
+        for (orthogonal, decays, rate), parameters in parts.items()
+    ]
+    return MuonWithSgd(made, spec.sgd_lr, spec.momentum, True, 0.0, spec.ns_steps, spec.unit_norm)
 
 
 def _fused(model: nn.Module) -> bool | None:

@@ -18,7 +18,7 @@ from dynbench.plan.run import Run
 from dynbench.record.schema import Record
 from dynbench.registry import load_method
 from dynbench.stage import Stage, apply_edits
-from dynbench.train.budget import assumed_training_macs, training_macs
+from dynbench.train.budget import assumed_training_macs, step_macs, training_macs
 
 IMAGE_BYTES = 10
 """Of one test image at one operating point, before compression: its MACs, and whether it is right, twice."""
@@ -146,6 +146,7 @@ def _stages(run: Run, method: Method, model: nn.Module, info: DatasetInfo) -> tu
     for stage in method.stages(run.recipe):
         apply_edits(stage, model, partial(noise, info.shape))
         macs = training_macs(stage, model, info.shape, info.num_classes)
+        macs += step_macs(stage, model) // min(run.recipe.batch_size, run_images(run, info))
         bytes_ = checkpoint_bytes(stage, model), state_bytes(model)
         found.append(StageEstimate(stage.name, stage.epochs, stage.epochs * images * macs, *bytes_))
     return tuple(found)

@@ -112,6 +112,24 @@ class Sgd(Model):
         return self
 
 
+class Muon(Model):
+    """Orthogonalised momentum for the weights of convolutions (Jordan et al., 2024), SGD with Nesterov momentum for the
+    rest: linear layers, biases and BN, of which the last two do not decay."""
+
+    name: Literal["muon"]
+    lr: PositiveFloat = 0.02
+    """Of convolutions: the length of a step, by which a weight of norm 1 an output turns."""
+    ns_steps: PositiveInt = 5
+    """Newton-Schulz iterations; their MACs are counted in the budget."""
+    unit_norm: bool = True
+    """Keep the L2 norm of a convolution's weights at the root of its outputs. Behind a BN, which takes any norm out
+    again, that makes `lr` the whole rate. False: the norm is left to itself."""
+    sgd_lr: PositiveFloat = 0.1
+    momentum: float = Field(0.9, gt=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    """Of linear layers."""
+
+
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -146,7 +164,7 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-OptimizerSpec = Annotated[Annotated[Sgd | Adam, Field(discriminator="name")], BeforeValidator(_named)]
+OptimizerSpec = Annotated[Annotated[Sgd | Adam | Muon, Field(discriminator="name")], BeforeValidator(_named)]
 ScheduleSpec = Annotated[Annotated[StepDecay | Cosine | Constant, Field(discriminator="name")], BeforeValidator(_named)]
 
 

@@ -32,6 +32,19 @@ def training_macs(
     return int(counter.get_total_flops()) // (2 * IMAGES)
 
 
+def step_macs(stage: Stage, model: nn.Module) -> int:
+    """MACs of one step of the stage's optimizer on `model`, whatever the number of images: none of SGD or Adam, the
+    iterations of one that orthogonalises. Measured on a copy, with gradients of zero."""
+    copy = deepcopy(model)
+    for parameter in copy.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer = stage.optimizer(copy)
+    with FlopCounterMode(display=False) as counter:
+        optimizer.step()
+    return int(counter.get_total_flops()) // 2
+
+
 def check_training_macs(
     stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int, measured: int
 ) -> None:

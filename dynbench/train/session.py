@@ -22,7 +22,7 @@ from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
-from dynbench.train.budget import check_training_macs, training_macs
+from dynbench.train.budget import check_training_macs, step_macs, training_macs
 from dynbench.train.checkpoint import Checkpoint, Within, read_checkpoint, write_checkpoint
 from dynbench.train.trainer import KEEP_SECONDS, LOOK_EVERY, EpochResult, StageTrainer
 
@@ -164,7 +164,8 @@ class Session:
             return checkpoint.macs
         if journal is not None:
             return journal.stages[-1].train_macs // journal.stages[-1].images
-        return training_macs(stage, self.model, self.data.shape, self.data.num_classes)
+        of_step = step_macs(stage, self.model) // min(self.run.recipe.batch_size, len(self._train))
+        return training_macs(stage, self.model, self.data.shape, self.data.num_classes) + of_step
 
 
 def _place(checkpoint: Checkpoint | None) -> tuple[int, int, int] | None:

@@ -1,0 +1,1 @@
+"""What a recipe's names stand for: optimizers, learning rates over time, averaging of weights."""
