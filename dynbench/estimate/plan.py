@@ -8,7 +8,7 @@ from dynbench.estimate.budget_cap import check_budget
 from dynbench.estimate.estimate import CostEstimate, recorded_cost
 from dynbench.estimate.estimates import Estimates
 from dynbench.estimate.static_controls import Controls, known_controls
-from dynbench.plan.expand import Suite, in_order, plan
+from dynbench.plan.expand import Suite, expand_suite, in_order
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 
@@ -83,7 +83,7 @@ class Plan:
 def make_plan(suite: Suite, results: ResultsFolder) -> Plan:
     """Plan the suite. Raises UserError, with file and line, for unknown names, parameters that do not fit, and runs
     that would exceed the suite's budget."""
-    runs, estimates = plan(suite), Estimates(suite.file.limits)
+    runs, estimates = expand_suite(suite), Estimates(suite.file.limits)
     check_budget(suite, runs, estimates)
     return _plan(suite, runs, results, estimates)
 

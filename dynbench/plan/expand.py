@@ -28,7 +28,7 @@ class Suite:
     locator: Locator
 
 
-def plan(suite: Suite) -> tuple[Run, ...]:
+def expand_suite(suite: Suite) -> tuple[Run, ...]:
     """Every run of the suite, each after the run whose weights it needs.
 
     Raises UserError, with file and line, for unknown names and parameters that do not fit.

@@ -11,7 +11,7 @@ from dynbench.check.baseline import read_baseline
 from dynbench.check.for_ci import junit_xml, markdown_summary
 from dynbench.check.outcome import CheckResult, Finding, Verdict
 from dynbench.cli.options import read_suite
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.suite.rules import DEFAULT_RULES
 from tests.conftest import Call
 from tests.helpers.records import MODES, Fake, write_fakes
@@ -151,6 +151,6 @@ def test_rules_of_a_suite_are_checked_with_their_line(call: Call, tiny_suite: Pa
 
 
 def test_rules_of_a_suite_do_not_rename_its_runs(tiny_suite: Path) -> None:
-    before = [run.run_id for run in plan(read_suite(tiny_suite))]
+    before = [run.run_id for run in expand_suite(read_suite(tiny_suite))]
     tiny_suite.write_text(tiny_suite.read_text() + "check: {test_top1: -1pt}\n")
-    assert [run.run_id for run in plan(read_suite(tiny_suite))] == before
+    assert [run.run_id for run in expand_suite(read_suite(tiny_suite))] == before

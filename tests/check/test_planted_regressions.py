@@ -25,7 +25,7 @@ from dynbench.evaluation.trained import Trained
 from dynbench.guards.tampering import seal
 from dynbench.launch.sequential import SuiteRunner
 from dynbench.observer import Observer
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import derived_seed
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import make_optimizer
@@ -61,7 +61,7 @@ def train(folder: Path, methods: str) -> Path:
         "a test",
         "unknown",
     )
-    SuiteRunner(plan(read), context).run()
+    SuiteRunner(expand_suite(read), context).run()
     return folder / "results"
 
 

@@ -13,7 +13,7 @@ import torchvision
 from click.testing import Result
 
 from dynbench.cli.options import read_suite
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.record.folder import ResultsFolder
 from dynbench.train.checkpoint import Checkpoint, write_checkpoint
 from tests.conftest import Call
@@ -94,7 +94,7 @@ def test_a_data_set_name_is_set_beside_its_folder(call: Call, tiny_suite: Path, 
 
 
 def test_a_truncated_checkpoint(call: Call, tiny_suite: Path, results: Path) -> None:
-    dense, other = plan(read_suite(tiny_suite))
+    dense, other = expand_suite(read_suite(tiny_suite))
     path = results / "work" / dense.run_id / "checkpoint.pt"
     write_checkpoint(path, Checkpoint(dense.run_id, 0, 1, {"w": torch.zeros(1000)}, {}, "{}"))
     path.write_bytes(path.read_bytes()[:2000])

@@ -11,7 +11,7 @@ from dynbench.backbones import build_backbone
 from dynbench.cli.options import read_suite
 from dynbench.estimate.estimate import DiskNeeds, checkpoint_bytes, estimate_cost, working_bytes
 from dynbench.estimate.throughput import STEP_SECONDS, PeakMemory, measure_throughput
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress
 from dynbench.suite.schema import Evaluation
@@ -43,7 +43,7 @@ def suite(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("in_process")
 def test_hours_and_disk_are_nearly_what_the_runs_take(suite: Path, tmp_path: Path, call: Call) -> None:
     results = tmp_path / "results"
-    told = {run.run_id: measure_throughput(run, Evaluation(), CPU) for run in plan(read_suite(suite))}
+    told = {run.run_id: measure_throughput(run, Evaluation(), CPU) for run in expand_suite(read_suite(suite))}
     assert call("run", suite, "--results", results).exit_code == 0
     for record in ResultsFolder(results).records():
         seconds = sum(stage.seconds for stage in record.budget.stages)
@@ -59,7 +59,7 @@ def test_hours_and_disk_are_nearly_what_the_runs_take(suite: Path, tmp_path: Pat
 
 
 def test_a_checkpoint_is_as_large_as_told(suite: Path, tmp_path: Path) -> None:
-    for run in plan(read_suite(suite)):
+    for run in expand_suite(read_suite(suite)):
         method = run.make_method()
         model = method.build(build_backbone(run.built, (1, 8, 8), 10))
         for stage in method.stages(run.recipe):
@@ -90,7 +90,7 @@ def test_peak_memory_grows_with_the_batch_but_for_what_is_fixed() -> None:
 
 def test_large_batches_are_measured_with_fewer_images(suite: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynbench.estimate.throughput.STEP_SECONDS", STEP_SECONDS / 1e9)
-    run, *_ = plan(read_suite(suite))
+    run, *_ = expand_suite(read_suite(suite))
     found = measure_throughput(run, Evaluation(), CPU)
     assert [stage.batch for stage in found.stages] == [8]
     assert math.isfinite(found.seconds)
@@ -104,7 +104,7 @@ def test_the_plan_shows_hours_memory_and_disk_once_for_all_seeds(suite: Path, tm
     (row,) = (line.split() for line in below.splitlines() if line.startswith("dense"))
     assert row[1:3] == ["2", "32"]
     assert float(row[3].replace(",", "")) > 0
-    needs = estimate_cost(plan(read_suite(suite))[0]).disk
+    needs = estimate_cost(expand_suite(read_suite(suite))[0]).disk
     assert f"{byte_size(2 * needs.kept)} kept, {byte_size(needs.working)} more while a run trains." in above
     assert "Still to run:" in below
 
@@ -122,4 +122,4 @@ def test_a_plugin_that_fails_when_it_is_tried_does_not_stop_the_others(
 def test_without_measure_nothing_is_tried(suite: Path, tmp_path: Path, call: Call) -> None:
     result = call("plan", suite, "--results", tmp_path / "r", "--methods", "dense")
     assert "images/s" not in result.output
-    assert isinstance(estimate_cost(plan(read_suite(suite))[0]).disk, DiskNeeds)
+    assert isinstance(estimate_cost(expand_suite(read_suite(suite))[0]).disk, DiskNeeds)

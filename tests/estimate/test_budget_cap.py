@@ -14,7 +14,7 @@ from dynbench.estimate.budget_cap import check_budget
 from dynbench.estimate.estimate import estimate_cost
 from dynbench.estimate.estimates import Estimates
 from dynbench.estimate.plan import make_plan
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import BackboneSpec
 from tests.conftest import Call
@@ -59,7 +59,7 @@ def test_pretraining_counts_and_every_run_is_named_with_its_line(tmp_path: Path)
 
 def test_training_macs_are_capped_as_they_are_estimated(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path, ""))
-    runs = plan(suite)
+    runs = expand_suite(suite)
     costs = sorted(estimate_cost(run).train_macs for run in runs)
     assert costs[-1] > 1.9 * costs[0]
     between = refusal(tmp_path, f"train_macs: {1.5 * costs[0]:.6e}")
@@ -93,7 +93,7 @@ def test_a_files_training_is_assumed(tmp_path: Path) -> None:
     backbone = build_backbone(BackboneSpec(name="resnet8", width=0.25), (1, 8, 8), 10)
     save_weights(backbone, weights)
     params = f"methods=[{{name: lc_net, params: {{init: {weights}, init_epochs: 7}}}}]"
-    (run,) = plan(read_suite(write(tmp_path, ""), settings=[params], seeds="0"))
+    (run,) = expand_suite(read_suite(write(tmp_path, ""), settings=[params], seeds="0"))
     assert estimate_cost(run).pretrained_train_macs == 7 * (1437 - 180) * 3 * dense_macs(backbone)
 
 

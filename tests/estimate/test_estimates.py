@@ -13,7 +13,7 @@ from dynbench.estimate import estimates as module
 from dynbench.estimate.estimate import estimate_cost, recorded_cost
 from dynbench.estimate.estimates import Estimates
 from dynbench.plan.configuration import Configuration, by_configuration
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import Limits
@@ -51,7 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Run]]:
 def runs_of(folder: Path, methods: str) -> tuple[Run, ...]:
     path = folder / "estimated.yaml"
     path.write_text(SUITE.replace("METHODS", methods))
-    return plan(read_suite(path))
+    return expand_suite(read_suite(path))
 
 
 def test_each_configuration_is_estimated_once_all_in_one_process(tmp_path: Path, calls: list[Sequence[Run]]) -> None:

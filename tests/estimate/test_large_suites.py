@@ -11,7 +11,7 @@ from dynbench.context import Context
 from dynbench.latency.timer import Timer
 from dynbench.launch.sequential import SequentialLauncher, SuiteRunner
 from dynbench.observer import Observer
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from dynbench.record import folder
 from dynbench.record.folder import ResultsFolder
@@ -52,7 +52,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results folder of the large suite, all of whose runs are finished; not to be written to."""
     where = tmp_path_factory.mktemp("large")
     results = ResultsFolder(where / "results")
-    for run in plan(read_suite(suite_of(where, SEEDS))):
+    for run in expand_suite(read_suite(suite_of(where, SEEDS))):
         path = results.record_path(run.run_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(record_of(run).model_dump_json())
@@ -100,7 +100,7 @@ def test_work_starts_after_each_record_was_read_once(
 
 
 def test_each_run_that_is_made_costs_no_reading_of_the_others(large: Path, tmp_path: Path, reads: Counter[str]) -> None:
-    runs = plan(read_suite(suite_of(tmp_path, SEEDS + 1)))
+    runs = expand_suite(read_suite(suite_of(tmp_path, SEEDS + 1)))
     new = [run for run in runs if run.seed == SEEDS]
     results = ResultsFolder(large)
 

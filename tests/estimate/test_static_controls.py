@@ -20,7 +20,7 @@ from dynbench.estimate.estimate import estimate_cost
 from dynbench.estimate.estimates import Estimates
 from dynbench.estimate.static_controls import Controls, plan_controls, width_near
 from dynbench.method import LayerUsage, Output, Point
-from dynbench.plan.expand import Suite, plan
+from dynbench.plan.expand import Suite, expand_suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
@@ -72,7 +72,7 @@ def finished(run: Run, mmacs: float) -> Record:
 
 def controls_of(suite: Suite, mmacs: Sequence[float] = (15.0, 16.0), method: str = "lc_net") -> Controls:
     """The controls once the suite's runs have finished, those of `method` with these MACs, seed by seed."""
-    runs = plan(suite)
+    runs = expand_suite(suite)
     dynamic = [run for run in runs if run.method == method]
     costs = {run.run_id: cost for run, cost in zip(dynamic, mmacs, strict=True)}
     records = [finished(run, costs.get(run.run_id, 40.55)) for run in runs]
@@ -109,14 +109,14 @@ def test_controls_have_the_suites_ids_whether_they_are_planned_or_asked_for(tmp_
     suite = suite_of(tmp_path)
     (narrow, _) = [run for run in chosen(controls_of(suite), "dense") if run.built.width < 1]
     asked = SUITE.replace("- dense", f"- {{name: dense, params: {{width: {narrow.given['width']}}}}}")
-    assert narrow.run_id in {run.run_id for run in plan(suite_of(tmp_path, asked))}
+    assert narrow.run_id in {run.run_id for run in expand_suite(suite_of(tmp_path, asked))}
     without = suite_of(tmp_path, SUITE.replace("controls: true", "controls: false"))
-    assert [run.run_id for run in plan(without)] == [run.run_id for run in plan(suite)]
+    assert [run.run_id for run in expand_suite(without)] == [run.run_id for run in expand_suite(suite)]
 
 
 def test_nothing_is_planned_before_every_seed_has_finished(tmp_path: Path) -> None:
     suite = suite_of(tmp_path)
-    runs = plan(suite)
+    runs = expand_suite(suite)
     records = [finished(run, 15.0) for run in runs if run.seed == 0]
     estimates = Estimates(suite.file.limits)
     assert plan_controls(suite, runs, records, estimates) == Controls((), ("lc_net l1_channel=0.5",), ())

@@ -24,7 +24,7 @@ from dynbench.launch.ray.runner import FanoutRunner
 from dynbench.launch.ray.schedule import Schedule
 from dynbench.launch.sequential import SuiteRunner
 from dynbench.observer import Observer
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import commit
@@ -106,7 +106,7 @@ class Nodes:
 
 
 def runs_of(suite: Path, *settings: str) -> tuple[Run, ...]:
-    return plan(read_suite(suite, settings=settings))
+    return expand_suite(read_suite(suite, settings=settings))
 
 
 def context_of(results: Path, observer: Observer) -> Context:

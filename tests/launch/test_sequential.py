@@ -20,7 +20,7 @@ from dynbench.errors import UserError
 from dynbench.launch import sequential as suite_run
 from dynbench.launch.sequential import SuiteRunner
 from dynbench.observer import Observer
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress
@@ -63,7 +63,7 @@ def context_of(results: Path, observer: Observer) -> Context:
 
 
 def runs_of(suite: Path, *settings: str) -> tuple[Run, ...]:
-    return plan(read_suite(suite, settings=settings))
+    return expand_suite(read_suite(suite, settings=settings))
 
 
 def state_of(run: Run, results: Path) -> str | None:

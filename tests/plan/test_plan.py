@@ -14,7 +14,7 @@ from dynbench.backbones import Backbone
 from dynbench.cli.options import read_suite
 from dynbench.errors import UserError
 from dynbench.method import FromDense, FromFile, Method, MethodConfig, Output, Point
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from tests.conftest import Call, Register
 
@@ -73,7 +73,7 @@ class Early(Exits):
 def runs_of(folder: Path, method: str = "dense", params: str = "", **options: Any) -> tuple[Run, ...]:
     path = folder / "s.yaml"
     path.write_text(SUITE.replace("METHOD", method).replace("PARAMS", params))
-    return plan(read_suite(path, **options))
+    return expand_suite(read_suite(path, **options))
 
 
 def run_id(folder: Path, method: str = "dense", params: str = "", **options: Any) -> str:
@@ -156,10 +156,10 @@ def test_lines_of_unknown_backbones_and_data_sets(tmp_path: Path) -> None:
     text = SUITE.replace("METHOD", "dense").replace("PARAMS", "")
     path.write_text(text.replace("[resnet8]", "\n  - resnet8\n  - name: resnet9"))
     with pytest.raises(UserError, match=r's\.yaml:5: unknown backbone "resnet9"; did you mean "resnet8"\?'):
-        plan(read_suite(path))
+        expand_suite(read_suite(path))
     path.write_text(text.replace("digits", "cifar"))
     with pytest.raises(UserError, match=r's\.yaml:2: unknown data set "cifar"; did you mean "cifar10"\?'):
-        plan(read_suite(path))
+        expand_suite(read_suite(path))
 
 
 def test_more_validation_images_than_there_are(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_ids_are_the_same_in_every_process(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from dynbench.cli.options import read_suite
-from dynbench.plan.expand import plan
-print(*[run.run_id for run in plan(read_suite(Path({str(tmp_path / "s.yaml")!r})))])
+from dynbench.plan.expand import expand_suite
+print(*[run.run_id for run in expand_suite(read_suite(Path({str(tmp_path / "s.yaml")!r})))])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [mine]

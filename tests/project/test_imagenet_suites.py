@@ -22,7 +22,7 @@ from dynbench.cli.options import read_suite
 from dynbench.cost import dense_macs, static_costs
 from dynbench.data import DATASETS, load_data
 from dynbench.data.folders import in_place, list_classes
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.registry import discover
@@ -44,7 +44,7 @@ SMALL_BLOCKS = [(inputs // 8, channels // 8) for inputs, channels in BLOCKS]
 
 def row(method: str) -> Run:
     """The suite's first run of a method."""
-    runs = plan(read_suite(SUITES / "imagenet.yaml"))
+    runs = expand_suite(read_suite(SUITES / "imagenet.yaml"))
     return next(run for run in runs if run.method == method)
 
 
@@ -82,7 +82,7 @@ def test_pruned_rows_are_pruned_to_the_printed_costs(resnet50: Backbone) -> None
     pruned_macs = PrunedMacs(resnet50)
     noise = torch.Generator().manual_seed(0)
     scores = {layer: torch.rand(filters, generator=noise) for layer, filters in pruned_macs.filters.items()}
-    pruned = [run.make_method() for run in plan(read_suite(SUITES / "imagenet.yaml")) if run.start]
+    pruned = [run.make_method() for run in expand_suite(read_suite(SUITES / "imagenet.yaml")) if run.start]
     found = [pruned_macs(one.removed(resnet50, scores)) for one in pruned if isinstance(one, StaticPruning)]
     assert found == pytest.approx([2.97e9, 2.97e9, 2.89e9], rel=0.002)
 
@@ -136,7 +136,7 @@ def test_the_plan_needs_no_data_and_shows_what_gates_cost(call: Call, tmp_path: 
 def test_the_smoke_suite_tries_every_built_in_method() -> None:
     suite = read_suite(SUITES / "imagenet-smoke.yaml")
     built_in = {name for name, plugin in discover().items() if plugin.distribution.startswith("dynbench ")}
-    runs = plan(suite)
+    runs = expand_suite(suite)
     assert built_in
     assert built_in <= {run.method for run in runs}
     assert {run.data.name for run in runs} == {"imagenet-sample"}

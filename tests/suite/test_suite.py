@@ -7,7 +7,7 @@ import pytest
 
 from dynbench.cli.options import read_suite
 from dynbench.errors import UserError
-from dynbench.plan.expand import plan
+from dynbench.plan.expand import expand_suite
 from dynbench.suite.schema import Adam, Constant, Cosine, LatencyProtocol, Sgd, StepDecay, SuiteFile
 
 GOOD = """\
@@ -361,5 +361,5 @@ def test_latency_is_short_by_default_and_can_be_turned_off(tmp_path: Path) -> No
 def test_how_runs_are_timed_is_not_in_their_ids(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(GOOD)
-    ids = {run.run_id for run in plan(read_suite(path))}
-    assert {run.run_id for run in plan(read_suite(path, settings=["latency={rounds: 9}"]))} == ids
+    ids = {run.run_id for run in expand_suite(read_suite(path))}
+    assert {run.run_id for run in expand_suite(read_suite(path, settings=["latency={rounds: 9}"]))} == ids
