@@ -16,6 +16,7 @@ from dynbench.registry import load_method
 def load_target(target: str) -> tuple[type[Method], str | None]:
     """The class that `NAME`, `path.py:Class` or `path.py` (with one method in it) means, and the name that it is
     registered by, if any. Raises UserError when there is no such method."""
+    seal()  # before the plugin is imported, however it is named
     path, _, name = target.rpartition(":") if ".py:" in target else (target, "", "")
     if not path.endswith(".py"):
         return load_method(target), target
@@ -33,7 +34,6 @@ def _module_at(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    seal()
     try:
         with watched("while it was imported", files_only=True):
             spec.loader.exec_module(module)

@@ -71,7 +71,10 @@ def seal() -> Mapping[str, Any]:
 
 
 def verify(when: str) -> None:
-    """Raises AuditFailed when something is not what it was."""
+    """Raises AuditFailed when something is not what it was, and RuntimeError when `seal` was never called: what is
+    looked at for the first time now cannot be compared."""
+    if not seal.cache_info().currsize:
+        raise RuntimeError(f"{when}, nothing can be compared: seal() was not called before the plugin was loaded")
     now = dict(_parts())
     for name, before in seal().items():
         if name not in now or not _same(now[name], before):

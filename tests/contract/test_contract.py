@@ -8,6 +8,7 @@ import torch
 
 from dynbench.contract import CHECKS, Check, Subject, digits, make_subject
 from dynbench.data.split import Data, Split, TestSplit
+from dynbench.guards.tampering import seal
 from dynbench.registry import discover, load_method
 from dynbench.suite.schema import BackboneSpec
 
@@ -37,6 +38,13 @@ BACKBONES: dict[str, tuple[BackboneSpec, Callable[[], Data]]] = {
     "torchvision basic": (BackboneSpec(name="resnet18", width=0.125, stem="imagenet"), coloured),
     "inverted residual": (BackboneSpec(name="mobilenet_v2", width=0.125), coloured),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sealed_anew() -> None:
+    """Sealed once, before the first method: a subject lives as long as the module, not as a test."""
+    seal.cache_clear()
+    seal()
 
 
 @pytest.fixture(scope="module", params=sorted(BACKBONES))

@@ -4,6 +4,8 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -11,8 +13,10 @@ from typing import Any
 import pytest
 
 import dynbench
+from dynbench import errors
 from dynbench.backbones import BACKBONES
-from dynbench.errors import AuditFailed
+from dynbench.contract import load
+from dynbench.errors import AuditFailed, UserError
 from dynbench.executors.folded_block import FoldedBlock
 from dynbench.guards import tampering
 from dynbench.guards.tampering import EXEMPT, seal, sealed_modules, verify
@@ -131,3 +135,34 @@ def test_sealing_loads_nothing_that_a_run_does_without() -> None:
 def test_sealing_is_remembered() -> None:
     assert seal() is seal()
     assert tampering.seal.cache_info().currsize == 1
+
+
+@pytest.fixture
+def unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process; what this one sealed stays for the other tests."""
+    fresh = cache(seal.__wrapped__)
+    monkeypatch.setattr(tampering, "seal", fresh)
+    monkeypatch.setattr(load, "seal", fresh)
+
+
+@pytest.mark.usefixtures("unsealed")
+def test_what_was_never_sealed_is_not_said_to_be_unchanged() -> None:
+    with pytest.raises(RuntimeError, match="after training, nothing can be compared"):
+        verify("after training")
+
+
+@pytest.mark.usefixtures("unsealed")
+@pytest.mark.parametrize("target", ["by_name", "by_path.py"])
+def test_a_plugin_on_trial_is_imported_after_the_sealing(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it changes while it is imported is seen."""
+    before = errors.did_you_mean
+    monkeypatch.setattr(errors, "did_you_mean", before)  # puts it back at the end
+    monkeypatch.setattr(load, "load_method", lambda _: setattr(errors, "did_you_mean", instead))
+    (tmp_path / "by_path.py").write_text("from dynbench import errors\nerrors.did_you_mean = len\n")
+    with suppress(UserError):
+        load.load_target(target if target == "by_name" else str(tmp_path / target))
+    assert errors.did_you_mean is not before
+    with pytest.raises(AuditFailed, match="did_you_mean"):
+        verify("after it was tried")

@@ -430,10 +430,15 @@ def test_the_curriculum_leaves_the_backbone_alone_and_the_joint_stage_does_not()
 
 
 def test_a_policy_learns_which_blocks_matter() -> None:
-    """Labels are what the backbone says with its third block alone: no label but that and the reward is ever seen."""
+    """Labels are what the backbone says with its third block alone: no label but that and the reward is ever seen.
+
+    They are of several classes, else every decision that gives the one class would be as good."""
     net, x = net_of(), random_images(64)
     alone = torch.tensor([False, False, True, False]).expand(64, 4)
+    with torch.no_grad():
+        net.backbone.linear.bias -= run_kept(net.backbone, x, alone).mean(0)
     y = run_kept(net.backbone, x, alone).argmax(1)
+    assert len(y.unique()) > 2
 
     def worth() -> float:
         keep = kept(net.eval(), x)
@@ -442,12 +447,13 @@ def test_a_policy_learns_which_blocks_matter() -> None:
     (stage,) = make(curriculum_epochs=1, joint_epochs=0, lr=0.01).stages(RECIPE)
     optimizer, before = stage.optimizer(net), worth()
     torch.manual_seed(1)
-    for _ in range(100):
+    for _ in range(200):
         optimizer.zero_grad()
         stage.loss(net.train(), x, y, Progress(0, 1, 0.0)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    assert worth() > before + 0.2
-    assert kept(net, x)[:, 2].float().mean() > 0.9
+    assert worth() > before + 0.4
+    first, second, third, fourth = kept(net, x).float().mean(0).tolist()
+    assert third > 2 * max(first, second, fourth)
 
 
 def test_it_is_resumed_anywhere(tmp_path: Path) -> None:
