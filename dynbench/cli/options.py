@@ -12,6 +12,7 @@ import click
 from ruamel.yaml.comments import CommentedSeq
 
 from dynbench.errors import UserError, did_you_mean
+from dynbench.isolate.call import get_ready
 from dynbench.launch.ddp.rank import Rank
 from dynbench.launch.launcher import Launcher
 from dynbench.launch.sequential import SequentialLauncher
@@ -54,6 +55,12 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def get_ready_to_estimate() -> None:
+    """For a command that makes a plan, before it imports torch: its child process does so at the same time, and imports
+    what torch would at the first step, which takes as long again."""
+    get_ready("dynbench.estimate.estimates", "torch._dynamo")
 
 
 def read_suite(path: Path, **options: Any) -> Suite:

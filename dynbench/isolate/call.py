@@ -5,8 +5,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, ForkServerContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -107,10 +108,17 @@ def _start_method() -> BaseContext:
     return multiprocessing.get_context("forkserver")
 
 
-def _context(module: str) -> BaseContext:
-    """The first caller's `module` is what that process imports before it is forked."""
+def get_ready(*modules: str) -> None:
+    """Start the process that children are forked from, where there is such a thing. It imports `modules` while this
+    process does other things."""
+    if not _here and isinstance(_context(*modules), ForkServerContext):
+        forkserver.ensure_running()
+
+
+def _context(*modules: str) -> BaseContext:
+    """The first caller's `modules` are what that process imports before it is forked."""
     context = _start_method()
-    context.set_forkserver_preload([module])
+    context.set_forkserver_preload(list(modules))
     return context
 
 

@@ -24,6 +24,7 @@ from dynbench.record.folder import ResultsFolder
 from dynbench.suite.schema import Limits
 from tests.conftest import Cli
 
+ROOT = Path(__file__).parents[2]
 LIMITS = Limits(silence_minutes=2)
 BRIEF = Limits(silence_minutes=0.02)
 
@@ -34,6 +35,10 @@ def adds(ask: Ask, number: int) -> int:
 
 def says_its_process(ask: Ask) -> int:
     return os.getpid()
+
+
+def has_imported(ask: Ask, module: str) -> bool:
+    return module in sys.modules
 
 
 def raises(ask: Ask) -> None:
@@ -299,3 +304,25 @@ def test_rogues_in_a_suite_cost_their_own_runs_only(cli: Cli, tmp_path: Path) ->
     }
     log = tmp_path / "results" / "work" / records["print"].run_id / "output.log"
     assert KEPT <= log.stat().st_size < KEPT + 100
+
+
+MADE_READY = """\
+import sys
+from dynbench.isolate.call import call, get_ready
+from tests.isolate.test_isolate import LIMITS, has_imported
+
+if __name__ == "__main__":
+    get_ready("colorsys")
+    print(call(has_imported, "colorsys", limits=LIMITS), "colorsys" in sys.modules)
+"""
+
+
+def test_what_is_made_ready_is_imported_where_children_come_from(tmp_path: Path) -> None:
+    """Not here: this process has other things to do meanwhile. In a new process, which has no children yet."""
+    script = tmp_path / "script.py"
+    script.write_text(MADE_READY)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    result = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, check=True, timeout=100
+    )
+    assert result.stdout.split() == ["True", "False"]

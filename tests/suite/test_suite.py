@@ -157,11 +157,11 @@ def test_numbers_out_of_range(tmp_path: Path, text: str, expected: str) -> None:
     [
         (
             changed("name: sgd", "name: sdg"),
-            's.yaml:6: recipe.optimizer: unknown name "sdg"; did you mean "sgd"? (known: adam, sgd)',
+            's.yaml:6: recipe.optimizer: unknown name "sdg"; did you mean "sgd"? (known: adam, muon, sgd)',
         ),
         (
             changed("{name: sgd, lr: 0.1}", "\n    lr: 0.1\n    name: sdg"),
-            's.yaml:8: recipe.optimizer: unknown name "sdg"; did you mean "sgd"? (known: adam, sgd)',
+            's.yaml:8: recipe.optimizer: unknown name "sdg"; did you mean "sgd"? (known: adam, muon, sgd)',
         ),
         (
             changed("epochs: 2", "epochs: 2\n  schedule: cosin"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dynbench.cli.needs import disk_line, show_measured
-from dynbench.cli.options import read_suite, results_folder, suite_options
+from dynbench.cli.options import get_ready_to_estimate, read_suite, results_folder, suite_options
 from dynbench.plan.run import Run
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ LABEL_WIDTH = 26
 @click.option("--measure", is_flag=True, help="Try each run for a few steps on this device: hours, memory.")
 def plan_command(suite: Path, results: Path | None, measure: bool, **options: Any) -> None:
     """Show the runs of SUITE, what they cost, and which are finished. Trains nothing, and needs no data."""
+    get_ready_to_estimate()
     from rich.console import Console
     from rich.table import Table
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from dynbench.cli.commands.plan import unplanned_lines
-from dynbench.cli.options import launcher_of, launcher_options, read_suite, results_folder, suite_options
+from dynbench.cli.options import (
+    get_ready_to_estimate,
+    launcher_of,
+    launcher_options,
+    read_suite,
+    results_folder,
+    suite_options,
+)
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.launch.launcher import Launcher
 from dynbench.plan.expand import Suite
@@ -46,6 +53,7 @@ def run_command(suite: Path, results: Path | None, no_latency: bool, minutes: fl
     rank = rank_of_torchrun()
     if rank is not None and rank.rank > 0:
         _follow(rank)
+    get_ready_to_estimate()
     deadline = Deadline(minutes) if minutes is not None else None
     with _interruptible():
         read = read_suite(suite, **options)
@@ -124,9 +132,9 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
     # What can be wrong is better known before hours of training than after, and before anything is written.
     suite, folder = plan.suite, plan.results
     place = launcher.place(suite)
-    training = sum(cost.own_train_macs for cost in plan.costs_to_come())
-    for note in load_data(suite.file.data).notes:
+    for note in load_data(suite.file.data).notes:  # first: the process that estimates is still importing
         click.echo(note, err=True)
+    training = sum(cost.own_train_macs for cost in plan.costs_to_come())
     folder.check_writable()
     console.print(
         f"{suite.file.name}: {len(plan.runs)} runs, {len(plan.finished)} finished; about "
