@@ -104,8 +104,8 @@ def _same_method(baseline: BaselineConfiguration, other: ComparedRuns) -> bool:
 def _compared(pair: Pair, rules: Sequence[Rule]) -> Iterator[Finding]:
     points = [found for name in pair.configuration.point_names if (found := _point_pair(pair, name)) is not None]
     findings = [
-        *(OF_RUNS[how](pair, rule) for rule in rules if (how := rule.metric.compared) in OF_RUNS),
-        *(OF_POINTS[how](p, rule) for p in points for rule in rules if (how := rule.metric.compared) in OF_POINTS),
+        *(OF_RUNS[metric](pair, rule) for rule in rules if (metric := rule.metric.name) in OF_RUNS),
+        *(OF_POINTS[metric](p, rule) for p in points for rule in rules if (metric := rule.metric.name) in OF_POINTS),
     ]
     yield from (finding for finding in findings if finding is not None)
 

@@ -1,1 +1,1 @@
-"""What a recipe's names stand for: optimizers, learning rates over time, averaging of weights."""
+"""What a recipe's names stand for: optimizers that PyTorch does not have as they are needed here."""

@@ -8,9 +8,6 @@ from typing import Literal
 
 from dynbench.errors import UserError, did_you_mean
 
-Compared = Literal["layers", "macs", "training", "accuracy", "latency"]
-"""How a metric is compared: `dynbench.check.judges` has who does it."""
-
 
 @dataclass(frozen=True)
 class Metric:
@@ -19,32 +16,26 @@ class Metric:
     allowed."""
 
     name: str
-    compared: Compared
     worse: Literal[-1, 1]
     unit: Literal["pt", "%"] = "%"
+    counts_macs: bool = False
     advisory: bool = False
     exact: bool = False
-
-    @property
-    def counts_macs(self) -> bool:
-        """Whether it is a number of MACs."""
-        return self.compared in {"layers", "macs", "training"}
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("macs_layers", "layers", 1, exact=True),
-        Metric("macs_mean", "macs", 1),
-        Metric("test_top1", "accuracy", -1, "pt"),
-        Metric("train_macs", "training", 1),
-        Metric("realised", "latency", -1, advisory=True),
-        Metric("realised_best", "latency", -1, advisory=True),
+        Metric("macs_layers", 1, counts_macs=True, exact=True),
+        Metric("macs_mean", 1, counts_macs=True),
+        Metric("test_top1", -1, "pt"),
+        Metric("train_macs", 1, counts_macs=True),
+        Metric("realised", -1, advisory=True),
+        Metric("realised_best", -1, advisory=True),
     )
 }
-"""`macs_layers`: what each layer costs whole, summed. The others are columns of the flat table. One more that is
-compared as others are is a line here: what a suite's `check:` may say is made from it. (A latency's figure is one of
-`dynbench.check.baseline.BaselineLatency`.)"""
+"""`macs_layers`: what each layer costs whole, summed. The others are columns of the flat table. What a
+suite's `check:` may say is made from this; `dynbench.check.judges` has a judge for each."""
 
 DEFAULT_RULES: Mapping[str, str] = {"macs_layers": "0", "macs_mean": "0", "test_top1": "-0.5pt", "realised": "-10%"}
 

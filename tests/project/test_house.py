@@ -1,6 +1,8 @@
 """The house rules that no linter knows: one definition of a name, files of a size that can be read."""
 
 import ast
+import re
+import tomllib
 from collections import defaultdict
 from pathlib import Path
 
@@ -38,3 +40,14 @@ def test_few_files_are_a_function_or_two() -> None:
     files = [path for path in FILES if path.name != "__init__.py"]
     short = [str(path.relative_to(ROOT)) for path in files if lines(path) < SHORT]
     assert len(short) < SHORT_SHARE * len(files), short
+
+
+def test_the_table_of_layers_is_that_of_the_linter() -> None:
+    """Every layer stands in docs/architecture.md, in the order in which imports may point."""
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    rows = config["tool"]["importlinter"]["contracts"][0]["layers"]
+    layers = [name for row in rows for name in row.split(" | ")]
+    document = (ROOT / "docs/architecture.md").read_text().partition("## Five nouns")[0]
+    cells = re.findall(r"^\| ((?:`[a-z_]+(?:/|\.py)`(?:, )?)+) \|", document, re.MULTILINE)
+    named = [name for cell in cells for name in re.findall(r"`([a-z_]+)", cell)]
+    assert named == layers
