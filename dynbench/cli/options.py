@@ -39,6 +39,9 @@ _OPTIONS = (
     click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any key, as recipe.batch_size=64."),
 )
 
+FILE = click.Path(dir_okay=False, path_type=Path)
+"""Not a folder; whoever reads it says when it is missing."""
+
 _KEYS = {
     "device": "device",
     "seeds": "seeds",
@@ -247,7 +250,7 @@ def device_name(context: click.Context, parameter: click.Parameter, text: str) -
 
 
 _PARAMETERS = (
-    click.argument("weights", type=click.Path(path_type=Path)),
+    click.argument("weights", type=FILE),
     click.option("--backbone", required=True, help="For example resnet32."),
     click.option("--width", default=1.0, show_default=True, callback=_width),
     click.option("--dataset", default="cifar10", show_default=True),

@@ -18,7 +18,7 @@ from dynbench.data.image_files import ImageFiles
 from dynbench.data.split import Split
 from dynbench.errors import UserError
 
-SUFFIXES = {".jpeg", ".jpg", ".png", ".webp", ".bmp"}
+SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def unseen_images(images: Tensor) -> Tensor:
 AUDITED_IMAGES = 16
 
 
-EXITS = {"numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage", "share_memory_"}
+EXITS = frozenset({"numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage", "share_memory_"})
 
 
 class Leaving(TorchFunctionMode):

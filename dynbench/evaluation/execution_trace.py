@@ -19,7 +19,7 @@ import torch
 from torch.profiler import ExecutionTraceObserver
 from torch.utils.flop_counter import flop_registry
 
-STRANGERS_ALLOWED = {"dynbench::active"}
+STRANGERS_ALLOWED = frozenset({"dynbench::active"})
 """Operators without multiplications that are not PyTorch's own."""
 UNCOUNTED = ("mv", "addmv", "dot", "vdot", "addr", "cdist", "_cdist", "_trilinear", "bilinear", "lstm", "gru", "rnn")
 """Of PyTorch's own: they multiply and accumulate without a formula, as do those that begin so:"""

@@ -46,6 +46,8 @@ OTHERS = {
     "torch.optim.optimizer": ("register_optimizer_step_post_hook",),
     "torch.utils._python_dispatch": ("TorchDispatchMode", "_disable_current_modes"),
 }
+PLAIN = (str, int, float, tuple, frozenset)
+"""What is the same when it is equal, and cannot be changed in place. Anything else has to be the same object."""
 TENSOR_METHODS = ("abs", "argmax", "cpu", "max", "mean", "numpy", "round", "sum", "to", "tolist", "topk")
 
 
@@ -95,7 +97,7 @@ def own_formulas() -> tuple[str, ...]:
 
 
 def _same(now: Any, before: Any) -> bool:
-    return now is before or (isinstance(before, str | int | float | tuple | frozenset) and bool(now == before))
+    return now is before or (isinstance(before, PLAIN) and bool(now == before))
 
 
 def _parts() -> Iterator[tuple[str, Any]]:
@@ -133,10 +135,13 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, Any]]:
 
 
 def _of_constant(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, str | int | float | tuple | frozenset):
-        yield name, value
-    elif isinstance(value, dict):
+    yield name, value
+    if isinstance(value, dict):
         yield f"the content of {name}", tuple(value.items())
+    elif isinstance(value, set):
+        yield f"the content of {name}", frozenset(value)
+    elif isinstance(value, list):
+        yield f"the content of {name}", tuple(value)
 
 
 def _of(name: str, value: Any, own: bool = False) -> Iterator[tuple[str, Any]]:
@@ -148,6 +153,9 @@ def _of(name: str, value: Any, own: bool = False) -> Iterator[tuple[str, Any]]:
     if own and isinstance(value, type):
         functions = {attribute: one for attribute, part in vars(value).items() if (one := _function_of(part))}
         yield f"what is in {name}", frozenset(functions)  # one that is put in may stand before an inherited one
+        for attribute, part in vars(value).items():
+            if isinstance(part, PLAIN) and not attribute.startswith("__"):
+                yield f"{name}.{attribute}", part
         for attribute, function in functions.items():
             yield from _of_function(f"{name}.{attribute}", function)
     elif at_home and isinstance(wrapped := getattr(value, "__wrapped__", None), FunctionType):  # by `cache`
@@ -168,7 +176,7 @@ def _function_of(part: Any) -> FunctionType | None:
 def _of_function(name: str, function: FunctionType) -> Iterator[tuple[str, Any]]:
     yield name, function
     yield f"the code of {name}", function.__code__
-    yield f"the defaults of {name}", function.__defaults__
+    yield f"the defaults of {name}", (*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items()))
     wrapped = getattr(function, "__wrapped__", None)
     if isinstance(wrapped, FunctionType):  # by `contextmanager`: it is what runs
         yield f"the code in {name}", wrapped.__code__

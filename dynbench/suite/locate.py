@@ -37,7 +37,7 @@ EXPECTED = {
     "union_tag_not_found": "expected a mapping with the key {discriminator}",
 }
 """Pydantic's commonest errors, in a suite author's words."""
-SELF_EXPLAINING = {"missing", "value_error", "union_tag_not_found", "too_short", "too_long"}
+SELF_EXPLAINING = frozenset({"missing", "value_error", "union_tag_not_found", "too_short", "too_long"})
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,8 @@ class Muon(Model):
     name: Literal["muon"]
     lr: PositiveFloat = 0.02
     """Of convolutions: the length of a step, by which a weight of norm 1 an output turns."""
-    ns_steps: PositiveInt = 5
-    """Newton-Schulz iterations; their MACs are counted in the budget."""
+    ns_steps: int = Field(5, ge=1, le=50)
+    """Newton-Schulz iterations; their MACs are counted in the budget. 5 are published."""
     unit_norm: bool = True
     """Keep the L2 norm of a convolution's weights at the root of its outputs. Behind a BN, which takes any norm out
     again, that makes `lr` the whole rate. False: the norm is left to itself."""

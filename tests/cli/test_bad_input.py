@@ -161,3 +161,17 @@ def test_nothing_is_written_where_the_command_stands(
     monkeypatch.chdir(tmp_path)
     assert_refused(call("run", tiny_suite, "--methods", "lcnet"), '--methods lcnet: the suite has no "lcnet"')
     assert list(tmp_path.iterdir()) == [tiny_suite]
+
+
+@pytest.mark.parametrize("command", [("verify",), ("evaluate", "--backbone", "resnet8")])
+def test_a_folder_where_weights_are_meant(call: Call, results: Path, command: tuple[str, ...]) -> None:
+    """It is said before any data are read."""
+    results.mkdir()
+    result = call(*command, results)
+    assert result.exit_code == 2
+    assert f"File '{results}' is a directory" in result.stderr
+
+
+def test_more_iterations_than_anyone_waits_for(call: Call, tiny_suite: Path) -> None:
+    setting = "recipe.optimizer={name: muon, ns_steps: 1000000}"
+    assert_refused(call("plan", tiny_suite, "--set", setting), "ns_steps", "50")

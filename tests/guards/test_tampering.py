@@ -17,9 +17,11 @@ from dynbench import errors
 from dynbench.backbones import BACKBONES
 from dynbench.contract import load
 from dynbench.errors import AuditFailed, UserError
+from dynbench.executors.convolution import FoldedConv
 from dynbench.executors.folded_block import FoldedBlock
 from dynbench.guards import tampering
 from dynbench.guards.tampering import EXEMPT, seal, sealed_modules, verify
+from dynbench.train.session import Session
 
 
 def modules_on_disk() -> set[str]:
@@ -110,6 +112,34 @@ def test_what_a_name_stands_for_is_sealed(monkeypatch: pytest.MonkeyPatch) -> No
     seal()
     monkeypatch.setitem(BACKBONES, "resnet8", BACKBONES["resnet20"])
     noticed("the content of dynbench.backbones.BACKBONES")
+
+
+def test_every_constant_is_sealed_whatever_it_is() -> None:
+    """By what it is, and by what is in it where that can be changed in place."""
+    sealed = seal()
+    for module in sealed_modules():
+        for name, value in vars(importlib.import_module(module)).items():
+            if name.isupper():
+                assert f"{module}.{name}" in sealed
+                assert not isinstance(value, dict | set | list) or f"the content of {module}.{name}" in sealed
+
+
+@pytest.mark.parametrize("constant", [{1}, [1], {"a": 1}])
+def test_a_constant_that_is_changed_in_place_is_noticed(constant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "CONSTANT", constant, raising=False)
+    seal.cache_clear()
+    seal()
+    constant.clear()
+    noticed("the content of dynbench.errors.CONSTANT")
+
+
+def test_defaults_by_keyword_and_figures_of_a_class_are_sealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seal()
+    with monkeypatch.context() as patch:
+        patch.setattr(FoldedConv.forward, "__kwdefaults__", {})
+        noticed("the defaults of dynbench.executors.convolution.FoldedConv.forward")
+    monkeypatch.setattr(Session, "look_every", 10**9)
+    noticed("dynbench.train.session.Session.look_every")
 
 
 def test_code_behind_a_decorator_is_sealed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dynbench.cli.options import device_name
+from dynbench.cli.options import FILE, device_name
 
 if TYPE_CHECKING:
     from dynbench.evaluation.reevaluate import Verified
 
 
 @click.command("verify")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--weights", type=click.Path(path_type=Path), help="Trained weights [those of the record's folder].")
+@click.argument("file", type=FILE)
+@click.option("--weights", type=FILE, help="Trained weights [those of the record's folder].")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder that holds the data set.")
 @click.option("--device", default="auto", show_default=True, callback=device_name)
 @click.option("--batch-size", default=500, show_default=True, type=click.IntRange(min=1))
