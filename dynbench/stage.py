@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dynbench.recipe.muon import MuonWithSgd
-from dynbench.suite.schema import Cosine, Muon, OptimizerSpec, Recipe, Sgd, StepDecay
+from dynbench.suite.recipe import Cosine, Muon, OptimizerSpec, Recipe, Sgd, StepDecay
 
 
 @dataclass(frozen=True)

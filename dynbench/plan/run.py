@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from dynbench.registry import load_method
-from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec
 
 if TYPE_CHECKING:
     from dynbench.method import Method

@@ -20,7 +20,7 @@ from dynbench.guards.side_effects import unwatched
 from dynbench.plan.run import derived_seed
 from dynbench.process_group import ALONE, ProcessGroup, check_batch
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 from dynbench.train.checkpoint import Within, take_within
 from dynbench.train.ddp import share_buffers, shared_loss
 

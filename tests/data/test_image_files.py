@@ -24,7 +24,7 @@ from dynbench.data.split import Data, Split, TestSplit
 from dynbench.errors import AuditFailed, UserError
 from dynbench.guards.side_effects import watched
 from dynbench.stage import recipe_stage
-from dynbench.suite.schema import Recipe, Sgd
+from dynbench.suite.recipe import Recipe, Sgd
 from dynbench.train.trainer import StageTrainer
 from tests.helpers.pictures import grey_files, noise, noise_files, save
 from tests.helpers.small import CPU, random_split, small_backbone

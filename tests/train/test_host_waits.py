@@ -18,7 +18,7 @@ from dynbench.data.epoch import epoch_batches
 from dynbench.data.split import Split
 from dynbench.method import Method
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 from dynbench.train.trainer import StageTrainer
 from tests.helpers.small import CLASSES, SHAPE, random_data, random_split, small_backbone
 

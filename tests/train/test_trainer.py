@@ -17,7 +17,7 @@ from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
 from dynbench.plan.run import derived_seed
 from dynbench.stage import Progress, Stage, recipe_stage
-from dynbench.suite.schema import Cosine, Recipe, Sgd
+from dynbench.suite.recipe import Cosine, Recipe, Sgd
 from dynbench.train.budget import training_macs
 from dynbench.train.trainer import LOOK_EVERY, EpochResult, StageTrainer
 from tests.helpers.small import CLASSES, CPU, SHAPE, random_data, random_images, small_backbone
