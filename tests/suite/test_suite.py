@@ -166,7 +166,8 @@ def test_numbers_out_of_range(tmp_path: Path, text: str, expected: str) -> None:
         ),
         (
             changed("epochs: 2", "epochs: 2\n  schedule: cosin"),
-            's.yaml:6: recipe.schedule: unknown name "cosin"; did you mean "cosine"? (known: constant, cosine, linear, one_cycle, step)',
+            's.yaml:6: recipe.schedule: unknown name "cosin"; did you mean "cosine"? '
+            "(known: constant, cosine, linear, one_cycle, step)",
         ),
         (
             changed("name: sgd, ", ""),

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynbench.data.epoch import epoch_batches
+from dynbench.data.epoch import Augment, epoch_batches
 from dynbench.data.split import Split
 from dynbench.method import Method
 from dynbench.stage import Progress, Stage
@@ -104,7 +104,7 @@ def test_an_epochs_random_numbers_go_to_the_device_once(steps: int) -> None:
     whole = random_split(8 * steps)
     there = Split(whole.images.to("meta"), whole.labels.to("meta"))
     with Copies() as copies:
-        batches = list(epoch_batches(there, 8, 0, augment=True))
+        batches = list(epoch_batches(there, 8, 0, Augment()))
     assert len(batches) == steps
     assert {(images.device.type, labels.device.type) for images, labels in batches} == {("meta", "meta")}
     assert copies.count == 3  # the order, the crops, the flips
