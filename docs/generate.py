@@ -14,6 +14,7 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from keys import key_tables, model_paths, one_line
+from recipe_table import recipe_table
 
 from dynbench.analysis.columns import COLUMNS
 from dynbench.cli import cli
@@ -93,6 +94,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "suite keys": suite_keys,
     "record keys": record_keys,
+    "recipes": recipe_table,
 }
 
 

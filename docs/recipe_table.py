@@ -11,7 +11,7 @@ from scipy import stats
 
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.suite.read import read_suite
+from dynbench.suite.read import parse_yaml, read_text, validate
 from dynbench.suite.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,13 +24,14 @@ HEAD = (
 
 def recipe_table(results: Path = RESULTS) -> str:
     """Return the table in Markdown: a line for each recipe, the best first, against the suite's own by seed."""
-    base = _flat(read_suite(BASE).file.recipe)
+    suite, _ = validate(parse_yaml(read_text(BASE), BASE.name), BASE.name)
+    base = _flat(suite.recipe)
     found: dict[str, dict[int, Record]] = defaultdict(dict)
-    for record in ResultsFolder(results).records():
+    for record in ResultsFolder(results).records() if (results / "records").is_dir() else ():
         if record.status == "finished":
             found[_changed(_flat(record.run.recipe), base)][record.run.seed] = record
     own = found.pop("", {})
-    lines = [_line("nothing: the recipe", own, {})]
+    lines = [_line("nothing: the recipe", own, {})] if own else []
     lines += [_line(name, found[name], own) for name in sorted(found, key=lambda name: -_mean(found[name].values()))]
     return "\n".join((HEAD, *lines))
 

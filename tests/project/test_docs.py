@@ -13,7 +13,8 @@ from dynbench.analysis.columns import COLUMNS
 from dynbench.cli import COMMANDS
 from dynbench.contract import CHECKS
 from dynbench.suite.read import parse_yaml, validate
-from dynbench.suite.schema import Muon, Recipe, SuiteFile
+from dynbench.suite.recipe import Muon, Recipe
+from dynbench.suite.schema import SuiteFile
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -35,7 +36,7 @@ def test_pages_match_the_code() -> None:
     """`python docs/generate.py` makes those again that do not."""
     pages: Iterable[tuple[Path, str]] = SCRIPT["pages"]()
     made = dict(pages)
-    assert {path.stem for path in made} == {"commands", "records", "suites", "write-a-method"}
+    assert {path.stem for path in made} == {"commands", "recipes", "records", "suites", "write-a-method"}
     assert [path.name for path, expected in made.items() if path.read_text() != expected] == []
     assert sorted(re.findall("<!-- end of (.*) -->", "".join(made.values()))) == sorted(PARTS)
 
