@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import update_bn
 
 from dynbench.suite.recipe import AveragingSpec, Ema, Lookahead
 
@@ -20,7 +20,7 @@ class Averaging(Protocol):
         """Give the model the averaged weights."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that there is to go on from, as tensors."""
+        """All that there is to go on from."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
@@ -36,60 +36,57 @@ def make_averaging(spec: AveragingSpec | None, model: nn.Module) -> Averaging | 
     return None
 
 
-class EmaAveraging:
-    """torch's AveragedModel with an exponential average (Polyak and Juditsky, 1992), which begins with what the first
-    step leaves."""
+class _Slow:
+    """Slow weights beside those that are trained, the fast ones. No step waits for a device: torch's AveragedModel asks
+    its counter, which is a tensor there, at every step."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._model = model
-        self._average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-
-    def step(self) -> None:
-        self._average.update_parameters(self._model)
-
-    @torch.no_grad()
-    def finish(self) -> None:
-        averaged = dict(self._average.module.named_parameters())
-        for name, parameter in self._model.named_parameters():
-            parameter.copy_(averaged[name])
-
-    def state_dict(self) -> dict[str, Any]:
-        parameters = {name: one.detach() for name, one in self._average.module.named_parameters()}
-        return {"averaged": self._average.n_averaged, "parameters": parameters}
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._average.n_averaged.copy_(state["averaged"])
-        for name, parameter in self._average.module.named_parameters():
-            parameter.copy_(state["parameters"][name])
-
-
-class LookaheadAveraging:
-    """Slow weights of Zhang et al. (arXiv 1907.08610, algorithm 1); the optimizer's momentum goes on as it is."""
-
-    def __init__(self, model: nn.Module, k: int, alpha: float) -> None:
-        self._fast = [one for one in model.parameters() if one.requires_grad]
+    def __init__(self, model: nn.Module) -> None:
+        self._fast: list[Tensor] = [one for one in model.parameters() if one.requires_grad]
         self._slow = [one.detach().clone() for one in self._fast]
-        self._k, self._alpha, self._steps = k, alpha, 0
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self._steps += 1
-        if self._steps % self._k == 0:
-            torch._foreach_lerp_(self._slow, list(self._fast), self._alpha)
-            self.finish()
+        self._steps = 0
 
     @torch.no_grad()
     def finish(self) -> None:
-        torch._foreach_copy_(list(self._fast), self._slow)
+        torch._foreach_copy_(self._fast, self._slow)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": torch.tensor(self._steps), "slow": self._slow}
+        return {"steps": self._steps, "slow": self._slow}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._steps = int(state["steps"])
         torch._foreach_copy_(self._slow, list(state["slow"]))
+
+
+class EmaAveraging(_Slow):
+    """An exponential average (Polyak and Juditsky, 1992), which begins with what the first step leaves."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self._decay = decay
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self._steps += 1
+        if self._steps == 1:
+            torch._foreach_copy_(self._slow, self._fast)
+        else:
+            torch._foreach_lerp_(self._slow, self._fast, 1 - self._decay)
+
+
+class LookaheadAveraging(_Slow):
+    """Slow weights of Zhang et al. (arXiv 1907.08610, algorithm 1); the optimizer's momentum goes on as it is."""
+
+    def __init__(self, model: nn.Module, k: int, alpha: float) -> None:
+        super().__init__(model)
+        self._k, self._alpha = k, alpha
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self._steps += 1
+        if self._steps % self._k == 0:
+            torch._foreach_lerp_(self._slow, self._fast, self._alpha)
+            self.finish()
 
 
 def state_of(averaging: Averaging | None) -> dict[str, Any] | None:

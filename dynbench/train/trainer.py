@@ -162,7 +162,7 @@ class StageTrainer:
             generator = torch.Generator().manual_seed(derived_seed(self._seed, "flips"))
             first = torch.rand(len(self._train), generator=generator) < 0.5  # noqa: PLR2004  (half)
             flips = first ^ bool(epoch % 2)
-        return Augment(how, flips, self._fill)
+        return Augment(how, flips, self._fill if how.cutout else None)
 
     def _seed_noise(self, epoch: int, within: Within | None) -> None:
         """Random numbers of the losses: others on each process, and going on where they were."""

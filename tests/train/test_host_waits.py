@@ -17,8 +17,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dynbench.data.epoch import Augment, epoch_batches
 from dynbench.data.split import Split
 from dynbench.method import Method
+from dynbench.recipe.averaging import make_averaging
+from dynbench.recipe.resizing import resized
 from dynbench.stage import Progress, Stage
-from dynbench.suite.recipe import Recipe
+from dynbench.suite.recipe import Ema, Lookahead, Recipe
 from dynbench.train.trainer import StageTrainer
 from tests.helpers.small import CLASSES, SHAPE, random_data, random_split, small_backbone
 
@@ -83,6 +85,17 @@ def test_a_step_that_reads_is_noticed(kind: type[Method]) -> None:
     method = kind(kind.Config())
     with pytest.raises(READS):
         step(method, method.stages(RECIPE)[0])
+
+
+@pytest.mark.parametrize("spec", [Ema(name="ema"), Lookahead(name="lookahead", k=1)])
+def test_averages_and_smaller_images_never_read_a_number_back(spec: Ema | Lookahead) -> None:
+    with FakeTensorMode():
+        model = small_backbone()
+        averaging = make_averaging(spec, model)
+        assert averaging is not None
+        for _ in range(3):
+            averaging.step()
+        assert resized(torch.randn(4, *SHAPE), 4).shape == (4, 3, 4, 4)
 
 
 class Copies(TorchDispatchMode):
