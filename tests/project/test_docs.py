@@ -13,7 +13,8 @@ from dynbench.analysis.columns import COLUMNS
 from dynbench.cli import COMMANDS
 from dynbench.contract import CHECKS
 from dynbench.suite.read import parse_yaml, validate
-from dynbench.suite.schema import Muon, Recipe, SuiteFile
+from dynbench.suite.recipe import Muon, Recipe
+from dynbench.suite.schema import SuiteFile
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
