@@ -80,7 +80,7 @@ def _section(heading: str, model: type[BaseModel], schema: Schema, words: Mappin
     required = schema.get("required", ())
     meanings = meanings_of(model)
     rows = []
-    for key, value in schema["properties"].items():
+    for key, value in sorted(schema["properties"].items(), key=lambda item: item[0] != "name"):
         cells = (_cell(value_words(value, words)), _default(value, key in required), meanings.get(key, ""))
         rows.append(f"| `{key}` | {' | '.join(cells)} |")
     defined = _definition(model)
