@@ -11,11 +11,12 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import binomtest
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.controls import Comparison
 from dynbench.analysis.literature import read_literature
-from dynbench.analysis.statistics import bootstrap_interval, mcnemar
+from dynbench.analysis.statistics import Paired, bootstrap_interval, mcnemar, paired_intervals
 from dynbench.analysis.summary import SeedMean, configurations, pareto_front, seed_mean
 from dynbench.analysis.verdicts import verdicts
 from dynbench.analysis.words import short_macs
@@ -80,8 +81,7 @@ def test_mcnemar_by_hand() -> None:
     one = np.array([True] * 8 + [False] * 2 + [True] * 50)
     other = np.array([False] * 8 + [True] * 2 + [True] * 50)
     # 8 against 2 of 10: 2 * (1 + 10 + 45) / 1024
-    assert mcnemar(one, other) == pytest.approx(2 * 56 / 1024)
-    assert mcnemar(one, one) == 1.0
+    assert mcnemar([(one, other), (one, one)]) == (pytest.approx(2 * 56 / 1024), 1.0)
 
 
 def test_bootstrap_interval_is_near_the_normal_one_and_repeats() -> None:
@@ -90,6 +90,26 @@ def test_bootstrap_interval_is_near_the_normal_one_and_repeats() -> None:
     half = 1.96 * differences.std() / 2000**0.5
     assert (low, high) == pytest.approx((differences.mean() - half, differences.mean() + half), abs=0.15 * half)
     assert bootstrap_interval(differences) == (low, high)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_intervals_of_many_pairs_are_those_of_each(seeds: int) -> None:
+    """One drawing of resamples for all is what each would draw."""
+    rng = np.random.default_rng(2)
+    sums = [rng.integers(-seeds, seeds + 1, images) for images in (300, 300, 500)]
+    together = paired_intervals([Paired(one, seeds) for one in (*sums, sums[0])])
+    alone = [bootstrap_interval(one / seeds) for one in (*sums, sums[0])]
+    assert np.array(together) == pytest.approx(np.array(alone), rel=1e-12, abs=1e-15)
+    assert [Paired(one, seeds).mean for one in sums] == pytest.approx([(one / seeds).mean() for one in sums])
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=5))
+def test_mcnemar_is_a_binomial_test(counts: list[tuple[int, int]]) -> None:
+    pairs = [
+        (np.array([True] * a + [False] * b + [True]), np.array([False] * a + [True] * b + [True])) for a, b in counts
+    ]
+    expected = [binomtest(a, a + b).pvalue if a + b else 1.0 for a, b in counts]
+    assert mcnemar(pairs) == pytest.approx(expected)
 
 
 def test_each_operating_point_meets_the_nearest_control(tmp_path: Path) -> None:
