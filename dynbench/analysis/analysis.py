@@ -10,6 +10,7 @@ from dynbench.analysis.controls import Comparison, compare_with_controls
 from dynbench.analysis.latency import Block, blocks
 from dynbench.analysis.literature import Quoted, beside, read_literature
 from dynbench.analysis.names import Names
+from dynbench.analysis.standing import Standing, standings
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting, configurations, pareto_front
 from dynbench.analysis.verdicts import verdicts
 from dynbench.record.folder import ResultsFolder
@@ -84,6 +85,11 @@ class Analysis:
         return tuple(verdicts(self.comparisons))
 
     @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        """How each dynamic method stands against static nets of its cost. Raises as `comparisons`."""
+        return tuple(standings(self.configurations, self.comparisons))
+
+    @cached_property
     def latency(self) -> tuple[Block, ...]:
         """What was timed, together where it may be compared; empty when nothing was."""
         return blocks(self.configurations, self.records)
@@ -100,8 +106,11 @@ class Analysis:
 
     @cached_property
     def notable(self) -> frozenset[str]:
-        """Keys of the configurations that are labelled, or drawn, where there is no room for all: those on a front."""
-        return frozenset(point.configuration.key for front in self.fronts.values() for point in front)
+        """Keys of the configurations that are labelled, or drawn, where there is no room for all: those on a front, and
+        those that the standings name. Raises as `comparisons`."""
+        points = [*(point for front in self.fronts.values() for point in front)]
+        points += [standing.point for standing in self.standings if standing.point]
+        return frozenset(point.configuration.key for point in points)
 
     @cached_property
     def fronts(self) -> Mapping[str, tuple[PointSummary, ...]]:

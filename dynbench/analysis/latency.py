@@ -101,21 +101,22 @@ def blocks(known: Sequence[ConfigurationRecords], records: Sequence[Record]) -> 
     """Return the timed points of `known`, in its order, in blocks; none when nothing was timed. What has no executor is
     named in the order of `records`."""
     ordered = [record for configuration in known for record in configuration.finished]
-    found = [(_conditions(record.run, point.latency), record, point) for record, point in _points(ordered)]
     chosen: defaultdict[Conditions, list[tuple[Record, PointRecord]]] = defaultdict(list)
-    for conditions, record, point in found:
+    for conditions, record, point in _timed(ordered):
         chosen[conditions].append((record, point))
     names = Names.of(record.run for record in records)
     return tuple(_block(conditions, its, names, records) for conditions, its in chosen.items())
 
 
-def _points(records: Sequence[Record]) -> Iterator[tuple[Record, PointRecord]]:
+def _timed(records: Sequence[Record]) -> Iterator[tuple[Conditions, Record, PointRecord]]:
     for record in records:
-        yield from ((record, point) for point in record.points if point.latency)
+        for point in record.points:
+            if point.latency:
+                yield conditions_of(record.run, point.latency), record, point
 
 
-def _conditions(run: Run, latency: Latency | None) -> Conditions:
-    assert latency is not None
+def conditions_of(run: Run, latency: Latency) -> Conditions:
+    """Return what has to be the same for this latency of a run to be compared with another."""
     return Conditions(
         dataset=run.data.name,
         backbone=run.backbone.name,

@@ -73,6 +73,14 @@ class ConfigurationRecords:
         """Whether it spends the same on every image by its design: a control."""
         return self.records[0].is_static
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether it spends by the image by its design; of records from before that was noted, whether it did."""
+        first = self.records[0]
+        if first.static is None and not first.is_static:
+            return any(point.macs.max > point.macs.mean for point in first.points)
+        return not first.is_static
+
     @cached_property
     def finished(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status == "finished")

@@ -20,10 +20,11 @@ def verdicts(comparisons: Sequence[Comparison]) -> Iterator[str]:
             yield f"{label}: no static control of its cost to be held against"
         for name, of_point in groupby(matched, lambda comparison: comparison.point.name):
             point = "" if name == "default" else f", {name}"
-            yield f"{label}{point}: {_verdict(list(of_point))}"
+            yield f"{label}{point}: {verdict(list(of_point))}"
 
 
-def _verdict(matched: Sequence[Comparison]) -> str:
+def verdict(matched: Sequence[Comparison]) -> str:
+    """Say whether an operating point beats the controls of its cost: `beats 1 of 2 controls: ...`."""
     beaten = sum(comparison.outcome == "better" for comparison in matched)
     return f"{_beats(beaten, len(matched))}: {', '.join(map(_detail, matched))}"
 

@@ -203,10 +203,6 @@ class ResultsFolder:
     def plots(self) -> Path:
         return self.path / "plots"
 
-    def report_files(self) -> tuple[Path, ...]:
-        """Return what an earlier report has left."""
-        return (*([self.table] if self.table.is_file() else []), *sorted(self.plots.glob("*.*")))
-
     def token(self) -> str:
         """Return a text that is this folder's alone; made the first time. Who reads the same shares the folder."""
         if not self._token.is_file():

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from math import ceil
 from string import ascii_letters
 
 from dynbench.analysis.analysis import Analysis
@@ -28,8 +29,7 @@ class Panel:
     front: tuple[PointSummary, ...]
     """The Pareto front of the measured points, by rising cost."""
     names: Names
-    notable: frozenset[str]
-    """Keys of the configurations that are labelled when not all can be."""
+    found: Analysis
 
     @cached_property
     def costs(self) -> list[float]:
@@ -83,10 +83,11 @@ class Panel:
 
     @property
     def labelled(self) -> list[list[PointSummary]]:
-        """The trainings that are labelled: of more than `LABELS`, the notable ones."""
+        """The trainings that are labelled: of more than `LABELS`, the notable ones, and of those no more either."""
         if len(self.trainings) <= LABELS:
             return self.trainings
-        return [points for points in self.trainings if points[0].configuration.key in self.notable]
+        chosen = [points for points in self.trainings if points[0].configuration.key in self.found.notable]
+        return chosen[:: ceil(len(chosen) / LABELS)]
 
     def shared(self, method: str) -> list[str]:
         """The parameters that all of a method's trainings have, in words."""
@@ -113,7 +114,7 @@ def make_panel(found: Analysis, dataset: str) -> Panel:
     rows = quoted_on(dataset, found.literature)
     near = tuple(row for row in rows if min(costs) / REACH <= row.macs <= max(costs) * REACH)
     names = Names.of(point.configuration.run for point in chosen)
-    return Panel(dataset, chosen, near, len(rows) - len(near), found.fronts[dataset], names, found.notable)
+    return Panel(dataset, chosen, near, len(rows) - len(near), found.fronts[dataset], names, found)
 
 
 def _family(point: PointSummary) -> str:

@@ -1,6 +1,6 @@
 """MACs of single test images: how differently a dynamic net treats them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any
@@ -57,8 +57,8 @@ def histogram_figure(found: Analysis) -> Figure:
     Raises UserError when per-image arrays are missing or damaged.
     """
     candidates = [c for c in found.configurations if c.finished and not c.static]
-    left_out = len(candidates) - len(candidates := _with_room(candidates, found.notable))
-    panels = [_Panel(c, _spreads(found.results, c)) for c in candidates]
+    shown = _with_room(candidates, found)
+    panels = [_Panel(c, _spreads(found.results, c)) for c in shown]
     dynamic = [panel for panel in panels if panel.dynamic]
     figure = new_figure(WIDTH, REST + PANEL_HEIGHT * max(1, len(dynamic)))
     if not dynamic:
@@ -72,15 +72,19 @@ def histogram_figure(found: Analysis) -> Figure:
         axes.set_title(_name(panel, found.names, several), fontsize=8, pad=3)
     all_axes[-1].set_xlabel("MMACs per test image")
     figure.supylabel("test images (%)", fontsize=8.5)
-    _caption(figure, [_name(panel, found.names, several) for panel in panels if not panel.dynamic], left_out)
+    _caption(
+        figure,
+        [_name(panel, found.names, several) for panel in panels if not panel.dynamic],
+        len(candidates) - len(shown),
+    )
     return figure
 
 
-def _with_room(candidates: list[ConfigurationRecords], notable: Collection[str]) -> list[ConfigurationRecords]:
+def _with_room(candidates: list[ConfigurationRecords], found: Analysis) -> list[ConfigurationRecords]:
     """All of them, or the first `PANELS`, the notable ones before others."""
     if len(candidates) <= PANELS:
         return candidates
-    kept = {one.key for one in sorted(candidates, key=lambda one: one.key not in notable)[:PANELS]}
+    kept = {one.key for one in sorted(candidates, key=lambda one: one.key not in found.notable)[:PANELS]}
     return [configuration for configuration in candidates if configuration.key in kept]
 
 
