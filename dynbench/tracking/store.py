@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
@@ -40,9 +42,10 @@ class TrackingFailed(Exception):  # noqa: N818  (named for what happened)
     """MLflow is missing, does not answer, or refuses. The message is one line without passwords."""
 
 
-def how_to_sync(results: ResultsFolder) -> str:
+def how_to_sync(results: ResultsFolder, place: Location) -> str:
     """What sends later what could not be sent now."""
-    return shlex.join(["dynbench", "sync", str(results)])
+    own = place.inside is not None and not place.is_foreign
+    return shlex.join(["dynbench", "sync", str(results), *([] if own else ["--tracking-uri", place.stored])])
 
 
 @contextmanager
@@ -99,6 +102,7 @@ class Store:
         with talking(self.place):
             found = self._find(known)
             if found is not None and known is not None:
+                _check_inside(self.place, found.info.artifact_uri)
                 return MlflowRun(self.place, self._client, found, known.epochs)
             created = self._client.create_run(
                 self._experiment(suite),
@@ -134,7 +138,21 @@ class Store:
                     raise
                 found = self._client.get_experiment_by_name(suite)
                 assert found is not None
+        _check_inside(self.place, found.artifact_location)
         return str(found.experiment_id)
+
+
+def _check_inside(place: Location, uri: str) -> None:
+    """Raises ValueError when a database that lies in a results folder has its files written elsewhere: it was moved, or
+    somebody else made it."""
+    if place.inside is None or place.file is None:
+        return
+    parts = urlsplit(uri)
+    path = Path(url2pathname(parts.path)).resolve()
+    if parts.scheme not in {"", "file"} or not path.is_relative_to(place.inside):
+        raise ValueError(
+            f"it keeps its files in {uri}, outside the results folder; delete {place.file} to make it anew"
+        )
 
 
 def _alone_with(file: Path | None) -> AbstractContextManager[object]:

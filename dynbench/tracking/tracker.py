@@ -96,4 +96,4 @@ class Tracker(Observer):
             self._tracked[run.run_id] = opened.tracked
         if failure is not None:
             self._open.pop(run.run_id, None)
-            self.problem = f"{failure}; nothing is lost: `{how_to_sync(self._results)}` sends it later"
+            self.problem = f"{failure}; nothing is lost: `{how_to_sync(self._results, self._place)}` sends it later"
