@@ -93,9 +93,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Template]:
         yield made
 
 
+def _terminal() -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(), "utf-8")
+
+
 def command(*arguments: object) -> int:
     """The exit code. What is no error for people is raised."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stdout(_terminal()), contextlib.redirect_stderr(_terminal()):
         try:
             cli.main([str(argument) for argument in arguments], standalone_mode=False)
         except UserError as error:
