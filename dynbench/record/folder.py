@@ -129,9 +129,9 @@ class ResultsFolder:
 
     def arrays(self, run_id: str, *names: str) -> dict[str, np.ndarray]:
         """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
-        the test split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited
-        validation images. Given `names`, only those of them that are there are read. Raises UserError when they are
-        missing or damaged."""
+        the test split in its own order; and, not in older files, `POINT/audit_logits` (float32), of the audited
+        validation images, and what `record.usage_arrays` reads. Given `names`, only those of them that are there are
+        read. Raises UserError when they are missing or damaged."""
         return load_arrays(self.arrays_path(run_id), *names)
 
     def write_record(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
