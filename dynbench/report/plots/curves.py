@@ -33,8 +33,8 @@ def curves_figure(curves: Sequence[CurveComparison]) -> Figure:
 
 def _draw(axes: Axes, one: CurveComparison, scale: float) -> None:
     colour, places = method_colour(one.configuration.run.method), [point.macs / scale for point in one.band]
-    edges = ([point.static + point.difference + sign * point.half_width for point in one.band] for sign in (-1, 1))
-    axes.fill_between(places, *edges, color=colour, alpha=0.2, linewidth=0)
+    low, high = ([point.static + point.difference + sign * point.half_width for point in one.band] for sign in (-1, 1))
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     for points, own, label in (
         (one.points, colour, one.configuration.run.method),
         (one.controls, method_colour(one.control), f"{one.control}, static"),
