@@ -8,6 +8,7 @@ import pytest
 import torch
 from dynbench_methods.early_exit.config import NEVER, PRESETS
 from dynbench_methods.early_exit.executor import ExitExecutor
+from dynbench_methods.early_exit.heads import ConvHead
 from dynbench_methods.early_exit.losses import exit_recipe, hinge, rising_weights
 from dynbench_methods.early_exit.method import EarlyExit
 from dynbench_methods.early_exit.net import ExitNet, surest
@@ -27,8 +28,10 @@ from dynbench.cost import dense_macs, static_costs
 from dynbench.evaluation.audit import executed_macs
 from dynbench.evaluation.trained import Trained
 from dynbench.method import Point
+from dynbench.recipe.averaging import recalibrate
 from dynbench.stage import Progress, apply_edits
-from dynbench.suite.schema import Adam, BackboneSpec, Recipe, Sgd
+from dynbench.suite.recipe import Adam, Muon, Recipe, Sgd
+from dynbench.suite.schema import BackboneSpec
 from tests.helpers.small import CLASSES, ask, random_images, random_split, small_backbone, stirred
 
 CIFAR = (3, 32, 32)
@@ -312,6 +315,32 @@ def test_a_frozen_trunk_does_not_move() -> None:
         assert method.start() is not None
 
 
+def test_averaged_weights_leave_a_frozen_trunk_alone() -> None:
+    net = cast("ExitNet", method_of("bolukbasi", exits=EXITS).build(small_backbone()))
+    head = ConvHead(8, 4, CLASSES, 1)
+    net.heads[1], net.frozen = head, True
+    before = {name: value.clone() for name, value in net.backbone.state_dict().items()}
+    recalibrate(net.eval(), [random_images(16), random_images(16, seed=1)])
+    assert all(torch.equal(value, before[name]) for name, value in net.backbone.state_dict().items())
+    mean = cast("nn.BatchNorm2d", head.norms[0]).running_mean
+    assert mean is not None
+    assert mean.any()
+    assert not net.training
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_smaller_images_in_training(preset: str) -> None:
+    """Of progressive resizing."""
+    backbone = build_backbone(BackboneSpec(name="resnet20", width=0.25), CIFAR, CLASSES)
+    for head in (None, "published") if preset == "branchynet" else (None,):
+        method = method_of(preset, head=head)
+        net = method.build(backbone).train()
+        labels, progress, recipe = torch.arange(4) % CLASSES, Progress(0, 2, 0.0), Recipe(epochs=2)
+        for side in (20, 32):
+            loss = method.loss(net, random_images(4, (3, side, side)), labels, progress, recipe)
+            assert loss.isfinite()
+
+
 def test_losses() -> None:
     scores, y = torch.tensor([[2.0, -0.5, 0.5]]), torch.tensor([0])
     assert hinge(scores, y) == pytest.approx((0 + 0.5 + 1.5) / 3)
@@ -336,6 +365,9 @@ def test_recipes() -> None:
     assert isinstance(frozen.optimizer, Adam)
     assert (frozen.schedule.model_dump()["milestones"], frozen.warmup_epochs) == ((3,), 0)
     assert exit_recipe(method_of("msdnet_rule").config, recipe) == recipe
+    muon = exit_recipe(method_of("branchynet").config, recipe.model_copy(update={"optimizer": Muon(name="muon")}))
+    assert isinstance(muon.optimizer, Muon)
+    assert (muon.optimizer.lr, muon.optimizer.sgd_lr) == (pytest.approx(0.002), 0.01)
 
 
 @pytest.mark.parametrize(

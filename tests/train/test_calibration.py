@@ -23,7 +23,7 @@ from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.record.schema import Record
 from dynbench.stage import Stage, recipe_stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 from dynbench.train.session import Session
 from tests.conftest import Register
 from tests.helpers.small import make_context, make_run, random_data

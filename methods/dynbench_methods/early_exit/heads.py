@@ -4,7 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, max_pool2d, relu
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, max_pool2d, relu
 
 from dynbench.method import FoldedConv, PooledLinear
 from dynbench_methods.early_exit.config import Head
@@ -37,13 +37,13 @@ class ConvHead(nn.Module):
 
 class MixedPoolHead(nn.Module):
     """SDN's internal classifier: `alpha * max_pool + (1 - alpha) * avg_pool` to about 4x4, alpha learnt, and a linear
-    layer. Features under 8 pixels are not pooled."""
+    layer. Features under 8 pixels are not pooled. Those of smaller images, in training, are brought to size."""
 
     def __init__(self, size: Size, classes: int) -> None:
         super().__init__()
         channels, *sides = size
         self.kernel = tuple(max(1, side // SIDE) for side in sides)
-        height, width = (side // kernel for side, kernel in zip(sides, self.kernel, strict=True))
+        self.size = height, width = (side // kernel for side, kernel in zip(sides, self.kernel, strict=True))
         pools = max(self.kernel) > 1
         self.alpha = nn.Parameter(torch.rand(())) if pools else None
         self.linear = nn.Linear(channels * height * width, classes)
@@ -51,8 +51,9 @@ class MixedPoolHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channels, h, w) -> logits (batch, classes)."""
         if self.alpha is not None:
-            x = torch.lerp(avg_pool2d(x, self.kernel), max_pool2d(x, self.kernel), self.alpha)
-        return cast("Tensor", self.linear(x.flatten(1)))
+            kernel = tuple(min(one, side) for one, side in zip(self.kernel, x.shape[2:], strict=True))
+            x = torch.lerp(avg_pool2d(x, kernel), max_pool2d(x, kernel), self.alpha)
+        return cast("Tensor", self.linear(brought_to(x, self.size).flatten(1)))
 
 
 class LinearHead(nn.Module):
@@ -67,13 +68,19 @@ class LinearHead(nn.Module):
         return cast("Tensor", self.linear(x.mean((2, 3))))
 
 
-class PublishedStemHead(nn.Sequential):
+def brought_to(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Features (batch, channels, *size), as they are where they have that size: they are of whole images then."""
+    return x if tuple(x.shape[2:]) == size else adaptive_avg_pool2d(x, size)
+
+
+class PublishedStemHead(nn.Module):
     """BranchyNet's first exit of ResNet-110, behind the stem: 5x5 to 64 channels, local response normalisation, 3x3 to
     32 channels twice, and a linear layer on all pixels. The convolutions have biases and no BN."""
 
     def __init__(self, size: Size, classes: int) -> None:
-        channels, height, width = size
-        super().__init__(
+        super().__init__()
+        channels, self.size = size[0], size[1:]
+        self.convs = nn.Sequential(
             nn.Conv2d(channels, 64, 5, padding=2),
             nn.ReLU(),
             nn.LocalResponseNorm(3, alpha=5e-5, beta=0.75),
@@ -81,9 +88,12 @@ class PublishedStemHead(nn.Sequential):
             nn.ReLU(),
             nn.Conv2d(32, 32, 3, padding=1),
             nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(32 * height * width, classes),
         )
+        self.linear = nn.Linear(32 * size[1] * size[2], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (batch, channels, h, w) -> logits (batch, classes)."""
+        return cast("Tensor", self.linear(brought_to(self.convs(x), self.size).flatten(1)))
 
 
 class PublishedStageHead(nn.Module):
@@ -92,15 +102,16 @@ class PublishedStageHead(nn.Module):
 
     def __init__(self, size: Size, classes: int) -> None:
         super().__init__()
-        channels, height, width = size
+        channels, self.size = size[0], size[1:]
         self.conv1, self.conv2 = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
         self.bn1, self.bn2 = nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)
-        self.linear = nn.Linear(channels * height * width, classes)
+        self.linear = nn.Linear(channels * size[1] * size[2], classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channels, h, w) -> logits (batch, classes)."""
         hidden = relu(self.bn1(self.conv1(x)), inplace=True)
-        return cast("Tensor", self.linear(relu(self.bn2(self.conv2(hidden)) + x, inplace=True).flatten(1)))
+        x = relu(self.bn2(self.conv2(hidden)) + x, inplace=True)
+        return cast("Tensor", self.linear(brought_to(x, self.size).flatten(1)))
 
 
 def make_head(kind: Head, size: Size, classes: int, width: int, first: bool) -> nn.Module:

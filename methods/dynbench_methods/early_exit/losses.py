@@ -55,7 +55,12 @@ def exit_recipe(config: EarlyExitConfig, recipe: Recipe) -> Recipe:
         schedule = drop if longer.epochs > 1 else Constant(name="constant")
         adam = Adam(name="adam", lr=rate or SDN_LR)
         return longer.model_copy(update={"optimizer": adam, "schedule": schedule, "warmup_epochs": 0.0})
-    if rate is None:
-        return longer
-    optimizer: OptimizerSpec = longer.optimizer.model_copy(update={"lr": rate})
-    return longer.model_copy(update={"optimizer": optimizer})
+    return longer if rate is None else longer.model_copy(update={"optimizer": at_rate(longer.optimizer, rate)})
+
+
+def at_rate(optimizer: OptimizerSpec, rate: float) -> OptimizerSpec:
+    """The optimizer at another learning rate; of Muon that of its SGD, and the other in proportion."""
+    of_sgd = getattr(optimizer, "sgd_lr", None)
+    if of_sgd is None:
+        return optimizer.model_copy(update={"lr": rate})
+    return optimizer.model_copy(update={"lr": optimizer.lr * rate / of_sgd, "sgd_lr": rate})
