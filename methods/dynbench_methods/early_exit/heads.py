@@ -43,7 +43,8 @@ class MixedPoolHead(nn.Module):
         super().__init__()
         channels, *sides = size
         self.kernel = tuple(max(1, side // SIDE) for side in sides)
-        self.size = height, width = (side // kernel for side, kernel in zip(sides, self.kernel, strict=True))
+        height, width = (side // kernel for side, kernel in zip(sides, self.kernel, strict=True))
+        self.size = (height, width)
         pools = max(self.kernel) > 1
         self.alpha = nn.Parameter(torch.rand(())) if pools else None
         self.linear = nn.Linear(channels * height * width, classes)
