@@ -11,7 +11,7 @@ from dynbench_methods.early_exit.executor import ExitExecutor
 from dynbench_methods.early_exit.heads import ConvHead
 from dynbench_methods.early_exit.losses import exit_recipe, hinge, rising_weights
 from dynbench_methods.early_exit.method import EarlyExit
-from dynbench_methods.early_exit.net import ExitNet, surest
+from dynbench_methods.early_exit.net import ExitNet, feature_sizes, surest
 from dynbench_methods.early_exit.rules import (
     entropy_of,
     features,
@@ -317,7 +317,7 @@ def test_a_frozen_trunk_does_not_move() -> None:
 
 def test_averaged_weights_leave_a_frozen_trunk_alone() -> None:
     net = cast("ExitNet", method_of("bolukbasi", exits=EXITS).build(small_backbone()))
-    head = ConvHead(8, 4, CLASSES, 1)
+    head = ConvHead(feature_sizes(net.backbone)[net.places[1]][0], 4, CLASSES, 1)
     net.heads[1], net.frozen = head, True
     before = {name: value.clone() for name, value in net.backbone.state_dict().items()}
     recalibrate(net.eval(), [random_images(16), random_images(16, seed=1)])
