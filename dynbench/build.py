@@ -19,6 +19,11 @@ from dynbench.plan.run import Run, derived_seed
 from dynbench.recipe.initialisation import initialise
 
 
+def data_for(method: Method, data: Data) -> Data:
+    """The data as the method's runs have them: with half of the validation split set aside where it calibrates."""
+    return data.with_calibration() if method.calibrates() else data
+
+
 def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Module:
     """The run's model before training, with the weights it starts from. Raises UserError when they do not fit."""
     torch.manual_seed(derived_seed(run.seed, "init"))

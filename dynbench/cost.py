@@ -25,25 +25,48 @@ UNCOUNTED = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "adaptiv
 
 @dataclass(frozen=True)
 class LayerUsage:
-    """Which fraction of one layer ran, for each image of a batch: tensors of shape (batch,), in [0, 1]. Give float64:
-    a float32 fraction of a large layer is wrong by some MACs.
+    """What of one layer ran, for each image of a batch; absent means all of it.
 
-    `inputs` and `outputs` are active over all channels, `positions` over output pixels; absent means all. The
-    layer's MACs are scaled by their product, so a grouped convolution gives its active outputs only.
+    Best is the mask itself, bool: `inputs` and `outputs` (batch, channels) of the layer, `positions` (batch, h, w) of
+    its output, or (batch,) where all of them ran or none. The harness counts what is in it, exactly, and keeps it for
+    the report. Otherwise a fraction in [0, 1], (batch,), in float64: a float32 fraction of a large layer is wrong by
+    some MACs.
+
+    The layer's MACs are scaled by the product of the three shares, so a grouped convolution gives its active outputs
+    only. A layer that is called N times costs all N calls; `positions` is then the share of the calls, or a mask
+    (batch, N) or (batch, N, h, w).
     """
 
     inputs: Tensor | None = None
     outputs: Tensor | None = None
     positions: Tensor | None = None
 
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """Those of the three that are given, by name."""
+        named = {"inputs": self.inputs, "outputs": self.outputs, "positions": self.positions}
+        return {name: part for name, part in named.items() if part is not None}
+
+
+def active_share(part: Tensor) -> Tensor:
+    """Return which share of a layer's channels or positions a part of `LayerUsage` means, float64 (batch,)."""
+    if part.dtype != torch.bool or part.ndim == 1:
+        return part.double()
+    each = part.flatten(1)
+    return each.sum(1).double() / each.shape[1]
+
 
 @dataclass(frozen=True)
 class LayerCost:
-    """MACs of one whole layer on one image."""
+    """MACs of one whole layer on one image, and how many channels it reads and writes, at how many positions, those of
+    all its calls together. 0 where nobody knows: it is no convolution and no linear layer."""
 
     name: str
     kind: Kind
     macs: int
+    inputs: int = 0
+    outputs: int = 0
+    positions: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +115,16 @@ def _kind(layer: str, prefix: str, shortcuts: tuple[str, ...]) -> Kind:
     return "shortcut" if f"{layer}.".startswith(shortcuts) else "backbone"
 
 
+def _sizes(layer: nn.Module, macs: int) -> tuple[int, int, int]:
+    """Channels that a layer reads and writes, and its positions, which follow from its MACs: each weight is used once
+    at each of them."""
+    if isinstance(layer, nn.Conv2d):
+        return layer.in_channels, layer.out_channels, macs // layer.weight.numel()
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features, macs // layer.weight.numel()
+    return 0, 0, 0
+
+
 def _nothing(inputs: object, outputs: object) -> Counter[str]:  # noqa: ARG001  (fvcore's signature)
     """fvcore's handle of an operation that is not counted; its own None leaves the default handle in force."""
     return Counter()
@@ -115,7 +148,9 @@ def static_costs(model: nn.Module, shape: tuple[int, int, int]) -> tuple[LayerCo
     leaves = [name for name, module in model.named_modules() if not any(True for _ in module.children())]
     shortcuts = _shortcuts(model, prefix)
     costs = tuple(
-        LayerCost(name, _kind(name, prefix, shortcuts), int(by_module[name])) for name in leaves if by_module[name]
+        LayerCost(name, _kind(name, prefix, shortcuts), macs, *_sizes(model.get_submodule(name), macs))
+        for name in leaves
+        if (macs := int(by_module[name]))
     )
     outside = int(by_module[""]) - sum(cost.macs for cost in costs)
     if outside:
@@ -139,31 +174,46 @@ class CostModel:
         self._kinds = kinds.to(torch.float64)
 
     def __call__(self, usage: Mapping[str, LayerUsage], batch: int) -> ImageCosts:
-        """MACs of `batch` images. Each layer's are rounded to whole MACs: fractions of channels are exact but for
+        """MACs of `batch` images. Each layer's are rounded to whole MACs: shares of channels are exact but for
         floating point. Raises ValueError for unknown layers, wrong shapes and fractions outside [0, 1]."""
-        fractions = torch.ones(len(self.layers), batch, dtype=torch.float64, device=self._macs.device)
-        parts = list(self._parts(usage, batch))
-        for row, part in parts:
-            fractions[row] *= part
-        _check_range([part for _, part in parts])
-        macs = (fractions * self._macs[:, None]).round()
+        macs = (self.shares(usage, batch) * self._macs[:, None]).round()
         return ImageCosts((macs.T @ self._kinds).to(torch.int64), macs.sum(1))
 
+    def shares(self, usage: Mapping[str, LayerUsage], batch: int) -> Tensor:
+        """Which share of each layer's MACs ran for each of `batch` images, float64 (layers, batch). Raises as above."""
+        shares = torch.ones(len(self.layers), batch, dtype=torch.float64, device=self._macs.device)
+        parts = list(self._parts(usage, batch))
+        for row, part in parts:
+            shares[row] *= part
+        _check_range([part for _, part in parts])
+        return shares
+
     def _parts(self, usage: Mapping[str, LayerUsage], batch: int) -> Iterator[tuple[int, Tensor]]:
-        """Every fraction in `usage`, with the number of its layer."""
+        """Every share in `usage`, with the number of its layer."""
         for name, used in usage.items():
             if name not in self._index:
                 raise ValueError(f'usage names "{name}", which is no layer with MACs (layers: {list(self._index)})')
-            for part in (used.inputs, used.outputs, used.positions):
-                if part is not None:
-                    if part.shape != (batch,):
-                        raise ValueError(f'usage of "{name}" has shape {tuple(part.shape)}, expected ({batch},)')
-                    yield self._index[name], part
+            row = self._index[name]
+            for which, part in used.parts.items():
+                _check_shape(self.layers[row], which, part, batch)
+                yield row, active_share(part)
+
+
+def _check_shape(layer: LayerCost, which: str, part: Tensor, batch: int) -> None:
+    """Raises ValueError for what is neither a number an image nor a mask of the layer's channels or positions."""
+    if part.shape == (batch,):
+        return
+    size = {"inputs": layer.inputs, "outputs": layer.outputs, "positions": layer.positions}[which]
+    is_mask = part.dtype == torch.bool and part.ndim > 1 and len(part) == batch
+    if is_mask and part[0].numel() == size and (which == "positions" or part.ndim == 2):  # noqa: PLR2004  (channels)
+        return
+    mask = f"or a bool mask of {size} {which} an image" if size else "since its channels and positions are not known"
+    raise ValueError(f'usage of "{layer.name}" has shape {tuple(part.shape)}, expected ({batch},) {mask}')
 
 
 def _check_range(parts: Sequence[Tensor]) -> None:
-    """Raises ValueError for a fraction outside [0, 1] or NaN: one look at all, since each look makes a GPU wait."""
+    """Raises ValueError for a share outside [0, 1] or NaN: one look at all, since each look makes a GPU wait."""
     if parts:
-        together = torch.stack([part.double() for part in parts])
+        together = torch.stack(list(parts))
         if not bool(((together >= 0) & (together <= 1)).all()):
             raise ValueError("usage lies outside [0, 1]")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dynbench.backbones import build_backbone
 from dynbench.backbones.weights import save_weights
-from dynbench.build import build_model
+from dynbench.build import build_model, data_for
 from dynbench.context import Context
 from dynbench.cost import dense_macs
 from dynbench.data import dataset_info, load_data
@@ -85,6 +85,8 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
         method = run.make_method()
     spec = run.data.model_copy(update={"root": context.data_root})
     data = load_data(spec)
+    with watched("while it said whether it calibrates"):
+        data = data_for(method, data)
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
     verify("after training")

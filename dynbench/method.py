@@ -137,6 +137,16 @@ class Method(ABC):
         """What to train, and for how long. Default: one stage with the suite's recipe."""
         return [recipe_stage(self, recipe)]
 
+    def calibrates(self) -> bool:
+        """Whether `calibrate` is to be called. Half of the validation split is then set aside for it, and no figure is
+        read from that half. Default: where `calibrate` is overridden."""
+        return type(self).calibrate is not Method.calibrate
+
+    def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:  # noqa: B027
+        """Set after the last stage what is chosen on images that training has not seen: thresholds, statistics. They go
+        into the model's buffers; parameters stay as they are. `images` (n, channels, height, width) are normalised and
+        not augmented, `labels` int64 (n,); `model` is in evaluation mode. What it computes counts in the budget."""
+
     def points(self, model: nn.Module) -> Sequence[Point]:  # noqa: ARG002
         """Operating points of the trained model. The first one is shown while training."""
         return [Point()]

@@ -27,7 +27,9 @@ class Stage:
     """A part of the training: `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`,
     whose learning rates are multiplied by `schedule(epoch)` (a real number of epochs). `edit` changes the
     model before the stage starts: prune, freeze, lower a density. `edit_on_images` does so after it and is also given
-    `images` training images (images, channels, height, width), drawn at random, normalised, not augmented."""
+    `images` training images (images, channels, height, width), drawn at random, normalised, not augmented.
+
+    A stage of 0 epochs is its edits: nothing is trained in it, and their MACs are its cost."""
 
     name: str
     epochs: int

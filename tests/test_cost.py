@@ -136,7 +136,7 @@ def test_counting_leaves_the_model_as_it_was() -> None:
 # Usage -> MACs
 
 LAYERS = (
-    LayerCost("a", "backbone", 3 * 5 * 7 * 64),
+    LayerCost("a", "backbone", 3 * 5 * 7 * 64, inputs=3, outputs=5, positions=64),
     LayerCost("b", "shortcut", 12 * 16),
     LayerCost("gate", "control", 30),
 )
@@ -175,12 +175,15 @@ def brute_force(mask: dict[str, list[list[bool]]], image: int) -> int:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 4).flatmap(masks))
 def test_usage_equals_counting_one_by_one(mask: dict[str, list[list[bool]]]) -> None:
-    fractions = {name: torch.tensor(rows).double().mean(1) for name, rows in mask.items()}
+    given = {name: torch.tensor(rows) for name, rows in mask.items()}
+    fractions = {name: rows.double().mean(1) for name, rows in given.items()}
     batch = len(mask["inputs"])
-    costs: ImageCosts = model({"a": LayerUsage(**fractions)}, batch)
     expected = [brute_force(mask, image) for image in range(batch)]
-    assert costs.by_kind[:, 0].tolist() == expected
-    assert costs.by_layer[0] == sum(expected)
+    image_mask = {**given, "positions": given["positions"].view(batch, 8, 8)}
+    for usage in (fractions, image_mask, {**fractions, "outputs": given["outputs"]}):
+        costs: ImageCosts = model({"a": LayerUsage(**usage)}, batch)
+        assert costs.by_kind[:, 0].tolist() == expected
+        assert costs.by_layer[0] == sum(expected)
 
 
 @settings(max_examples=40, deadline=None)
@@ -223,6 +226,66 @@ def test_one_part_does_not_make_up_for_another() -> None:
 def test_wrong_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r'usage of "a" has shape .*, expected \(2,\)'):
         model({"a": LayerUsage(outputs=torch.ones(shape))}, 2)
+
+
+@pytest.mark.parametrize(
+    ("layer", "usage", "words"),
+    [
+        ("a", LayerUsage(outputs=torch.ones(2, 4, dtype=torch.bool)), r"a bool mask of 5 outputs an image"),
+        ("a", LayerUsage(inputs=torch.ones(2, 5, dtype=torch.bool)), r"a bool mask of 3 inputs an image"),
+        ("a", LayerUsage(inputs=torch.ones(2, 3, 1, dtype=torch.bool)), r"\(2, 3, 1\)"),
+        ("a", LayerUsage(positions=torch.ones(2, 8, 7, dtype=torch.bool)), r"64 positions an image"),
+        ("a", LayerUsage(positions=torch.ones(1, 8, 8, dtype=torch.bool)), r"64 positions an image"),
+        ("a", LayerUsage(outputs=torch.ones(2, 5)), r"\(2, 5\)"),
+        ("b", LayerUsage(outputs=torch.ones(2, 5, dtype=torch.bool)), r"its channels and positions are not known"),
+    ],
+)
+def test_a_mask_is_of_the_layer_s_own_size(layer: str, usage: LayerUsage, words: str) -> None:
+    with pytest.raises(ValueError, match=f'usage of "{layer}" has shape .*{words}'):
+        model({layer: usage}, 2)
+
+
+def test_layers_know_their_channels_and_positions() -> None:
+    costs = by_name(small_backbone(option="B"))
+    sizes = {name: (cost.inputs, cost.outputs, cost.positions) for name, cost in costs.items()}
+    assert sizes["conv1"] == (3, 4, 64)
+    assert sizes["layer2.0.conv1"] == (4, 8, 16)
+    assert sizes["layer2.0.shortcut.0"] == (4, 8, 16)
+    assert sizes["linear"] == (8, 4, 1)
+
+
+class Unrolled(nn.Module):
+    """Calls one layer `calls` times on an image, or as often as its first pixel says."""
+
+    calls = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.shared = small_backbone(), nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x, self.calls)
+
+    def run(self, x: Tensor, calls: int) -> Tensor:
+        for _ in range(calls):
+            x = self.shared(x)
+        return self.net(x)
+
+
+def test_a_layer_that_is_called_several_times() -> None:
+    """Its static cost is that of all calls, its usage n / N, exactly what torch dispatches."""
+    unrolled = Unrolled().eval()
+    costs = CostModel(static_costs(unrolled, SHAPE), CPU)
+    (shared,) = [cost for cost in costs.layers if cost.name == "shared"]
+    once = 9 * 3 * 3 * 64
+    assert (shared.macs, shared.positions, shared.inputs) == (3 * once, 3 * 64, 3)
+    ran = torch.tensor([[True, False, False], [True, True, False], [True, True, True]])
+    for positions in (torch.tensor([1, 2, 3]).double() / 3, ran.repeat_interleave(64, 1).view(3, 3, 8, 8)):
+        macs = costs({"shared": LayerUsage(positions=positions)}, 3).by_kind.sum(1)
+        for calls in (1, 2, 3):
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                unrolled.run(random_images(1), calls)
+            assert int(macs[calls - 1]) == counter.get_total_flops() // 2
 
 
 def test_unknown_layer() -> None:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from dynbench.analysis.claims import Claim, claims
 from dynbench.analysis.controls import Comparison, compare_with_controls
+from dynbench.analysis.curves import CurveComparison, compare_curves
 from dynbench.analysis.latency import Block, blocks
 from dynbench.analysis.literature import Quoted, beside, read_literature
 from dynbench.analysis.names import Names
@@ -78,6 +79,11 @@ class Analysis:
         """Dynamic operating points against their static controls. Raises UserError when per-image arrays are missing or
         damaged."""
         return compare_with_controls(self.results, self.configurations)
+
+    @cached_property
+    def curves(self) -> tuple[CurveComparison, ...]:
+        """Dynamic methods with a curve of operating points against static nets' curves. Raises as `comparisons`."""
+        return compare_curves(self.results, self.configurations)
 
     @cached_property
     def verdicts(self) -> tuple[str, ...]:

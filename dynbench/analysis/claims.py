@@ -31,6 +31,7 @@ ANSWERS: tuple[ClaimAnswer, ...] = (
     ClaimAnswer("2007.15151", "LC-Net pre-trained, sequential", "lc_net", True, ("sequential",)),
     ClaimAnswer("1608.08710", "ResNet-56-pruned-B", "filter_pruning", given={"ratios": [0.6, 0.3, 0.1]}),
     ClaimAnswer("1711.08393", "BlockDrop", "blockdrop"),
+    ClaimAnswer("1709.01686", "BranchyNet, ResNet-110", "early_exit", given={"preset": "branchynet"}),
 )
 
 

@@ -192,6 +192,13 @@ COLUMNS: tuple[Column, ...] = (
         "of its own training, without validation; pretraining excluded",
         _spent(lambda r: r.budget.images_per_second),
     ),
+    Column(
+        "edit_macs",
+        "Int64",
+        "MACs",
+        "MACs of edits between stages and of calibration; not among train_macs",
+        _spent(lambda r: r.budget.edit_macs),
+    ),
 )
 """Order, names and dtypes are pinned by a test."""
 

@@ -76,9 +76,11 @@ class Training(Protocol):
 
 
 def stage_epochs(training: Training) -> str:
-    """`22`; with pretraining `22 + 12`; stages that are not the usual one by name: `22 + 12 curriculum + 8 joint`."""
+    """`22`; with pretraining `22 + 12`; stages that are not the usual one by name: `22 + 12 curriculum + 8 joint`. What
+    has no epochs, as calibration, is left out."""
     before = [str(sum(stage.epochs for stage in training.pretrained))] if training.pretrained else []
-    own = [f"{stage.epochs}{'' if stage.name == 'train' else f' {stage.name}'}" for stage in training.stages]
+    trained = [stage for stage in training.stages if stage.epochs]
+    own = [f"{stage.epochs}{'' if stage.name == 'train' else f' {stage.name}'}" for stage in trained]
     return " + ".join([*before, *own])
 
 

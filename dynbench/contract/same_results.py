@@ -16,7 +16,6 @@ def split_batches(x: Tensor, size: int = 1) -> list[Tensor]:
 TOLERANCE = 1e-3
 """Largest difference of logits, relative to the image's largest: fp32 sums in another order, nothing more. Ten times
 that of a run's audit: a net of a few steps of training cancels more of what it sums."""
-PARTS = ("inputs", "outputs", "positions")
 
 
 def not_the_same(one: Sequence[Output], other: Sequence[Output], points: Sequence[Point]) -> str | None:
@@ -38,11 +37,9 @@ def _other_usage(one: Output, other: Output) -> str | None:
     """A layer whose usage differs."""
     whole = LayerUsage()
     for layer in {**one.usage, **other.usage}:
-        mine, theirs = one.usage.get(layer, whole), other.usage.get(layer, whole)
-        for part in PARTS:
-            left, right = getattr(mine, part), getattr(theirs, part)
-            if (left is None) != (right is None) or (left is not None and not torch.equal(left, right)):
-                return layer
+        mine, theirs = one.usage.get(layer, whole).parts, other.usage.get(layer, whole).parts
+        if mine.keys() != theirs.keys() or not all(torch.equal(part, theirs[name]) for name, part in mine.items()):
+            return layer
     return None
 
 

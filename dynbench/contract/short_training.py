@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from dynbench.build import build_model
+from dynbench.build import build_model, data_for
 from dynbench.context import Context
 from dynbench.data.split import Data
 from dynbench.method import Method
@@ -94,7 +94,7 @@ def _train(subject: "Subject", folder: Path, observer: Observer) -> ShortTrainin
     run = _run_of(subject, method)
     results, evaluation = ResultsFolder(folder), Evaluation(batch_size=32)
     context = Context(results, torch.device("cpu"), None, evaluation, observer, "dynbench test", "")
-    data: Data = subject.data
+    data: Data = data_for(method, subject.data)
     model = build_model(run, method, data, context)
     with ExitStack() as hooks:
         hooks.callback(register_optimizer_step_pre_hook(log.before_step).remove)

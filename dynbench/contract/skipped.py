@@ -1,16 +1,18 @@
 """Weights that were skipped become NaN before the executor is made, and nothing may change.
 
-Which channels a fraction leaves out, only the executor knows: they are found one by one, in the narrowest layer
-that ran in part, since each look makes an executor.
+A mask says which channels it leaves out. Of a fraction only the executor knows: they are found one by one, in the
+narrowest layer that ran in part, since each look makes an executor.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from dynbench.cost import active_share
 from dynbench.evaluation.trained import Trained
 from dynbench.method import LayerUsage, Point
 
@@ -33,7 +35,7 @@ class Probe:
         """The executor's, made of a model with NaN in place of some weights."""
         model = deepcopy(self.trained.model)
         for layer, index in poisoned:
-            model.get_parameter(f"{layer}.weight").data[index] = float("nan")
+            _weight(model, layer).data[index] = float("nan")
         executor = replace(self.trained, model=model).executor(self.point)
         assert executor is not None
         logits: Tensor = executor(image)
@@ -44,14 +46,15 @@ class Probe:
         return dict(output.usage)
 
     def skipped(self, image: Tensor) -> list[Weights]:
-        """What this image (1, channels, h, w) leaves out: layers whole, and channels of the narrowest other. Raises
-        ReadsSkipped when fewer channels are left out than usage says."""
+        """What this image (1, channels, h, w) leaves out: layers whole, channels that a mask names, and those of the
+        narrowest layer with fractions. Raises ReadsSkipped when fewer channels are left out than these say."""
         usage = self.usage(image)
-        whole = [layer for layer, used in usage.items() if _share(used) == 0]
-        in_part = sorted((layer for layer, used in usage.items() if 0 < _channels(used) < 1), key=self._size)
+        found: list[Weights] = [(layer, (slice(None),)) for layer, used in usage.items() if _share(used) == 0]
+        parts = {layer: used for layer, used in usage.items() if _share(used) > 0 and 0 < _channels(used) < 1}
+        found += [one for layer, used in parts.items() for one in _masked(layer, used)]
+        unnamed = sorted((layer for layer, used in parts.items() if _has_fractions(used)), key=self._size)
         before = self.logits(image)
-        found: list[Weights] = [(layer, (slice(None),)) for layer in whole]
-        for layer in [layer for layer in in_part if layer not in whole][:1]:
+        for layer in unnamed[:1]:
             found += self._channels_of(layer, usage[layer], image, before)
         return found
 
@@ -69,11 +72,11 @@ class Probe:
         return f"usage says that layer {layer} was skipped, and its weights are read all the same"
 
     def _size(self, layer: str) -> int:
-        return self.trained.model.get_parameter(f"{layer}.weight").numel()
+        return _weight(self.trained.model, layer).numel()
 
     def _channels_of(self, layer: str, used: LayerUsage, image: Tensor, before: Tensor) -> list[Weights]:
         found: list[Weights] = []
-        weight = self.trained.model.get_parameter(f"{layer}.weight")
+        weight = _weight(self.trained.model, layer)
         for axis, (kind, part) in enumerate((("output", used.outputs), ("input", used.inputs))):
             share, count = _value(part), weight.shape[axis]
             places = [(slice(None),) * axis + (torch.tensor([channel]),) for channel in range(count)]
@@ -91,8 +94,24 @@ class Probe:
         return torch.equal(self.logits(image, [(layer, at)]), before)
 
 
+def _weight(model: nn.Module, layer: str) -> Tensor:
+    """A parameter, or a buffer where it is set and not trained."""
+    return cast("Tensor", model.get_submodule(layer).weight)
+
+
+def _masked(layer: str, used: LayerUsage) -> Iterator[Weights]:
+    """The channels that the masks of one image leave out, outputs first, as weights have them."""
+    for axis, part in enumerate((used.outputs, used.inputs)):
+        if part is not None and part.ndim > 1:
+            yield layer, (slice(None),) * axis + ((~part[0]).nonzero()[:, 0],)
+
+
+def _has_fractions(used: LayerUsage) -> bool:
+    return any(part is not None and part.ndim == 1 and float(part) < 1 for part in (used.outputs, used.inputs))
+
+
 def _value(part: Tensor | None) -> float:
-    return 1.0 if part is None else float(part)
+    return 1.0 if part is None else float(active_share(part))
 
 
 def _channels(used: LayerUsage) -> float:

@@ -21,12 +21,13 @@ class ImageFiles:
     Reading raises UserError that names the file which cannot be decoded.
     """
 
-    def __init__(self, decoders: Decoders, device: torch.device | None = None) -> None:
-        self._decoders = decoders
+    def __init__(self, decoders: Decoders, device: torch.device | None = None, numbers: Tensor | None = None) -> None:
+        """`numbers`, int64: only these of the decoders' files; None: all."""
+        self._decoders, self._numbers = decoders, numbers
         self.device = device or torch.device("cpu")
 
     def __len__(self) -> int:
-        return self._decoders.count
+        return self._decoders.count if self._numbers is None else len(self._numbers)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -34,7 +35,11 @@ class ImageFiles:
 
     def to(self, device: torch.device) -> "ImageFiles":
         """The same images, decoded here and then sent to `device`, as uint8."""
-        return ImageFiles(self._decoders, device)
+        return ImageFiles(self._decoders, device, self._numbers)
+
+    def part(self, which: Tensor) -> "ImageFiles":
+        """Some of the images, by their numbers here; none is decoded."""
+        return ImageFiles(self._decoders, self.device, which if self._numbers is None else self._numbers[which])
 
     def __getitem__(self, which: slice | Tensor | Sequence[int]) -> Tensor:
         chosen: Any = which.cpu() if isinstance(which, Tensor) else which
@@ -44,7 +49,8 @@ class ImageFiles:
         """For each tensor (batch,) of image numbers, those images; with a `seed`, random crops and flips instead of
         centre crops, which depend on the seed and the image's number and on nothing else."""
         waiting: deque[Batch] = deque()
-        for numbers in batches:
+        for chosen in batches:
+            numbers = chosen if self._numbers is None else self._numbers[chosen]
             waiting.append(self._decoders.submit(numbers.tolist(), seed, self.device.type == "cuda"))
             if len(waiting) > AHEAD:
                 yield self._sent(waiting.popleft().wait())

@@ -1,7 +1,8 @@
 """Images and their labels, divided; and a test split that can be read once."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from io import BytesIO
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from dynbench.data.augment import Normalise
 from dynbench.data.catalogue import Shape
 from dynbench.data.image_files import Images
-from dynbench.errors import UserError
+from dynbench.errors import AuditFailed, UserError
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Split:
     def take(self, indices: Tensor) -> "Split":
         """Some of the images, in memory."""
         return Split(self.images[indices], self.labels[indices])
+
+    def part(self, indices: Tensor) -> "Split":
+        """Some of the images, which stay in files where they are in files."""
+        images = self.images[indices] if isinstance(self.images, Tensor) else self.images.part(indices)
+        return Split(images, self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,26 @@ class TestSplit:
 
     def __init__(self, read: Callable[[], Split]) -> None:
         self._read: Callable[[], Split] | None = read
+        self._locked: str | None = None
+        self._asked = False
+
+    @contextmanager
+    def locked(self, doing: str) -> Iterator[None]:
+        """A plugin runs inside, `doing` something, and cannot have the test split. Raises AuditFailed when it asked."""
+        kept, self._read, self._locked = self._read, None, doing
+        try:
+            yield
+        finally:
+            self._read, self._locked = kept, None
+        if self._asked:
+            raise AuditFailed(f"{doing}, the plugin asked for the test split")
 
     def read(self) -> Split:
-        """The test images and labels. Raises RuntimeError when they were read before in this run."""
+        """The test images and labels. Raises RuntimeError when they were read before in this run, and AuditFailed while
+        it is locked."""
+        if self._locked is not None:
+            self._asked = True
+            raise AuditFailed(f"{self._locked}, the plugin asked for the test split")
         if self._read is None:
             raise RuntimeError("the test split was read already in this run; selection belongs to validation")
         read, self._read = self._read, None
@@ -76,6 +99,15 @@ class Data:
     augment: bool
     notes: tuple[str, ...] = ()
     """What is unusual about the data as they lie on disk, a line each."""
+    calibration: Split | None = None
+    """Held-out images that a method sets its thresholds on: no figure is read from them. None: it sets none."""
+
+    def with_calibration(self) -> "Data":
+        """The same with every other validation image, the first among them, set aside for calibration: always the same
+        half, and as many of each class where a data set lists its classes in order."""
+        numbers = torch.arange(len(self.validation))
+        aside, rest = self.validation.part(numbers[::2]), self.validation.part(numbers[1::2])
+        return replace(self, validation=rest, calibration=aside)
 
     @property
     def shape(self) -> Shape:

@@ -146,6 +146,9 @@ def _stages(run: Run, method: Method, model: nn.Module, info: DatasetInfo) -> tu
     found = []
     for stage in method.stages(run.recipe):
         apply_edits(stage, model, partial(noise, info.shape))
+        if not stage.epochs:
+            found.append(StageEstimate(stage.name, 0, 0, 0, state_bytes(model)))
+            continue
         batch = min(run.recipe.batch_size, run_images(run, info))
         macs = image_macs(stage, model, info.shape, info.num_classes, run.recipe, batch)
         sides = epoch_sides(run.recipe.progressive_resizing, stage.epochs, info.shape[1])

@@ -2,7 +2,8 @@
 
 Every configuration of a dynamic method gets two, one run for each of its seeds: the dense backbone at a smaller width,
 and the dense backbone pruned by filters. Their target is the mean over seeds of the MACs of its first operating point
-on the validation split: the test split chooses nothing.
+on the validation split: the test split chooses nothing. A method whose operating points answer differently has a curve:
+it gets two each at its cheapest and its dearest point and at one between them.
 
 Declared choices: the budget is counted in epochs. A pruned control spends on its dense start what the method spent on
 the weights that it started from, or else half of all, and on retraining, with the recipe's schedule, the rest.
@@ -78,6 +79,8 @@ def _shortest(steps: list[int]) -> int:
 
 
 NARROW, PRUNED = "dense", "filter_pruning"
+NEARLY = 0.05
+"""The dearest point of a curve that costs no more than this fraction above the dense backbone is held against that."""
 SAME = 0.005
 """A dense run of the suite whose MACs differ by no more than this fraction is the control; none is added."""
 
@@ -94,12 +97,14 @@ class Controls:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A dynamic configuration: its runs, one a seed, their mean MACs an image, and its epochs, everything pre-trained
-    included."""
+    """A dynamic configuration at one operating point: its runs, one a seed, their mean MACs an image, and its epochs,
+    everything pre-trained included."""
 
     runs: tuple[Run, ...]
     macs: float
     epochs: int
+    point: str = ""
+    """The operating point that is meant, of several."""
 
     @property
     def run(self) -> Run:
@@ -124,7 +129,8 @@ class _Proposal:
     def line(self) -> str:
         """Why it is left out."""
         run = self.subject.run
-        return f"control {self.name} of {run.label} ({run.built.name}): {self.reason}"
+        point = f", {self.subject.point}" if self.subject.point else ""
+        return f"control {self.name} of {run.label}{point} ({run.built.name}): {self.reason}"
 
 
 def plan_controls(
@@ -142,7 +148,7 @@ def plan_controls(
     ready = [group for group in dynamic if all(run.run_id in finished for run in group)]
     waiting = [group[0].label for group in dynamic if not all(run.run_id in finished for run in group)]
     dense = [group[0] for group in by_configuration(run for run in runs if run.method == NARROW).values()]
-    subjects = [_subject(group, finished) for group in ready]
+    subjects = [subject for group in ready for subject in _subjects(group, finished)]
     proposed = [_proposal(suite, subject, name, dense) for subject in subjects for name in (NARROW, PRUNED)]
     if suite.file.budget != BudgetCap():
         estimates.prepare(run for one in proposed for run in one.runs)
@@ -159,10 +165,38 @@ def known_controls(suite: Suite, runs: Sequence[Run], results: ResultsFolder, es
     return plan_controls(suite, runs, results.records_of(runs), estimates, results.is_finished)
 
 
-def _subject(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> _Subject:
-    macs = [finished[run.run_id].points[0].val_macs for run in runs]
-    first = runs[0]
-    return _Subject(runs, sum(macs) / len(macs), first.epochs + (first.start.epochs if first.start else 0))
+def _subjects(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> list[_Subject]:
+    """The operating points that get controls."""
+    records, first = [finished[run.run_id] for run in runs], runs[0]
+    epochs = first.epochs + (first.start.epochs if first.start else 0)
+    trades = _trades(records)
+    if len(trades) == 1:
+        return [_Subject(runs, macs, epochs) for macs in trades.values()]
+    chosen = _along(trades)
+    return [_Subject(runs, _or_dense(trades[name], records[0].macs_dense), epochs, name) for name in chosen]
+
+
+def _trades(records: Sequence[Record]) -> dict[str, float]:
+    """Mean MACs of each operating point that answers otherwise than those before it: cost modes of one answer are one
+    trade, whose first is shown."""
+    trades: dict[tuple[float, ...], tuple[str, float]] = {}
+    for points in zip(*(record.points for record in records), strict=True):
+        macs = sum(point.val_macs for point in points) / len(points)
+        trades.setdefault(tuple(point.val_top1 for point in points), (points[0].name, macs))
+    return dict(trades.values())
+
+
+def _along(trades: Mapping[str, float]) -> list[str]:
+    """The cheapest and the dearest of two points or more, and between them the first that the method names, or else the
+    middle one."""
+    ordered, first = sorted(trades, key=lambda name: trades[name]), next(iter(trades))
+    middle = ordered[len(ordered) // 2] if first in {ordered[0], ordered[-1]} else first
+    return list(dict.fromkeys((ordered[0], middle, ordered[-1])))
+
+
+def _or_dense(macs: float, dense: int) -> float:
+    """The dense backbone is the control at the end of a curve that costs hardly more: the price of exits, say."""
+    return dense if dense < macs <= (1 + NEARLY) * dense else macs
 
 
 def _proposal(suite: Suite, subject: _Subject, name: str, dense: Sequence[Run]) -> _Proposal:

@@ -116,7 +116,8 @@ def measure_throughput(run: Run, evaluation: Evaluation, device: torch.device) -
     stages = method.stages(run.recipe)
     for stage in stages:
         apply_edits(stage, model, lambda count: noise(info.shape, count).to(device))
-        found.append(bench.train(stage))
+        if stage.epochs:
+            found.append(bench.train(stage))
     looks = sum(math.ceil(stage.epochs / evaluation.validate_every) for stage in stages)
     seconds = bench.evaluate(method, evaluation.batch_size, looks)
     machine = describe_machine(str(device), usable_precision(run.recipe.precision, device))

@@ -32,7 +32,7 @@ def measure(trained: Trained, data: Data) -> tuple[tuple[PointRecord, ...], Arra
     with kept(trained.model, "while it was audited"), steps_are(0, "while it was audited"):
         audits = trained.audit(data.validation.images[:AUDITED_IMAGES]) if first else ()
     with kept(trained.model, "on the test split"), steps_are(0, "on the test split"):
-        test = trained.evaluate(data.test.read())
+        test = trained.evaluate(data.test.read(), with_usage=True)
     if not first:
         return (), {}
     points = tuple(_point(v, t, a, trained.costs.layers) for v, t, a in zip(validation, test, audits, strict=True))
@@ -62,6 +62,8 @@ def _arrays(test: Sequence[PointEvaluation], audits: Sequence[Audit]) -> Arrays:
             ("macs", result.total_macs),
         )
     }
+    for result in test:
+        arrays |= {} if result.usage is None else result.usage.arrays(result.point)
     return arrays | {f"{one.point}/audit_logits": one.logits for one in audits if one.images}
 
 

@@ -105,13 +105,18 @@ class Trained:
         return None if executor is None else executor.to(self.device).eval()
 
     def predict(
-        self, images: Images, points: Sequence[Point] | None = None, batch_size: int | None = None
+        self,
+        images: Images,
+        points: Sequence[Point] | None = None,
+        batch_size: int | None = None,
+        with_usage: bool = False,
     ) -> tuple[Prediction, ...]:
-        """What it answers at each of `points` (None: all) on `images`, uint8 (n, channels, height, width). There are no
-        labels here, nor in the frames below the plugin's. Each of several processes asks for its part."""
+        """What it answers at each of `points` (None: all) on `images`, uint8 (n, channels, height, width), and what of
+        each layer ran, if asked for. There are no labels here, nor in the frames below the plugin's. Each of several
+        processes asks for its part."""
         images, size = images.to(self.device), batch_size or self.batch_size
         asked = self.points if points is None else points
-        tallies = [Tally() for _ in asked]
+        tallies = [Tally(with_usage) for _ in asked]
         with evaluating(self.model), watched("while it was evaluated"):
             for batch in in_batches(images, size, self.processes.part(len(images), size)):
                 x = self.normalise(batch)
@@ -119,15 +124,17 @@ class Trained:
                     tally.add(output, len(x), self.costs)
         return tuple(tally.shared(self.processes).result(point) for tally, point in zip(tallies, asked, strict=True))
 
-    def evaluate(self, split: Split, points: Sequence[Point] | None = None) -> tuple[PointEvaluation, ...]:
+    def evaluate(
+        self, split: Split, points: Sequence[Point] | None = None, with_usage: bool = False
+    ) -> tuple[PointEvaluation, ...]:
         """Evaluate at each of `points` (None: all) on the whole split, whose labels are made-up ones while the plugin
-        runs. They stay where they are: copies on the device would be true ones.
+        runs. They stay where they are: copies on the device would be true ones. `with_usage` as in `predict`.
 
         Raises AuditFailed when the answers follow those.
         """
         processes, classes = self.processes, int(split.labels.max()) + 1
         with made_up(split.labels, classes) as false:
-            predictions = self.predict(split.images, points)
+            predictions = self.predict(split.images, points, with_usage=with_usage)
         # Each process has made up its own.
         seen = torch.cat(processes.gathered(false[processes.part(len(split), self.batch_size)].cpu()))
         for prediction in predictions:

@@ -36,6 +36,17 @@ def kept(model: nn.Module, doing: str) -> Iterator[None]:
         raise AuditFailed(f"{doing}, the model's weights changed: {', '.join(changed[:3])}")
 
 
+@contextmanager
+def parameters_kept(model: nn.Module, doing: str) -> Iterator[None]:
+    """Raises AuditFailed when parameters are others afterwards; buffers may be."""
+    before = {name: fingerprint({name: one}) for name, one in model.named_parameters()}
+    yield
+    after = {name: fingerprint({name: one}) for name, one in model.named_parameters()}
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if changed:
+        raise AuditFailed(f"{doing}, the plugin changed parameters: {', '.join(changed[:3])}; only buffers may be set")
+
+
 class Steps:
     """How many steps the optimizers of this process have made, whoever owns them."""
 

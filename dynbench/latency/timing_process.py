@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dynbench.backbones import build_backbone
+from dynbench.build import data_for
 from dynbench.data import load_data
 from dynbench.device import fp32_is_fp32
 from dynbench.errors import AuditFailed
@@ -65,6 +66,7 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
     native.available()  # may compile the kernels, which takes processes: not the plugin's
     with watched("while it was restored"):
         trained = Trained.restored(run, results.weights(run.run_id), data, device)
+        data = data_for(trained.method, data)
     images = trained.normalise(data.validation.images[: request.protocol.images].to(device))
     dense = FoldedBackbone(build_backbone(run.backbone, data.shape, data.num_classes), kernels=False)
     dense.to(device).eval()

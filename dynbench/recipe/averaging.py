@@ -1,10 +1,12 @@
 """Averages of a stage's weights, which are then its result: exponential moving average and lookahead."""
 
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from dynbench.suite.recipe import AveragingSpec, Ema, Lookahead
@@ -96,7 +98,12 @@ def state_of(averaging: Averaging | None) -> dict[str, Any] | None:
 
 def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Take the running statistics of every BN anew, as the mean over `batches` of images (batch, channels, height,
-    width); averaged weights have never seen any (Izmailov et al., arXiv 1803.05407, section 3.2)."""
+    width); averaged weights have never seen any (Izmailov et al., arXiv 1803.05407, section 3.2). A BN that its model
+    keeps in evaluation mode, of a frozen part, keeps its statistics."""
     was_training = model.training
+    norms = [one for one in model.train().modules() if isinstance(one, _BatchNorm) and not one.training]
+    kept = [deepcopy(norm.state_dict()) for norm in norms]  # update_bn resets all of them
     update_bn(batches, model)
+    for norm, state in zip(norms, kept, strict=True):
+        norm.load_state_dict(state)
     model.train(was_training)

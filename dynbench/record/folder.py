@@ -153,9 +153,9 @@ class ResultsFolder:
 
     def arrays(self, run_id: str, *names: str) -> dict[str, np.ndarray]:
         """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
-        the test split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited
-        validation images. Given `names`, only those of them that are there. Raises UserError when they are missing or
-        damaged, or are not what the run's record says that they are."""
+        the test split in its own order; and, not in older files, `POINT/audit_logits` (float32), of the audited
+        validation images, and what `record.usage_arrays` reads. Given `names`, only those of them that are there.
+        Raises UserError when they are missing or damaged, or are not what the run's record says that they are."""
         record = self.read(run_id)
         if record is None:
             raise UserError(f"the per-image arrays of {run_id} have no record in {self}")

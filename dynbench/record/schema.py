@@ -46,7 +46,8 @@ class EpochRecord(_Part):
 
 
 class StageBudget(_Part):
-    """What a stage cost. `train_macs`: forward and backward as dispatched, images times MACs of one image."""
+    """What a stage cost. `train_macs`: forward and backward as dispatched, images times MACs of one image. One of 0
+    epochs is edits alone, or the calibration at the end: its `images` are those that these were given."""
 
     name: str
     epochs: Count
@@ -75,8 +76,14 @@ class Budget(_Part):
     @property
     def images_per_second(self) -> float | None:
         """Of the run's own training; None where it trained nothing."""
-        seconds = sum(stage.seconds for stage in self.stages)
-        return sum(stage.images for stage in self.stages) / seconds if seconds else None
+        trained = [stage for stage in self.stages if stage.epochs]
+        seconds = sum(stage.seconds for stage in trained)
+        return sum(stage.images for stage in trained) / seconds if seconds else None
+
+    @property
+    def edit_macs(self) -> int:
+        """MACs of edits and calibration, which are not among those of the training."""
+        return sum(stage.edit_macs for stage in (*self.pretrained, *self.stages))
 
     @property
     def pretrained_epochs(self) -> int:

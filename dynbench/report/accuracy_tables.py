@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.controls import Comparison
+from dynbench.analysis.curves import CurveComparison
 from dynbench.analysis.literature import Quoted
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
 from dynbench.analysis.words import (
@@ -134,6 +135,34 @@ def _control_cells(comparison: Comparison, name: str) -> tuple[str, ...]:
         over_seeds(comparison),
         p_values(comparison),
         f"{comparison.macs_ratio:.2f}{marks(comparison)}",
+    )
+
+
+CURVES = (
+    METHOD,
+    TableColumn("controls", words=True),
+    *figures("from MACs", "to MACs", "mean difference", "95 % interval", "over seeds"),
+    TableColumn("verdict", words=True),
+)
+
+
+def curves_table(curves: Sequence[CurveComparison]) -> Table:
+    """Whole curves of operating points against those of static nets."""
+    title = "Along the curve, against the static nets' curve over the MACs that both reach; points of top-1, a mean"
+    return Table(title, CURVES, tuple(Row(_curve_cells(one), one.configuration.key) for one in curves))
+
+
+def _curve_cells(one: CurveComparison) -> tuple[str, ...]:
+    width = one.seeds.half_width
+    return (
+        one.configuration.run.label,
+        f"{one.control}, {len(one.controls)} nets",
+        short_macs(one.start),
+        short_macs(one.end),
+        f"{one.difference:+.2f}",
+        f"{one.low:+.2f} to {one.high:+.2f}",
+        "" if width is None else f"{one.seeds.mean:+.2f} ±{width:.2f}",
+        {"better": "above", "worse": "below", "not shown": "no difference shown"}[one.outcome],
     )
 
 

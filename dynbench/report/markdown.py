@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.latency import Block
 from dynbench.record.schema import Record
-from dynbench.report.accuracy_tables import budget_table, controls_table, quoted_table, results_table
+from dynbench.report.accuracy_tables import budget_table, controls_table, curves_table, quoted_table, results_table
 from dynbench.report.latency_tables import engines_table, latency_table
 from dynbench.report.layout import Table, TableColumn
 
@@ -25,6 +25,8 @@ def _parts(found: Analysis) -> Iterator[str]:
     if found.comparisons:
         yield from titled(controls_table(found.comparisons))
         yield bullets(found.verdicts)
+    if found.curves:
+        yield from titled(curves_table(found.curves))
     for block in found.latency:
         yield from _latency(block)
     if found.quoted:

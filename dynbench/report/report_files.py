@@ -10,6 +10,7 @@ from dynbench.analysis.analysis import Analysis
 from dynbench.files import write_atomically
 from dynbench.report.markdown import markdown_report
 from dynbench.report.plots.accuracy import accuracy_figure
+from dynbench.report.plots.curves import curves_figure
 from dynbench.report.plots.histogram import histogram_figure
 from dynbench.report.plots.realised import realised_figure
 from dynbench.report.plots.style import save, styled
@@ -26,6 +27,7 @@ class Plot:
 PLOTS = (
     Plot("accuracy-macs", accuracy_figure),
     Plot("macs-histogram", histogram_figure),
+    Plot("curves", lambda found: curves_figure(found.curves) if found.curves else None),
     Plot("realised", lambda found: realised_figure(found.latency) if found.latency else None),
 )
 """Every plot: one more is a line here."""

@@ -24,7 +24,9 @@ from dynbench.recipe.averaging import state_of
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
 from dynbench.train.budget import ImageMacs, check_training_macs, image_macs
+from dynbench.train.calibration import NAME, calibrate_model
 from dynbench.train.checkpoint import Checkpoint, Within, damaged, read_checkpoint, restore_checkpoint, write_checkpoint
+from dynbench.train.ddp import share_buffers
 from dynbench.train.trainer import KEEP_SECONDS, LOOK_EVERY, EpochResult, StageTrainer
 
 
@@ -69,15 +71,28 @@ class Session:
         for index, stage in enumerate(stages):
             # Seeded for itself: a run that goes on has not drawn the numbers of the stages before.
             torch.manual_seed(derived_seed(self.run.seed, stage.name, "edit"))
+            started = time.perf_counter()
             edit_macs = self._edit(stage)
             if checkpoint is not None and index < checkpoint.stage:
                 load_weights(self.model, self._end_of(index))  # the next edit may depend on them
                 continue
             here = checkpoint if checkpoint is not None and index == checkpoint.stage else None
-            journal = self._train_stage(index, stage, journal, here, edit_macs)
+            if stage.epochs:
+                journal = self._train_stage(index, stage, journal, here, edit_macs)
+            else:
+                journal = _with_edits(journal, stage, edit_macs, time.perf_counter() - started)
             if index + 1 < len(stages) and self.context.processes.first:
                 save_weights(self.model, self._end_of(index))
-        return journal
+        return self._calibrated(journal)
+
+    def _calibrated(self, journal: Journal) -> Journal:
+        """Let the method set its thresholds: done again by a run that goes on after it, with the same result."""
+        seed, device = derived_seed(self.run.seed, NAME), self.context.device
+        spent = calibrate_model(self.method, self.model, self.data, device, seed, self.run.recipe.channels_last)
+        if spent is None:
+            return journal
+        share_buffers(self.model, self.context.processes)
+        return journal.model_copy(update={"stages": (*journal.stages, spent)})
 
     def _journal(self, checkpoint: Checkpoint | None) -> Journal:
         if checkpoint is None:
@@ -191,6 +206,13 @@ class Session:
             return ImageMacs(journal.stages[-1].train_macs // journal.stages[-1].images)
         batch = min(self.run.recipe.batch_size, len(self._train))
         return image_macs(stage, self.model, self.data.shape, self.data.num_classes, self.run.recipe, batch)
+
+
+def _with_edits(journal: Journal, stage: Stage, macs: int, seconds: float) -> Journal:
+    """The journal after a stage without epochs: of its cost, images are those that it was given."""
+    images = 0 if stage.edit_on_images is None else stage.images
+    spent = StageBudget(name=stage.name, epochs=0, images=images, train_macs=0, seconds=seconds, edit_macs=macs)
+    return journal.model_copy(update={"stages": (*journal.stages, spent)})
 
 
 def _place(checkpoint: Checkpoint | None) -> tuple[int, int, int] | None:

@@ -64,6 +64,7 @@ CONTRACT = {
     "static": "boolean",
     "world_size": "Int64",
     "train_images_per_second": "Float64",
+    "edit_macs": "Int64",
 }
 
 

@@ -170,6 +170,48 @@ def test_a_control_that_cannot_be_is_left_out_with_its_reason(tmp_path: Path) ->
     assert controls_of(capped).runs == ()
 
 
+def with_curve(run: Run, points: dict[str, tuple[float, float]]) -> Record:
+    """A record with operating points of so many MMACs and such an accuracy on validation images."""
+    record = finished(run, 1.0)
+    (point,) = record.points
+    made = (
+        point.model_copy(update={"name": name, "val_macs": 1e6 * mmacs, "val_top1": top1})
+        for name, (mmacs, top1) in points.items()
+    )
+    return record.model_copy(update={"points": tuple(made), "macs_dense": 40551040})
+
+
+def curve_controls(suite: Suite, points: dict[str, tuple[float, float]]) -> Controls:
+    runs = expand_suite(suite)
+    records = [with_curve(run, points) if run.method == "lc_net" else finished(run, 40.55) for run in runs]
+    return plan_controls(suite, runs, records, Estimates(suite.file.limits))
+
+
+def test_a_curve_gets_controls_at_both_ends_and_between(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, SUITE.replace("seeds: [0, 1]", "seeds: [0]"))
+    points = {"b": (12.0, 85.0), "a": (8.0, 80.0), "c": (20.0, 88.0), "d": (30.0, 90.0), "never": (41.0, 91.0)}
+    controls = curve_controls(suite, points)
+    widths = sorted(macs_of(run) for run in chosen(controls, "dense") if run.built.width < 1)
+    assert widths == [
+        pytest.approx(8e6, rel=0.03),
+        pytest.approx(12e6, rel=0.03),
+    ]  # 41 M: the dense net itself
+    assert {run.built.width <= 1 for run in controls.runs} == {True}
+    shares = {run.params["macs"] for run in chosen(controls, "filter_pruning")}
+    assert shares == {round(8e6 / 40551040, 4), round(12e6 / 40551040, 4)}
+    (left_out,) = controls.left_out
+    assert left_out.startswith("control filter_pruning of lc_net l1_channel=0.5, never (resnet20): ")
+    without = {name: point for name, point in points.items() if name != "b"}
+    shares = {run.params["macs"] for run in chosen(curve_controls(suite, without), "filter_pruning")}
+    assert shares == {round(8e6 / 40551040, 4), round(30e6 / 40551040, 4)}
+
+
+def test_cost_modes_of_the_same_answers_are_one_trade(tmp_path: Path) -> None:
+    suite = suite_of(tmp_path, SUITE.replace("seeds: [0, 1]", "seeds: [0]"))
+    modes = {"sequential": (8.0, 90.0), "parallel": (20.0, 90.0)}
+    assert curve_controls(suite, modes) == curve_controls(suite, {"default": (8.0, 90.0)})
+
+
 @cache
 def small_macs(width: float) -> int:
     return dense_macs(build_backbone(BackboneSpec(name="resnet8", width=width), (1, 8, 8), 10))

@@ -172,7 +172,7 @@ def folded(gate: nn.Module, kind: Kind, name: str, when: When) -> PooledGate:
 def _usage(net: FreelyGated, layers: list[Tensor], channels: list[Tensor], when: str) -> dict[str, LayerUsage]:
     usage = {}
     for (name, block), layer, channel in zip(net.backbone.named_blocks(), layers, channels, strict=True):
-        runs, active = layer.double(), channel.double().mean(1)
+        runs, active = layer.bool(), channel.bool()
         first, reader, *others = (f"backbone.{name}.{conv}" for conv in block.branch_convs())
         whole = {"beside": LayerUsage(), "cancelled": LayerUsage(positions=runs)}
         usage[first] = whole.get(when, LayerUsage(outputs=active, positions=runs))

@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -186,6 +187,42 @@ class Detached(LCNet):
             for _, block in model.backbone.named_blocks():
                 features = block(features)
         return nn.functional.cross_entropy(model.backbone.head(features), y)
+
+
+class Calibrated(Broken):
+    """With a buffer that is set at the end."""
+
+    def build(self, backbone: Backbone) -> nn.Module:
+        backbone.register_buffer("threshold", torch.zeros(()))
+        return super().build(backbone)
+
+    def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        model.threshold.fill_(0.5)
+
+
+@caught_by("calibration", "while it was calibrated, the plugin asked for the test split")
+class CalibratesOnTheTestSplit(Calibrated):
+    def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        found_in_callers("data").test.read()
+
+
+@caught_by("calibration", "while it was calibrated, the plugin asked for the test split")
+class HidesThatItAsked(Calibrated):
+    def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        with suppress(Exception):
+            found_in_callers("data").test.read()
+
+
+@caught_by("calibration", "while it was calibrated, the plugin changed parameters: linear.bias; only buffers")
+class TrainsOnHeldOutImages(Calibrated):
+    def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        model.linear.bias.data.add_(0.1)
+
+
+@caught_by("calibration", "calibrated twice, it has other values in threshold")
+class CalibratesByDice(Calibrated):
+    def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
+        model.threshold.fill_(random.SystemRandom().random())
 
 
 @caught_by("loss", "the loss changed parameters itself")

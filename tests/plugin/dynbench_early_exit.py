@@ -42,7 +42,7 @@ class ExitNet(nn.Module):
 class EarlyExit(Method):
     """Leaves after the first stage when a linear classifier there is confident."""
 
-    name = "early_exit"
+    name = "first_exit"
     Config = EarlyExitConfig
     config: EarlyExitConfig
 

@@ -18,7 +18,7 @@ data: digits
 backbones: [{name: resnet8, width: 0.5}]
 recipe: {epochs: 3, batch_size: 64, schedule: constant}
 methods:
-  - {name: early_exit, params: {thresholds: [0.0, 0.9, 1.0]}}
+  - {name: first_exit, params: {thresholds: [0.0, 0.9, 1.0]}}
 tracking: none
 """
 
@@ -48,7 +48,7 @@ def test_its_files_are_in_the_wheel(installed: Path) -> None:
 def test_it_is_listed(cli: Cli, installed: Path) -> None:
     result = cli("methods", env={"PYTHONPATH": str(installed)})
     assert result.returncode == 0, result.stderr
-    assert "early_exit  (dynbench-early-exit 0.1.0)\n    Leaves after the first stage when" in result.stdout
+    assert "first_exit  (dynbench-early-exit 0.1.0)\n    Leaves after the first stage when" in result.stdout
     assert "    thresholds: list[float] = [0.5, 0.7, 0.9]\n" in result.stdout
 
 
@@ -57,7 +57,7 @@ def test_it_trains_and_leaves_its_record(cli: Cli, installed: Path, tmp_path: Pa
     result = cli("run", "suite.yaml", "--results", "results", env={"PYTHONPATH": str(installed)})
     assert result.returncode == 0, result.stdout + result.stderr
     (record,) = ResultsFolder(tmp_path / "results").records()
-    assert (record.status, record.run.method) == ("finished", "early_exit")
+    assert (record.status, record.run.method) == ("finished", "first_exit")
     assert record.plugin == "dynbench-early-exit 0.1.0"
     points = {point.name: point for point in record.points}
     assert list(points) == ["threshold=0.0", "threshold=0.9", "threshold=1.0"]

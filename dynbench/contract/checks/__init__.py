@@ -11,6 +11,7 @@ CHECKS = (
     Check("backbone", model.holds_the_backbone),
     Check("points", model.points),
     Check("gradients", training.gradients),
+    Check("calibration", training.calibration),
     Check("loss", training.loss_takes_no_step),
     Check("seed", training.same_seed),
     Check("resume", training.resumes),

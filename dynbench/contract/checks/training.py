@@ -1,16 +1,22 @@
 """Training: what the harness's own trainer gets when it trains the method for a few steps."""
 
+from copy import deepcopy
 from math import isfinite
 from typing import TYPE_CHECKING
 
+import torch
+
+from dynbench.build import data_for
+from dynbench.contract.promise import DoesNotApply
 from dynbench.contract.short_training import ShortTraining, changed_tensors, parameters_of, state_of, train
+from dynbench.train.calibration import calibrate_model
 
 if TYPE_CHECKING:
     from dynbench.contract.subject import Subject
 
 
 def trains(subject: "Subject") -> str | None:
-    """Every stage trains: its loss stays finite, and it changes parameters."""
+    """Every stage that has epochs trains: its loss stays finite, and it changes parameters."""
     trained = subject.trained
     for epoch in trained.history:
         if not isfinite(epoch.loss):
@@ -26,6 +32,21 @@ def _idle_stage(trained: ShortTraining) -> str | None:
         if not changed_tensors(before, after):
             return stage
     return None
+
+
+def calibration(subject: "Subject") -> str | None:
+    """`calibrate` sets buffers alone, to the same values each time, and does not ask for the test split."""
+    trained = subject.trained
+    data = data_for(trained.method, subject.data)
+    if data.calibration is None:
+        raise DoesNotApply("it does not calibrate")
+    states = []
+    for _ in range(2):
+        model = deepcopy(trained.model)
+        calibrate_model(trained.method, model, data, torch.device("cpu"), seed=0, channels_last=True)
+        states.append(state_of(model))
+    different = changed_tensors(*states)
+    return f"calibrated twice, it has other values in {_listed(different)}" if different else None
 
 
 def gradients(subject: "Subject") -> str | None:

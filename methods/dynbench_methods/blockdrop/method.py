@@ -162,6 +162,6 @@ def _usage(backbone: Backbone, keep: Tensor) -> dict[str, LayerUsage]:
     """Every convolution of a kept block's branch ran whole, those of a dropped one not at all."""
     usage = {}
     skippable = [(name, block) for name, block in backbone.named_blocks() if block.skippable]
-    for (name, block), kept in zip(skippable, keep.double().unbind(1), strict=True):
+    for (name, block), kept in zip(skippable, keep.unbind(1), strict=True):
         usage.update({f"backbone.{name}.{conv}": LayerUsage(positions=kept) for conv in block.branch_convs()})
     return usage

@@ -37,8 +37,8 @@ def usage_in(
     """What each convolution of each block ran in a cost mode."""
     usage = {}
     for (name, block), salience in zip(blocks, saliences, strict=True):
-        runs = None if salience.layer is None else (salience.layer > 0).double()
-        active = None if salience.channel is None else (salience.channel > 0).double().mean(1)
+        runs = None if salience.layer is None else salience.layer > 0
+        active = None if salience.channel is None else salience.channel > 0
         layers, gated = [f"backbone.{name}.{conv}" for conv in block.branch_convs()], len(block.gated_convs())
         first, reader, others = layers[0], layers[gated], layers[gated + 1 :]
         usage[first] = {
