@@ -13,7 +13,11 @@ from torch import Tensor, nn
 
 from dynbench.backbones.published import is_name, published_file, published_sha256
 from dynbench.errors import UserError
-from dynbench.files import write_atomically
+from dynbench.files import open_bounded, write_atomically
+
+
+LARGEST = 2**32
+"""Bytes of a weight file."""
 
 
 def file_sha256(path: Path) -> str:
@@ -21,10 +25,11 @@ def file_sha256(path: Path) -> str:
     cannot be read, or is no such name."""
     if is_name(path):
         return published_sha256(str(path))
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"cannot read weights {path}: {error.strerror}") from error
+    with open_bounded(path, "weights", LARGEST) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UserError(f"cannot read weights {path}: {error.strerror}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -42,6 +47,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises UserError when the file is missing, truncated, or holds something else than tensors.
     """
     path = published_file(str(path)) if is_name(path) else path
+    if path.exists():
+        open_bounded(path, "weights", LARGEST).close()
     try:
         loaded = _read(path)
     except FileNotFoundError as error:

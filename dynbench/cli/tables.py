@@ -12,6 +12,7 @@ from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.latency import Block
 from dynbench.check.findings_table import findings_table, sentence, tone_of
 from dynbench.check.outcome import PASSED, CheckResult, Verdict
+from dynbench.cli.terminal import one_line
 from dynbench.report.accuracy_tables import budget_table, controls_table, results_table
 from dynbench.report.latency_tables import engines_table, latency_table
 from dynbench.report.layout import Brief, Row, Table
@@ -31,7 +32,7 @@ def show_results(found: Analysis) -> RichTable:
         outer.add_row(rich_table(budget_table(found, setting)))
         outer.add_row("")
     for record in found.failed:
-        reason = record.error or "no reason recorded"
+        reason = one_line(record.error or "no reason recorded")
         outer.add_row(Text(f"failed: {record.run_id}: {reason}", style="red"))
     return outer
 

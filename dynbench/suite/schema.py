@@ -11,7 +11,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     create_model,
@@ -24,6 +23,16 @@ from pydantic_core import PydanticCustomError
 from dynbench.errors import UserError
 from dynbench.suite.engines import ENGINES
 from dynbench.suite.rules import METRICS, parse_rule
+
+LARGEST = 2**31 - 1
+"""Of whatever is counted."""
+LONGEST_NAME = 100
+"""Characters: files and folders are named so."""
+WIDEST = 100.0
+"""Times the channels of a backbone: nets beyond fit into no machine."""
+
+Count = Annotated[int, Field(gt=0, le=LARGEST)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
@@ -70,18 +79,18 @@ class DataSpec(Model):
     name: str
     root: Path | None = None
     """Folder that holds (or will hold) the data; `--data` overrides it. It does not affect the run id."""
-    validation: PositiveInt | None = None
+    validation: Count | None = None
     """Images held out of the training split, by the data set's stored permutation or rule. None: its default."""
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
     """Per-channel normalisation of images in [0, 1]. None: the data set's own statistics."""
     augment: bool = True
     """Random pad-4 crop and horizontal flip, where the data set allows it; random resized crop of images in files."""
-    side: PositiveInt | None = None
+    side: Count | None = None
     """Pixels of a side of the crops of images in files. None: 224."""
-    classes: PositiveInt | None = None
+    classes: Count | None = None
     """Of `imagefolder`, which may hold any."""
-    training_images: PositiveInt | None = None
+    training_images: Count | None = None
     """Of `imagefolder`, those held out included."""
 
 
@@ -89,7 +98,7 @@ class BackboneSpec(Model):
     """A backbone by name; `width` scales every channel count but the input's and the classes'."""
 
     name: str
-    width: PositiveFloat = 1.0
+    width: float = Field(1.0, gt=0, le=WIDEST)
     shortcut: Literal["A", "B"] | None = None
     """He et al.'s shortcut options where the shape changes. A: subsample and pad with zeros; B: 1x1
     convolution. None: the backbone's own."""
@@ -144,7 +153,7 @@ class StepDecay(Model):
     """Multiply the learning rate by `gamma` at each milestone (in epochs)."""
 
     name: Literal["step"]
-    milestones: tuple[PositiveInt, ...]
+    milestones: tuple[Count, ...]
     gamma: PositiveFloat = 0.1
 
 
@@ -171,8 +180,8 @@ ScheduleSpec = Annotated[Annotated[StepDecay | Cosine | Constant, Field(discrimi
 class Recipe(Model):
     """How every method of the suite is trained: one recipe and budget for all, or a comparison means nothing."""
 
-    epochs: PositiveInt
-    batch_size: PositiveInt = 128
+    epochs: Count
+    batch_size: Count = 128
     optimizer: OptimizerSpec = Sgd(name="sgd")
     schedule: ScheduleSpec = Cosine(name="cosine")
     warmup_epochs: float = Field(0.0, ge=0)
@@ -196,8 +205,8 @@ class MethodEntry(Model):
 
 
 class Evaluation(Model):
-    batch_size: PositiveInt = 500
-    validate_every: PositiveInt = 1
+    batch_size: Count = 500
+    validate_every: Count = 1
     """Epochs between two looks at the validation split (the last epoch always has one)."""
 
 
@@ -215,10 +224,10 @@ class LatencyProtocol(Model):
     """How executors are timed: `rounds` passes over the first `images` of the validation split at each batch size.
     The defaults are the short protocol that ends every run."""
 
-    images: PositiveInt = 64
-    rounds: PositiveInt = 5
-    batches: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 32)
-    threads: PositiveInt | None = None
+    images: Count = 64
+    rounds: Count = 5
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 32)
+    threads: Count | None = None
     """Of PyTorch and the engines. None: PyTorch's own choice."""
     engines: tuple[EngineName, ...] = ()
     """What the dense backbone is timed on besides eager PyTorch, at the smallest and the largest batch size."""
@@ -244,7 +253,7 @@ class BudgetCap(Model):
 
     train_macs: PositiveFloat | None = None
     """MACs, forward and backward, as estimated before it starts."""
-    epochs: PositiveInt | None = None
+    epochs: Count | None = None
 
 
 class Limits(Model):
@@ -295,11 +304,11 @@ class Tracking(Model):
 class SuiteFile(Model):
     """One suite file, as written."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     data: Annotated[DataSpec, BeforeValidator(_named)]
     backbones: Annotated[tuple[Annotated[BackboneSpec, BeforeValidator(_named)], ...], Field(min_length=1)]
     recipe: Recipe
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(_named)], ...], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = Tracking()

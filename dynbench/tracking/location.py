@@ -7,16 +7,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dynbench.files import write_atomically
+from dynbench.errors import UserError
+from dynbench.files import read_bounded, write_atomically
 from dynbench.record.folder import DATABASE, ResultsFolder
 from dynbench.record.schema import Tracked
+
+
+LARGEST_STATE = 2**16
+"""Bytes."""
 
 
 def read_state(results: ResultsFolder, name: str) -> Tracked | None:
     """The state of run `name`; None when there is none, or no readable one."""
     try:
-        return Tracked.model_validate_json(results.tracking_state(name).read_bytes())
-    except (OSError, ValidationError):
+        return Tracked.model_validate_json(read_bounded(results.tracking_state(name), "state of tracking", LARGEST_STATE))
+    except (UserError, ValidationError):
         return None
 
 

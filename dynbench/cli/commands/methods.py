@@ -1,11 +1,13 @@
 """`dynbench methods`."""
 
 import inspect
+import sys
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 
+from dynbench.cli.terminal import complain, say
 from dynbench.errors import UserError
 from dynbench.registry import Plugin, discover, load_method
 
@@ -19,17 +21,18 @@ def methods_command() -> None:
             _show(plugin)
         except UserError as error:
             problems.append(error)
-    if problems:
-        raise UserError("\nerror: ".join(map(str, problems)))
+    for problem in problems:
+        complain(problem)
+    sys.exit(2 if problems else 0)
 
 
 def _show(plugin: Plugin) -> None:
     method = load_method(plugin.name)
     summary = (inspect.getdoc(method) or "").split("\n\n")[0].replace("\n", " ")
-    click.echo(f"{plugin.name}  ({plugin.distribution})\n    {summary}")
+    say(f"{plugin.name}  ({plugin.distribution})\n    {summary}")
     for key, field in method.Config.model_fields.items():
         default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
-        click.echo(f"    {key}: {_kind(field.annotation)} = {default}")
+        say(f"    {key}: {_kind(field.annotation)} = {default}")
 
 
 def _kind(annotation: Any) -> str:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dynbench.analysis.analysis import Analysis
+    from dynbench.cli.console import SafeConsole
     from dynbench.record.folder import ResultsFolder
 
 
@@ -16,14 +15,13 @@ if TYPE_CHECKING:
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path))
 def report_command(results: Path) -> None:
     """Make table.md and the plots of DIR again from its records alone, and print the final table."""
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.record.folder import ResultsFolder
 
-    show_report(ResultsFolder(results), Console(highlight=False), draw=True)
+    show_report(ResultsFolder(results), SafeConsole(), draw=True)
 
 
-def show_report(results: "ResultsFolder", console: "Console", draw: bool) -> None:
+def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool) -> None:
     """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
     the static controls too; without it there is nothing to wait for. Raises UserError."""
     from dynbench.analysis.analysis import Analysis
@@ -36,7 +34,7 @@ def show_report(results: "ResultsFolder", console: "Console", draw: bool) -> Non
     if draw and found.comparisons:
         console.print(show_controls(found))
     for path in _write(found) if draw else results.report_files():
-        console.print(path, soft_wrap=True, highlight=False)
+        console.print(path, soft_wrap=True)
 
 
 def _write(found: "Analysis") -> tuple[Path, ...]:

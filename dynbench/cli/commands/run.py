@@ -21,14 +21,14 @@ from dynbench.cli.options import (
     results_folder,
     suite_options,
 )
+from dynbench.cli.terminal import say
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.launch.launcher import Launcher
 from dynbench.plan.expand import Suite
 from dynbench.record.folder import ResultsFolder
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.plan import Plan
     from dynbench.observer import Observer
 
@@ -87,10 +87,10 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except TimeIsUpError:
-        click.echo("time is up; the same command goes on from the last finished epoch", err=True)
+        say("time is up; the same command goes on from the last finished epoch", err=True)
         sys.exit(WORK_LEFT)
     except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on from the last finished epoch", err=True)
+        say("interrupted; the same command goes on from the last finished epoch", err=True)
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -98,25 +98,24 @@ def _interruptible() -> Iterator[None]:
 
 def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: "Observer | None") -> bool:
     """Do what is not done and show everything. True: runs failed."""
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.plan import make_plan
 
-    console = Console(markup=False, highlight=False)
+    console = SafeConsole()
     plan = make_plan(suite, folder)
     left_out = _do(plan, console, launcher, deadline) if plan.todo else []
     if not plan.todo:
         console.print(f"{suite.file.name}: all {len(plan.runs)} runs are finished")
     _show(suite, folder, drawn_again=bool(plan.todo), console=console)
     for line in left_out:
-        click.echo(f"left out: {line}", err=True)
+        say(f"left out: {line}", err=True)
     after = plan.again() if plan.todo else plan
     for line in unplanned_lines(after.controls):
-        click.echo(line, err=True)
+        say(line, err=True)
     return bool(left_out) or after.any_failed
 
 
-def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observer | None") -> list[str]:
+def _do(plan: "Plan", console: "SafeConsole", launcher: Launcher, deadline: "Observer | None") -> list[str]:
     """Train, evaluate and time what the plan has to do, then the controls that can be planned by then; returns a line
     for each run that was left out because of another's failure."""
     from dynbench.analysis.words import short_macs
@@ -133,7 +132,7 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
     suite, folder = plan.suite, plan.results
     place = launcher.place(suite)
     for note in load_data(suite.file.data).notes:  # first: the process that estimates is still importing
-        click.echo(note, err=True)
+        say(note, err=True)
     training = sum(cost.own_train_macs for cost in plan.costs_to_come())
     folder.check_writable()
     console.print(
@@ -159,7 +158,7 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
     finally:
         progress.close()
         if tracker and tracker.problem:
-            click.echo(tracker.problem, err=True)
+            say(tracker.problem, err=True)
     return left_out
 
 
@@ -170,7 +169,7 @@ def _command_line() -> str:
     return without_password(shlex.join(["dynbench", *sys.argv[1:]]))
 
 
-def _show(suite: Suite, folder: ResultsFolder, drawn_again: bool, console: "Console") -> None:
+def _show(suite: Suite, folder: ResultsFolder, drawn_again: bool, console: "SafeConsole") -> None:
     """The final table, the plots, and where they are."""
     from dynbench.cli.commands.report import show_report
 
@@ -180,4 +179,4 @@ def _show(suite: Suite, folder: ResultsFolder, drawn_again: bool, console: "Cons
 
         problem = log_plots(folder, suite.file.name, suite.file.tracking.uri)
         if problem:
-            click.echo(problem, err=True)
+            say(problem, err=True)
