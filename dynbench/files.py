@@ -4,8 +4,8 @@ import errno
 import os
 import stat
 import tempfile
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from dynbench.errors import UserError
 
@@ -32,7 +32,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def open_bounded(path: Path, what: str, most: int) -> BinaryIO:
+def open_bounded(path: Path, what: str, most: int) -> BufferedReader:
     """Open the file at `path` to be read. `what` it should be is named in errors. Raises UserError when there is none,
     when it is larger than `most` bytes, and when it is no file: a folder, a pipe or a device, at which one might wait
     for ever."""

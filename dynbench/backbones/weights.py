@@ -15,7 +15,6 @@ from dynbench.backbones.published import is_name, published_file, published_sha2
 from dynbench.errors import UserError
 from dynbench.files import open_bounded, write_atomically
 
-
 LARGEST = 2**32
 """Bytes of a weight file."""
 

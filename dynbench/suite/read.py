@@ -18,8 +18,8 @@ from dynbench.suite.schema import SuiteFile
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line when it is none, or holds
-    what `dynbench.suite.document` does not take."""
+    """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line when it is none, or
+    holds what `dynbench.suite.document` does not take."""
     document = _parsed(text, source)
     check_document(document, source)
     return document

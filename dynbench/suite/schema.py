@@ -259,12 +259,22 @@ class BudgetCap(Model):
 class Limits(Model):
     """What a run may do on this machine before it is ended: it has failed then, and the others go on."""
 
-    silence_minutes: PositiveFloat = 120
-    """Without a step, an epoch or an end: it hangs. An evaluation, or a measurement of latency, must be over within."""
+    silence_minutes: PositiveFloat | None = None
+    """Without a step, a batch of an evaluation, a pass of a timing, or an end: it hangs. None: ten, and ten times the
+    longest silence so far where that is more; an hour where the recipe compiles."""
+    planning_minutes: PositiveFloat = 2
+    """As `silence_minutes`, while the suite is planned: a plugin is imported, a net is built and tried for a step."""
+    runs: Count = 1000
+    """That the suite asks for: a sweep is soon longer than anyone waits. Static controls are not counted."""
     memory_gib: PositiveFloat | None = None
     """Of main memory, everything that it starts included. None: `memory_share`."""
     memory_share: float = Field(0.9, gt=0, le=1)
     """As a fraction of the machine's."""
+
+    @property
+    def while_planning(self) -> "Limits":
+        """Return the limits of a process that helps to plan."""
+        return self.model_copy(update={"silence_minutes": self.planning_minutes})
 
 
 DEFAULT_LIMITS = Limits()

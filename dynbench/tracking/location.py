@@ -12,7 +12,6 @@ from dynbench.files import read_bounded, write_atomically
 from dynbench.record.folder import DATABASE, ResultsFolder
 from dynbench.record.schema import Tracked
 
-
 LARGEST_STATE = 2**16
 """Bytes."""
 
@@ -20,7 +19,8 @@ LARGEST_STATE = 2**16
 def read_state(results: ResultsFolder, name: str) -> Tracked | None:
     """The state of run `name`; None when there is none, or no readable one."""
     try:
-        return Tracked.model_validate_json(read_bounded(results.tracking_state(name), "state of tracking", LARGEST_STATE))
+        content = read_bounded(results.tracking_state(name), "state of tracking", LARGEST_STATE)
+        return Tracked.model_validate_json(content)
     except (UserError, ValidationError):
         return None
 

@@ -26,7 +26,10 @@ def bomb(key: str, levels: int) -> str:
         ("a: 1\nb: " + "[" * 3000, f"s.yaml:2: not valid YAML: nested more than {DEEPEST} deep is not taken"),
         ("[" * 40 + "]" * 40, "s.yaml:1: not valid YAML: nested more than 32 deep is not taken"),
         ("a0: &a0 [[[[[[[[[[1]]]]]]]]]]\n" + "\n".join(f"a{n}: &a{n} [[[[[*a{n - 1}]]]]]" for n in range(1, 9)), "a5"),
-        ("[" + "1, " * 3 * MOST_VALUES + "]", f"s.yaml:1: not valid YAML: more than {MOST_VALUES} values are not taken"),
+        (
+            "[" + "1, " * 3 * MOST_VALUES + "]",
+            "s.yaml:1: not valid YAML: more than 5000 values are not taken",
+        ),
         ("a: !!set {x, y}", "s.yaml:1: not valid YAML: the tag !!set is not taken; write the value without it"),
         ("a: !!bool x", "the tag !!bool is not taken"),
         ("a: !!python/object:os.system x", "the tag !!python/object:os.system is not taken"),
