@@ -309,6 +309,8 @@ class Tracking(Model):
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
     """MLflow tracking URI. None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
+    seconds: PositiveFloat = 60
+    """That MLflow may hold up one run, in all; what is not sent by then is sent by `dynbench sync`."""
 
 
 class SuiteFile(Model):

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Literal
 
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
 from dynbench.tracking.location import Location, find_location, read_state
+from dynbench.tracking.patience import SECONDS, Patience
 from dynbench.tracking.plots import plots_are_there, send_plots
 from dynbench.tracking.store import Store, TrackingFailed
 
@@ -32,7 +33,7 @@ def sync(results: ResultsFolder, uri: str | None) -> Synced:
     Syncing again sends nothing again. Raises UserError when there is no record, or MLflow fails.
     """
     records = results.records()
-    store = cache(Store)
+    store = cache(partial(Store, patience=Patience(SECONDS)))
     try:
         outcomes = [_sync_record(results, record, uri, store) for record in records]
         for suite, place in {record.run.suite: _place(results, record, uri) for record in records}.items():
@@ -72,7 +73,7 @@ def _is_there(record: Record, place: Location) -> bool:
 
 def _send(results: ResultsFolder, record: Record, store: Store) -> None:
     """Send what is missing of one record; also when that fails, the record says how far it went."""
-    opened = store.open(record.run, record.started, record.tracked)
+    opened = store.open(record.run, record.started, record.tracked, Patience(SECONDS))
     try:
         opened.describe(record.run)
         opened.finish(record)
