@@ -60,10 +60,10 @@ def _refuse(what: str, event: Any) -> None:
     raise MarkedYAMLError(problem=what, problem_mark=event.start_mark)
 
 
-def check_document(document: Any, source: str) -> None:
-    """Raises UserError with file:line when the document holds more than `MOST_VALUES`, or something else than mappings
-    with simple keys, lists, text, numbers, true, false and nothing."""
-    _Check(Locator(source, document)).measure(document, ())
+def check_document(document: Any, locator: Locator) -> None:
+    """Raises UserError with file:line, or the option that set it, when the document holds more than `MOST_VALUES`, or
+    something else than mappings with simple keys, lists, text, numbers, true, false and nothing."""
+    _Check(locator).measure(document, ())
 
 
 class _Check:

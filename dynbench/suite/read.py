@@ -21,7 +21,7 @@ def parse_yaml(text: str, source: str) -> Any:
     """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line when it is none, or
     holds what `dynbench.suite.document` does not take."""
     document = _parsed(text, source)
-    check_document(document, source)
+    check_document(document, Locator(source, document))
     return document
 
 
@@ -108,6 +108,7 @@ def validate(document: Any, source: str, options: Mapping[Place, str] | None = N
     if not isinstance(document, dict) or not document:
         found = "a suite is a mapping, this is not" if document else "the suite is empty"
         raise UserError(f"{source}:1: {found}; it needs name, data, backbones, recipe and methods")
+    check_document(document, locator)  # with what options have set
     try:
         return SuiteFile.model_validate(plain(document)), locator
     except ValidationError as error:
@@ -123,4 +124,4 @@ def plain(node: Any) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
-    return node  # None, and what an option of the command line has set
+    return node

@@ -1,76 +1,26 @@
 """What a suite file may say. Every key of the YAML is a field here, with its type and its unit."""
 
-from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveFloat,
-    ValidationError,
     ValidationInfo,
     create_model,
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from dynbench.errors import UserError
 from dynbench.suite.engines import ENGINES
+from dynbench.suite.model import LONGEST_NAME, WIDEST, Count, Model, Seed
 from dynbench.suite.rules import METRICS, parse_rule
 
-LARGEST = 2**31 - 1
-"""Of whatever is counted."""
-LONGEST_NAME = 100
-"""Characters: files and folders are named so."""
-WIDEST = 100.0
-"""Times the channels of a backbone: nets beyond fit into no machine."""
-
-Count = Annotated[int, Field(gt=0, le=LARGEST)]
-Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
-
-
-class Model(BaseModel):
-    """Frozen; unknown keys, NaN and infinity are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, given: Any) -> Any:
-        """pydantic takes `true` for 1."""
-        if isinstance(given, dict):
-            wrong = [name for name, field in cls.model_fields.items() if _truth_for_number(given.get(name), field)]
-            if wrong:
-                kind = PydanticCustomError("truth_for_number", "expected a number")
-                raise ValidationError.from_exception_data(
-                    cls.__name__, [{"type": kind, "loc": (name,), "input": given[name]} for name in wrong]
-                )
-        return given
-
-
-def _truth_for_number(value: Any, field: FieldInfo) -> bool:
-    if not _holds_truth(value):
-        return False
-    types = _types_in(field.annotation)
-    return bool(types & {int, float}) and not types & {bool, Any}
-
-
-def _types_in(annotation: Any) -> set[Any]:
-    """An annotation and all that it is made of."""
-    parts = {part for part in (annotation, get_origin(annotation)) if isinstance(part, Hashable)}
-    return parts.union(*map(_types_in, get_args(annotation)))
-
-
-def _holds_truth(value: Any) -> bool:
-    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_truth, value)))
 
 
 class DataSpec(Model):
