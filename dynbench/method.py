@@ -33,7 +33,8 @@ from dynbench.executors import (
     runs_per_image,
 )
 from dynbench.stage import Progress, Stage, lasting, make_optimizer, make_schedule, recipe_stage
-from dynbench.suite.schema import Adam, BackboneSpec, Constant, Cosine, Model, OptimizerSpec, Recipe, Sgd, StepDecay
+from dynbench.suite.model import Model
+from dynbench.suite.schema import Adam, BackboneSpec, Constant, Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
 
 # What a method is.
 __all__ = ["FromDense", "FromFile", "LayerUsage", "Method", "MethodConfig", "Output", "Point"]

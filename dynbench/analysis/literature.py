@@ -14,8 +14,8 @@ from pydantic import Field, PositiveFloat, ValidationError, model_validator
 from dynbench.analysis.words import short_macs
 from dynbench.errors import UserError, did_you_mean
 from dynbench.suite.locate import Locator, explain
+from dynbench.suite.model import Model
 from dynbench.suite.read import parse_yaml, plain, read_text
-from dynbench.suite.schema import Model
 
 NAME = "literature.yaml"
 SHOWN_AS = "results/literature.yaml"

@@ -48,6 +48,8 @@ class BoundedComposer(Composer):
             _refuse(f"nested more than {DEEPEST} deep is not taken", event)
         if getattr(event, "tag", None) is not None:
             _refuse(f"the tag {str(event.tag).replace(_YAML, '!!')} is not taken; write the value without it", event)
+        if anchor in self.anchors and not isinstance(event, AliasEvent):
+            _refuse(f"the anchor &{anchor} a second time is not taken", event)
         if isinstance(event, AliasEvent) and anchor in self._within:
             _refuse(f"a mapping or list that holds itself, as *{anchor} here, is not taken", event)
         self._within.append(anchor)

@@ -21,8 +21,8 @@ from dynbench.plan.expand import expand_suite
 from dynbench.suite.read import parse_yaml, validate
 
 SUITES = int(os.environ.get("DYNBENCH_SUITES", "200"))
-SECONDS = 30
-"""That one suite may take on a machine that does a dozen other things; most take milliseconds."""
+SECONDS = 10
+"""Of the processor, for one suite: most take milliseconds, the first imports PyTorch."""
 
 GOOD: dict[str, Any] = {
     "name": "s",
@@ -132,7 +132,7 @@ TEXT = _dumped()
 
 def planned_or_refused(make: Any) -> None:
     """`make()` expands a suite, or raises UserError in a line that can be shown, soon."""
-    started = time.monotonic()
+    started = time.process_time()
     try:
         make()
     except UserError as error:
@@ -140,7 +140,7 @@ def planned_or_refused(make: Any) -> None:
         assert shown.strip()
         assert not re.search(r"[\x00-\x08\x0a-\x1f\ud800-\udfff]", shown)
         assert len(shown) < 10 * LONGEST
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 OFTEN = settings(max_examples=SUITES // 2, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)

@@ -33,6 +33,7 @@ def bomb(key: str, levels: int) -> str:
         ("a: !!set {x, y}", "s.yaml:1: not valid YAML: the tag !!set is not taken; write the value without it"),
         ("a: !!bool x", "the tag !!bool is not taken"),
         ("a: !!python/object:os.system x", "the tag !!python/object:os.system is not taken"),
+        ("a: &x 1\nb: &x 2", "s.yaml:2: not valid YAML: the anchor &x a second time is not taken"),
         ("a: !mine x", "the tag !mine is not taken"),
         ("? [a, b]\n: c", "s.yaml:1: not taken: a list or mapping as a key"),
         ("a:\n  ? {b: c}\n  : d", "a: not taken: a list or mapping as a key"),
