@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 
+from dynbench.errors import LONGEST, shortened
 from dynbench.isolate.limits import ChildEnded, LimitWatch, ProcessLimits, how_it_ended
 from dynbench.isolate.output import OutputTail
 from dynbench.isolate.process_tree import ending_descendants
@@ -35,7 +36,7 @@ def run_module(module: str, *arguments: str, limits: ProcessLimits) -> None:
         os.close(signs)
     if code:
         said = output.last().decode(errors="replace").strip().splitlines()
-        raise ChildEnded(said[-1] if said and code > 0 else how_it_ended(code))
+        raise ChildEnded(shortened(said[-1], LONGEST) if said and code > 0 else how_it_ended(code))
 
 
 def _wait(worker: "subprocess.Popen[bytes]", watch: LimitWatch) -> int:

@@ -9,15 +9,18 @@ import click
 
 from dynbench.cli.terminal import complain, say
 from dynbench.errors import UserError
-from dynbench.registry import Plugin, discover, load_method
+from dynbench.registry import Plugin, discover, load_method, try_import
+from dynbench.suite.schema import Limits
 
 
 @click.command("methods")
-def methods_command() -> None:
+@click.option("--timeout", type=click.FloatRange(min=1), default=60, show_default=True, help="Seconds of one import.")
+def methods_command(timeout: float) -> None:
     """List the registered methods, where they come from, and their parameters with defaults."""
     problems = []
     for plugin in sorted(discover().values(), key=lambda plugin: plugin.name):
         try:
+            try_import(plugin.name, Limits(planning_minutes=timeout / 60))
             _show(plugin)
         except UserError as error:
             problems.append(error)
