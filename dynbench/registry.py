@@ -8,7 +8,7 @@ from inspect import isabstract
 from typing import TYPE_CHECKING
 
 from dynbench.errors import UserError, describe, did_you_mean
-from dynbench.isolate.call import call, is_supervised
+from dynbench.isolate.call import call, get_ready, is_supervised
 from dynbench.isolate.child import Ask
 from dynbench.isolate.limits import ChildEnded
 from dynbench.suite.schema import DEFAULT_LIMITS, Limits
@@ -83,6 +83,7 @@ def try_import(name: str, limits: Limits = DEFAULT_LIMITS) -> None:
     plugin = find(name)
     if plugin.is_own or name in _tried or is_supervised():
         return
+    get_ready("dynbench.registry", "dynbench.method")  # of several children each would import PyTorch
     try:
         call(_import_there, name, limits=limits.while_planning)
     except ChildEnded as error:

@@ -17,7 +17,7 @@ from dynbench.record.schema import EpochRecord, Record, Tracked
 from dynbench.tracking import payload as content
 from dynbench.tracking.database import make_database, mend_database
 from dynbench.tracking.location import Location, without_password
-from dynbench.tracking.patience import Patience
+from dynbench.tracking.patience import SECONDS, Patience
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,9 +95,10 @@ class Store:
     """Opens MLflow runs. Making one raises TrackingFailed when a database cannot be opened; servers are first
     asked by `open`."""
 
-    def __init__(self, place: Location, patience: Patience) -> None:
+    def __init__(self, place: Location, patience: Patience | None = None) -> None:
+        """`patience`: what may be waited for in this and in `open` together; None: `SECONDS` for each."""
         self.place = place
-        endless = Patience(MAKING_SECONDS)
+        patience, endless = patience or Patience(SECONDS), Patience(MAKING_SECONDS)
         if place.file is not None:
             file = place.file
             talk(place, endless, lambda: make_database(file, _client))
@@ -115,16 +116,16 @@ class Store:
         _check_database(self.place)
         return _client(self.place.uri)
 
-    def open(self, run: Run, started: float, known: Tracked | None, patience: Patience) -> "MlflowRun":
+    def open(self, run: Run, started: float, known: Tracked | None, patience: Patience | None = None) -> "MlflowRun":
         """The MLflow run of `known`, or a new one where there is none at this place or it was deleted.
         `started`: seconds since 1970. Raises TrackingFailed."""
-        tags = content.start_tags(run)
-        return talk(self.place, patience, lambda: self._open(run.suite, run.run_id, tags, started, known, patience))
+        return self._open(run.suite, run.run_id, content.start_tags(run), started, known, patience)
 
-    def open_suite(self, suite: str, started: float, known: Tracked | None, patience: Patience) -> "MlflowRun":
+    def open_suite(
+        self, suite: str, started: float, known: Tracked | None, patience: Patience | None = None
+    ) -> "MlflowRun":
         """As `open`, for what belongs to a whole suite."""
-        tags = content.suite_tags()
-        return talk(self.place, patience, lambda: self._open(suite, suite, tags, started, known, patience))
+        return self._open(suite, suite, content.suite_tags(), started, known, patience)
 
     def _open(
         self,
@@ -133,18 +134,19 @@ class Store:
         tags: Iterable[content.Text],
         started: float,
         known: Tracked | None,
-        patience: Patience,
+        patience: Patience | None,
     ) -> "MlflowRun":
-        found = self._find(known)
-        if found is not None and known is not None:
-            return MlflowRun(self.place, self._client, patience, found, known.epochs)
-        created = self._client.create_run(
-            self._experiment(suite),
-            start_time=content.milliseconds(started),
-            tags={tag.key: tag.text for tag in tags},
-            run_name=name,
-        )
-        return MlflowRun(self.place, self._client, patience, created)
+        def found_or_made() -> "tuple[ServerRun, int]":
+            found = self._find(known)
+            if found is not None and known is not None:
+                return found, known.epochs
+            of_tags = {tag.key: tag.text for tag in tags}
+            start = content.milliseconds(started)
+            return self._client.create_run(self._experiment(suite), start, of_tags, run_name=name), 0
+
+        patience = patience or Patience(SECONDS)
+        found, epochs = talk(self.place, patience, found_or_made)
+        return MlflowRun(self.place, self._client, patience, found, epochs)
 
     def _find(self, known: Tracked | None) -> "ServerRun | None":
         from mlflow.exceptions import MlflowException

@@ -62,7 +62,7 @@ def test_one_that_cannot_be_planned_is_named(name: str, suite: Path, installed: 
 
 
 def test_each_that_cannot_be_imported_is_named_and_the_others_are_listed(installed: dict[str, str]) -> None:
-    ended = dynbench("methods", "--timeout", 20, **installed)
+    ended = dynbench("methods", "--timeout", 40, **installed)
     assert ended.code == 2
     assert is_told(ended)
     assert len(ended.errors) == 3

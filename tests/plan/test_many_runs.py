@@ -46,7 +46,7 @@ def test_too_many_seeds(tmp_path: Path) -> None:
 def test_a_sweep_of_a_million(tmp_path: Path) -> None:
     hundred = str([round(0.001 * n, 3) for n in range(1, 101)])
     method = f"{{name: lc_net, params: {{l1_layer: {hundred}, l1_channel: {hundred}, gate_lr: {hundred}}}}}"
-    assert ":7: " in refused(tmp_path, method=method)
+    assert "1,000,000 runs" in refused(tmp_path, method=method)
 
 
 @pytest.mark.parametrize("place", ["pipe", "/dev/zero", "folder", "large", "a\\0b"])
@@ -70,7 +70,7 @@ def test_weights_that_are_no_file(tmp_path: Path, pipe: Path, place: str) -> Non
     ("more", "expected"),
     [
         (
-            "device: cpu\nevaluation: {batch_size: 1e30}\n",
+            "device: cpu\nevaluation: {batch_size: 1e12}\n",
             "evaluation.batch_size: expected a number of at most 2147483647",
         ),
         ("check: {test_top1: [1]}\n", "check.test_top1"),
@@ -86,7 +86,7 @@ def test_a_width_and_a_name_without_end(tmp_path: Path) -> None:
     for old, new, expected in (
         ("width: 0.25", "width: 1e308", "backbones.0.width: expected a number of at most 100.0, got 1e+308"),
         ("name: s\n", f"name: {'s' * 5000}\n", "name: expected text of at most 100 characters"),
-        ("seeds: SEEDS", f"seeds: [{2**70}]", "seeds.0: expected a number of at most"),
+        ("seeds: SEEDS", f"seeds: [{2**70}]", "seeds.0: expected a number less than 9223372036854775808"),
     ):
         path.write_text(SUITE.replace(old, new).replace("SEEDS", "[0]").replace("METHOD", "dense"))
         with pytest.raises(UserError) as raised:
