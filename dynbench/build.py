@@ -16,6 +16,7 @@ from dynbench.guards.model_changes import steps_are
 from dynbench.guards.side_effects import watched
 from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed
+from dynbench.recipe.initialisation import initialise
 
 
 def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Module:
@@ -26,7 +27,9 @@ def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Mo
         reason = method.unsupported(backbone)
     if reason is not None:
         raise UserError(f"{run.method} does not support {run.built.name}: {reason}")
-    if run.start is not None:
+    if run.start is None:
+        initialise(backbone, run.recipe)
+    else:
         load_weights(backbone, _start_weights(run, context))
     with watched("while it was built"), steps_are(0, "while it was built"):
         model = method.build(backbone)

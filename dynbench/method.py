@@ -34,7 +34,8 @@ from dynbench.executors import (
 )
 from dynbench.stage import Progress, Stage, lasting, make_optimizer, make_schedule, recipe_stage
 from dynbench.suite.model import Model
-from dynbench.suite.schema import Adam, BackboneSpec, Constant, Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
+from dynbench.suite.recipe import Adam, Constant, Cosine, OptimizerSpec, Recipe, Sgd, StepDecay
+from dynbench.suite.schema import BackboneSpec
 
 # What a method is.
 __all__ = ["FromDense", "FromFile", "LayerUsage", "Method", "MethodConfig", "Output", "Point"]

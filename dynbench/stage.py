@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dynbench.recipe.muon import MuonWithSgd
-from dynbench.suite.schema import Cosine, Muon, OptimizerSpec, Recipe, Sgd, StepDecay
+from dynbench.suite.recipe import Adam, Cosine, Linear, Muon, OneCycle, OptimizerSpec, Recipe, Sgd, StepDecay
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, fl
     """The recipe's optimizer over the model's trainable parameters."""
     groups = parameter_groups(model, rates or {})
     if isinstance(spec, Muon):
-        return _muon(spec, groups)
+        return _muon(spec, groups, _biases(model))
     fused = _fused(model)
+    if not spec.decay_norm_and_bias or spec.bias_scaler != 1:
+        groups = _by_kind(spec, groups, _biases(model))
     if isinstance(spec, Sgd):
         return torch.optim.SGD(
             groups,
@@ -79,7 +81,23 @@ def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, fl
     return torch.optim.Adam(groups, lr=spec.lr, betas=spec.betas, weight_decay=spec.weight_decay, fused=fused)
 
 
-def _muon(spec: Muon, groups: Iterable[dict[str, Any]]) -> Optimizer:
+def _biases(model: nn.Module) -> set[nn.Parameter]:
+    """BN's and all others."""
+    return {parameter for name, parameter in model.named_parameters() if name.rpartition(".")[2] == "bias"}
+
+
+def _by_kind(spec: Sgd | Adam, groups: Iterable[dict[str, Any]], biases: set[nn.Parameter]) -> list[dict[str, Any]]:
+    """The groups divided into what decays at the whole rate and what does not."""
+    parts: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for group in groups:
+        for one in group["params"]:
+            rate = group.get("lr", spec.lr) * (spec.bias_scaler if one in biases else 1.0)
+            decay = spec.weight_decay if one.ndim > 1 or spec.decay_norm_and_bias else 0.0
+            parts.setdefault((rate, decay), []).append(one)
+    return [{"params": each, "lr": rate, "weight_decay": decay} for (rate, decay), each in parts.items()]
+
+
+def _muon(spec: Muon, groups: Iterable[dict[str, Any]], biases: set[nn.Parameter]) -> Optimizer:
     """Convolutions orthogonally, the rest by SGD. A group that has a learning rate of its own is SGD's as a whole."""
     parts: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for group in groups:
@@ -87,6 +105,7 @@ def _muon(spec: Muon, groups: Iterable[dict[str, Any]]) -> Optimizer:
             orthogonal = one.ndim == 4 and "lr" not in group  # noqa: PLR2004  (a convolution)
             decays = one.ndim > 1 and not orthogonal
             rate = spec.lr if orthogonal else group.get("lr", spec.sgd_lr)
+            rate *= spec.bias_scaler if one in biases else 1.0
             parts.setdefault((orthogonal, decays, rate), []).append(one)
     made = [
         {"params": parameters, "muon": orthogonal, "lr": rate, "weight_decay": spec.weight_decay if decays else 0.0}
@@ -103,16 +122,32 @@ def _fused(model: nn.Module) -> bool | None:
 def make_schedule(recipe: Recipe, epochs: int) -> Callable[[float], float]:
     """Factor of the learning rate at a real number of epochs, over a stage of `epochs`."""
     shape, warmup = recipe.schedule, recipe.warmup_epochs
+    if isinstance(shape, OneCycle):
+        return lambda epoch: _one_cycle(shape, min(1.0, epoch / epochs))
 
     def decay(epoch: float) -> float:
         if isinstance(shape, StepDecay):
             return math.prod(shape.gamma for milestone in shape.milestones if epoch >= milestone)
+        done = min(1.0, max(0.0, epoch - warmup) / max(epochs - warmup, 1e-9))
         if isinstance(shape, Cosine):
-            done = min(1.0, max(0.0, epoch - warmup) / max(epochs - warmup, 1e-9))
             return shape.floor + (1 - shape.floor) * (1 + math.cos(math.pi * done)) / 2
+        if isinstance(shape, Linear):
+            return shape.floor + (1 - shape.floor) * (1 - done)
         return 1.0
 
     return lambda epoch: decay(epoch) * (min(1.0, epoch / warmup) if warmup else 1.0)
+
+
+def _one_cycle(shape: OneCycle, done: float) -> float:
+    """The factor after the fraction `done` of a stage."""
+    first, last = 1 / shape.div_factor, 1 / (shape.div_factor * shape.final_div_factor)
+    if done < shape.pct_start:
+        return _cosine(first, 1.0, done / shape.pct_start)
+    return _cosine(1.0, last, (done - shape.pct_start) / (1 - shape.pct_start))
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
 
 
 def lasting(recipe: Recipe, epochs: int | None) -> Recipe:

@@ -10,7 +10,7 @@ from dynbench_methods.dense import Dense
 from dynbench.device import choose_device
 from dynbench.errors import UserError
 from dynbench.execute import execute
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 from tests.helpers.small import make_context, make_run
 
 

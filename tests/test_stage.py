@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from dynbench.stage import Progress, lasting, make_optimizer, make_schedule, parameter_groups, recipe_stage
-from dynbench.suite.schema import Adam, Constant, Cosine, Recipe, Sgd, StepDecay
+from dynbench.suite.recipe import Adam, Constant, Cosine, Recipe, Sgd, StepDecay
 from tests.helpers.small import CLASSES, random_images, small_backbone
 
 STEP = StepDecay(name="step", milestones=(90, 180), gamma=0.1)

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 
 from dynbench.analysis.claims import Claim, claims
 from dynbench.analysis.controls import Comparison, compare_with_controls
 from dynbench.analysis.latency import Block, blocks
 from dynbench.analysis.literature import Quoted, beside, read_literature
+from dynbench.analysis.names import Names
+from dynbench.analysis.standing import Standing, standings
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting, configurations, pareto_front
 from dynbench.analysis.verdicts import verdicts
 from dynbench.record.folder import ResultsFolder
@@ -48,10 +51,17 @@ class Analysis:
         return configurations(self.records)
 
     @cached_property
+    def names(self) -> Names:
+        """What the configurations are called beside each other."""
+        return Names.of(configuration.run for configuration in self.configurations)
+
+    @cached_property
     def settings(self) -> Mapping[Setting, tuple[ConfigurationRecords, ...]]:
         """The configurations that share a table."""
-        found = dict.fromkeys(configuration.setting for configuration in self.configurations)
-        return {one: tuple(c for c in self.configurations if c.setting == one) for one in found}
+        return {
+            setting: tuple(chosen)
+            for setting, chosen in groupby(self.configurations, key=lambda configuration: configuration.setting)
+        }
 
     @cached_property
     def points(self) -> tuple[PointSummary, ...]:
@@ -75,6 +85,11 @@ class Analysis:
         return tuple(verdicts(self.comparisons))
 
     @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        """How each dynamic method stands against static nets of its cost. Raises as `comparisons`."""
+        return tuple(standings(self.configurations, self.comparisons))
+
+    @cached_property
     def latency(self) -> tuple[Block, ...]:
         """What was timed, together where it may be compared; empty when nothing was."""
         return blocks(self.configurations, self.records)
@@ -88,6 +103,14 @@ class Analysis:
     def quoted(self) -> tuple[Quoted, ...]:
         """What papers print of the measured backbones, and what else stands in the same tables."""
         return beside([(setting.dataset, setting.backbone) for setting in self.settings], self.literature)
+
+    @cached_property
+    def notable(self) -> frozenset[str]:
+        """Keys of the configurations that are labelled, or drawn, where there is no room for all: those on a front, and
+        those that the standings name. Raises as `comparisons`."""
+        points = [*(point for front in self.fronts.values() for point in front)]
+        points += [standing.point for standing in self.standings if standing.point]
+        return frozenset(point.configuration.key for point in points)
 
     @cached_property
     def fronts(self) -> Mapping[str, tuple[PointSummary, ...]]:

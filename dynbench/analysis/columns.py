@@ -185,6 +185,13 @@ COLUMNS: tuple[Column, ...] = (
         "processes that trained the run together, each on its share of a step",
         lambda e: e.record.world_size,
     ),
+    Column(
+        "train_images_per_second",
+        "Float64",
+        "images/s",
+        "of its own training, without validation; pretraining excluded",
+        _spent(lambda r: r.budget.images_per_second),
+    ),
 )
 """Order, names and dtypes are pinned by a test."""
 

@@ -3,20 +3,26 @@
 Without this a dynamic method has been compared with nothing: a narrower static net saves MACs too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 
-from dynbench.analysis.statistics import Flags, bootstrap_interval, mcnemar
+from dynbench.analysis.statistics import Flags, Paired, mcnemar, paired_intervals
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, seed_mean
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
-from dynbench.record.schema import Record
 
 MATCHED = 0.05
 """Cost of method and control may differ by this fraction and still be called matched."""
+TOGETHER = 512
+"""Comparisons whose images are in memory at once: 20 MB of 10,000 images."""
+KEPT = 4096
+"""Nets whose flags are: 40 MB."""
 
 Outcome = Literal["better", "worse", "not shown"]
 """Whether the method is shown to be better or worse than its control; or neither."""
@@ -59,6 +65,86 @@ class Comparison:
         return abs(self.macs_ratio - 1) <= MATCHED
 
 
+@dataclass(frozen=True)
+class _Control:
+    """An operating point of a static configuration, with what is asked of it for every dynamic one."""
+
+    point: PointSummary
+    macs: float
+    epochs: int
+    seeds: frozenset[int]
+
+
+def _controls_of(configuration: ConfigurationRecords) -> Iterator[_Control]:
+    seeds = _seeds(configuration)
+    yield from (_Control(point, point.macs.mean, _epochs(configuration), seeds) for point in configuration.points)
+
+
+def _epochs(configuration: ConfigurationRecords) -> int:
+    return configuration.epochs or 0
+
+
+def _seeds(configuration: ConfigurationRecords) -> frozenset[int]:
+    return frozenset(record.run.seed for record in configuration.finished)
+
+
+class _Candidates:
+    """The controls of one static method that a dynamic configuration may be held against."""
+
+    def __init__(self, controls: Sequence[_Control], epochs: int) -> None:
+        self._controls = controls
+        self._macs = np.array([control.macs for control in controls])
+        self._longer = np.array([control.epochs > epochs for control in controls])
+
+    def nearest(self, macs: float) -> PointSummary:
+        """Return that of nearest cost; among those that match, rather one that was not trained longer."""
+        apart = np.abs(macs / self._macs - 1) > MATCHED
+        best = int(np.lexsort((np.abs(self._macs - macs), self._longer, apart))[0])  # the last key counts first
+        return self._controls[best].point
+
+
+class _FlagsOf:
+    """What the nets of a results folder classified rightly, image by image. The last ones are kept: a control is held
+    against many."""
+
+    def __init__(self, results: ResultsFolder) -> None:
+        self._results = results
+        self.of = lru_cache(KEPT)(self._read)
+
+    def _read(self, run_id: str, point: str) -> Flags:
+        arrays = self._results.arrays(run_id, f"{point}/correct")
+        if not arrays:
+            raise UserError(f'the per-image arrays of {run_id} have no "{point}/correct"; run it again')
+        return arrays[f"{point}/correct"]
+
+    def pairs(self, point: PointSummary, control: PointSummary) -> Iterator[tuple[Flags, Flags]]:
+        """Those of both nets, for each common seed."""
+        others = {record.run.seed: record.run_id for record in control.configuration.finished}
+        for record in point.configuration.finished:
+            if other := others.get(record.run.seed):
+                flags = self.of(record.run_id, point.name), self.of(other, control.name)
+                if flags[0].shape != flags[1].shape:
+                    raise UserError(f"{record.run_id} and {other} were not tested on the same images")
+                yield flags
+
+
+def _compared(flags: _FlagsOf, pairs: Sequence[tuple[PointSummary, PointSummary]]) -> Iterator[Comparison]:
+    """Compare each point with its control, with one drawing of resamples for all."""
+    halves = [_without_interval(list(flags.pairs(*pair)), *pair) for pair in pairs]
+    for (paired, make), (low, high) in zip(halves, paired_intervals([paired for paired, _ in halves]), strict=True):
+        yield make(difference=100 * paired.mean, low=100 * low, high=100 * high)
+
+
+def _without_interval(
+    pairs: Sequence[tuple[Flags, Flags]], point: PointSummary, control: PointSummary
+) -> tuple[Paired, Callable[..., Comparison]]:
+    """The images' differences, and the comparison but for what is computed of them."""
+    sums = np.sum([one.astype(np.int32) - other for one, other in pairs], axis=0)
+    means = [100 * float(one.mean() - other.mean()) for one, other in pairs]
+    made = partial(Comparison, point=point, control=control, seeds=seed_mean(means), mcnemar=mcnemar(pairs))
+    return Paired(sums, len(pairs)), made
+
+
 def compare_with_controls(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> tuple[Comparison, ...]:
     """Each finished operating point that is not a control, against the control of nearest mean MACs of each static
     method: with the same data, backbone and recipe, a common seed, and no fewer epochs. Points without one are left
@@ -66,69 +152,37 @@ def compare_with_controls(results: ResultsFolder, known: Sequence[ConfigurationR
 
     Raises UserError when per-image arrays are missing or damaged.
     """
-    return tuple(
-        _compare(results, point, control)
-        for configuration in known
-        if not configuration.static
-        for point in configuration.points
-        for control in _nearest(point, [c for c in known if c.static and _comparable(configuration, c)])
-    )
+    flags = _FlagsOf(results)
+    found: list[Comparison] = []
+    pairs = _to_compare(known)
+    while some := list(islice(pairs, TOGETHER)):
+        found += _compared(flags, some)
+    return tuple(found)
 
 
-def _nearest(point: PointSummary, controls: Sequence[ConfigurationRecords]) -> Iterator[PointSummary]:
-    """The control of each static method."""
-    for method in dict.fromkeys(control.run.method for control in controls):
-        candidates = [found for control in controls if control.run.method == method for found in control.points]
-        yield min(candidates, key=lambda candidate: _distance(point, candidate))
+def _to_compare(known: Sequence[ConfigurationRecords]) -> Iterator[tuple[PointSummary, PointSummary]]:
+    """Operating points with the control of each static method."""
+    static: defaultdict[str, defaultdict[str, list[_Control]]] = defaultdict(lambda: defaultdict(list))
+    for one in known:
+        if one.static:
+            static[_alike(one)][one.run.method] += _controls_of(one)
+    for configuration in known:
+        if not configuration.static:
+            candidates = list(_candidates(configuration, static[_alike(configuration)].values()))
+            for point in configuration.points:
+                yield from ((point, one.nearest(point.macs.mean)) for one in candidates)
 
 
-def _distance(point: PointSummary, control: PointSummary) -> tuple[bool, bool, float]:
-    apart = abs(point.macs.mean / control.macs.mean - 1)
-    longer = _epochs(control.configuration) > _epochs(point.configuration)
-    return apart > MATCHED, longer, abs(control.macs.mean - point.macs.mean)
+def _candidates(configuration: ConfigurationRecords, by_method: Iterable[Sequence[_Control]]) -> Iterator[_Candidates]:
+    """Of each method those that share a finished seed and were trained for no less."""
+    epochs, seeds = _epochs(configuration), _seeds(configuration)
+    for controls in by_method:
+        usable = [one for one in controls if one.epochs >= epochs and not seeds.isdisjoint(one.seeds)]
+        if usable:
+            yield _Candidates(usable, epochs)
 
 
-def _epochs(configuration: ConfigurationRecords) -> int:
-    return configuration.epochs or 0
-
-
-def _comparable(one: ConfigurationRecords, other: ConfigurationRecords) -> bool:
-    a, b = one.run, other.run
-    same = (a.data, a.backbone, a.recipe) == (b.data, b.backbone, b.recipe)
-    return same and bool(_common(one, other)) and _epochs(other) >= _epochs(one)
-
-
-def _common(one: ConfigurationRecords, other: ConfigurationRecords) -> list[tuple[Record, Record]]:
-    """The finished runs of both that share a seed."""
-    by_seed = {record.run.seed: record for record in other.finished}
-    return [(record, by_seed[record.run.seed]) for record in one.finished if record.run.seed in by_seed]
-
-
-def _compare(results: ResultsFolder, point: PointSummary, control: PointSummary) -> Comparison:
-    pairs = list(_pairs(results, point, control))
-    differences = np.mean([one.astype(float) - other for one, other in pairs], axis=0)
-    low, high = bootstrap_interval(differences)
-    return Comparison(
-        point,
-        control,
-        difference=100 * float(differences.mean()),
-        low=100 * low,
-        high=100 * high,
-        seeds=seed_mean([100 * float(one.mean() - other.mean()) for one, other in pairs]),
-        mcnemar=tuple(mcnemar(one, other) for one, other in pairs),
-    )
-
-
-def _pairs(results: ResultsFolder, point: PointSummary, control: PointSummary) -> Iterator[tuple[Flags, Flags]]:
-    for one, other in _common(point.configuration, control.configuration):
-        flags = _correct(results, one, point.name), _correct(results, other, control.name)
-        if flags[0].shape != flags[1].shape:
-            raise UserError(f"{one.run_id} and {other.run_id} were not tested on the same images")
-        yield flags
-
-
-def _correct(results: ResultsFolder, record: Record, point: str) -> Flags:
-    arrays = results.arrays(record.run_id)
-    if f"{point}/correct" not in arrays:
-        raise UserError(f'the per-image arrays of {record.run_id} have no "{point}/correct"; run it again')
-    return arrays[f"{point}/correct"]
+def _alike(configuration: ConfigurationRecords) -> str:
+    """Equal for what has the same data, backbone and recipe."""
+    run = configuration.run
+    return "".join(part.model_dump_json() for part in (run.data, run.backbone, run.recipe))

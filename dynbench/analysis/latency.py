@@ -1,8 +1,10 @@
 """What was timed, together where it may be compared: the same data, backbone, machine, threads and engine."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dynbench.analysis.names import Names
 from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.analysis.words import short_macs
 from dynbench.plan.run import Run
@@ -42,12 +44,8 @@ class TimedPoint:
     run: Run
     point: PointRecord
     latency: Latency
-    several_seeds: bool
-
-    @property
-    def label(self) -> str:
-        """The method and its parameters, and the seed where that tells runs apart."""
-        return f"{self.run.label} seed={self.run.seed}" if self.several_seeds else self.run.label
+    label: str
+    """The method and its parameters, and the seed where that tells runs apart."""
 
     def at(self, batch: int) -> Timing | None:
         """The timing at a batch size, if there is one."""
@@ -69,6 +67,8 @@ class Block:
 
     conditions: Conditions
     points: tuple[TimedPoint, ...]
+    names: Names
+    """What the runs are called beside each other."""
     simulated: tuple[str, ...]
     """Methods of the same backbone without an executor: they have no latency, and never a number."""
 
@@ -101,20 +101,22 @@ def blocks(known: Sequence[ConfigurationRecords], records: Sequence[Record]) -> 
     """Return the timed points of `known`, in its order, in blocks; none when nothing was timed. What has no executor is
     named in the order of `records`."""
     ordered = [record for configuration in known for record in configuration.finished]
-    found = [(_conditions(record.run, point.latency), record, point) for record, point in _points(ordered)]
-    return tuple(
-        _block(conditions, [(record, point) for key, record, point in found if key == conditions], records)
-        for conditions in dict.fromkeys(key for key, _, _ in found)
-    )
+    chosen: defaultdict[Conditions, list[tuple[Record, PointRecord]]] = defaultdict(list)
+    for conditions, record, point in _timed(ordered):
+        chosen[conditions].append((record, point))
+    names = Names.of(record.run for record in records)
+    return tuple(_block(conditions, its, names, records) for conditions, its in chosen.items())
 
 
-def _points(records: Sequence[Record]) -> Iterator[tuple[Record, PointRecord]]:
+def _timed(records: Sequence[Record]) -> Iterator[tuple[Conditions, Record, PointRecord]]:
     for record in records:
-        yield from ((record, point) for point in record.points if point.latency)
+        for point in record.points:
+            if point.latency:
+                yield conditions_of(record.run, point.latency), record, point
 
 
-def _conditions(run: Run, latency: Latency | None) -> Conditions:
-    assert latency is not None
+def conditions_of(run: Run, latency: Latency) -> Conditions:
+    """Return what has to be the same for this latency of a run to be compared with another."""
     return Conditions(
         dataset=run.data.name,
         backbone=run.backbone.name,
@@ -127,14 +129,20 @@ def _conditions(run: Run, latency: Latency | None) -> Conditions:
     )
 
 
-def _block(conditions: Conditions, chosen: Sequence[tuple[Record, PointRecord]], records: Sequence[Record]) -> Block:
+def _block(
+    conditions: Conditions, chosen: Sequence[tuple[Record, PointRecord]], names: Names, records: Sequence[Record]
+) -> Block:
     several = len({record.run.seed for record, _ in chosen}) > 1
-    points = (TimedPoint(r.run, p, p.latency, several) for r, p in chosen if p.latency)
-    return Block(conditions, tuple(points), tuple(_simulated(conditions, records)))
+
+    def label(run: Run) -> str:
+        return f"{names.whole(run)} seed={run.seed}" if several else names.whole(run)
+
+    points = (TimedPoint(r.run, p, p.latency, label(r.run)) for r, p in chosen if p.latency)
+    return Block(conditions, tuple(points), names, tuple(_simulated(conditions, names, records)))
 
 
-def _simulated(conditions: Conditions, records: Sequence[Record]) -> Iterator[str]:
+def _simulated(conditions: Conditions, names: Names, records: Sequence[Record]) -> Iterator[str]:
     for record in records:
         run = record.run
         if (run.data.name, run.backbone.name) == (conditions.dataset, conditions.backbone):
-            yield from (f"{run.label}, {p.name}" for p in record.points if not p.audit_images and not p.latency)
+            yield from (f"{names.whole(run)}, {p.name}" for p in record.points if not p.audit_images and not p.latency)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -63,7 +63,7 @@ class ConfigurationRecords:
     def run(self) -> Run:
         return self.records[0].run
 
-    @property
+    @cached_property
     def setting(self) -> Setting:
         run = self.run
         return Setting(run.suite, run.data.name, run.backbone.name, run.backbone.width)
@@ -74,10 +74,18 @@ class ConfigurationRecords:
         return self.records[0].is_static
 
     @property
+    def dynamic(self) -> bool:
+        """Whether it spends by the image by its design; of records from before that was noted, whether it did."""
+        first = self.records[0]
+        if first.static is None and not first.is_static:
+            return any(point.macs.max > point.macs.mean for point in first.points)
+        return not first.is_static
+
+    @cached_property
     def finished(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status == "finished")
 
-    @property
+    @cached_property
     def failed(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status == "failed")
 
@@ -86,12 +94,12 @@ class ConfigurationRecords:
         """MACs of one image through the suite's dense backbone."""
         return self.records[0].macs_dense
 
-    @property
+    @cached_property
     def budget(self) -> Budget | None:
         """What each run cost, pretraining included: of the dearest one; None when every run failed."""
         return max((record.budget for record in self.finished), key=lambda budget: budget.train_macs, default=None)
 
-    @property
+    @cached_property
     def epochs(self) -> int | None:
         """Epochs of each run, pretraining included; None when every run failed."""
         return max((record.budget.epochs for record in self.finished), default=None)
@@ -131,10 +139,16 @@ def seed_mean(values: Sequence[float]) -> SeedMean:
     mean, count = float(np.mean(values)), len(values)
     if count == 1:
         return SeedMean(mean, None, 1)
-    from scipy.stats import sem, t
+    error = float(np.std(values, ddof=1)) / count**0.5
+    return SeedMean(mean, _student(count - 1) * error, count)
 
-    _, high = t.interval(0.95, count - 1)  # of the mean in standard errors, which may be 0
-    return SeedMean(mean, float(high * sem(values)), count)
+
+@cache
+def _student(freedom: int) -> float:
+    """Return the half-width of Student's 95 % interval, in standard errors of the mean."""
+    from scipy.stats import t
+
+    return float(t.interval(0.95, freedom)[1])
 
 
 def configurations(records: Iterable[Record]) -> tuple[ConfigurationRecords, ...]:

@@ -4,25 +4,27 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from dynbench.analysis.controls import Comparison
-from dynbench.analysis.words import compared_name, control_name, over_seeds
+from dynbench.analysis.words import compared_names, control_name, over_seeds
 
 OUTCOMES = {"better": "better than", "worse": "worse than", "not shown": "no difference shown from"}
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """A line for each operating point that has controls of its cost, one for each method of which no point has any."""
+    name_of = compared_names(comparisons)
     for _, group in groupby(comparisons, lambda comparison: comparison.point.configuration.key):
         found = list(group)
-        label = compared_name(found[0], comparisons)
+        label = name_of(found[0])
         matched = [comparison for comparison in found if comparison.matched]
         if not matched:
             yield f"{label}: no static control of its cost to be held against"
         for name, of_point in groupby(matched, lambda comparison: comparison.point.name):
             point = "" if name == "default" else f", {name}"
-            yield f"{label}{point}: {_verdict(list(of_point))}"
+            yield f"{label}{point}: {verdict(list(of_point))}"
 
 
-def _verdict(matched: Sequence[Comparison]) -> str:
+def verdict(matched: Sequence[Comparison]) -> str:
+    """Say whether an operating point beats the controls of its cost: `beats 1 of 2 controls: ...`."""
     beaten = sum(comparison.outcome == "better" for comparison in matched)
     return f"{_beats(beaten, len(matched))}: {', '.join(map(_detail, matched))}"
 

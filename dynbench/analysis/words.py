@@ -1,12 +1,12 @@
 """Figures and titles as people read them, the same in the terminal, in Markdown and in plots. Always MACs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dynbench.analysis.controls import MATCHED, Comparison
+from dynbench.analysis.names import Names
 from dynbench.analysis.summary import CONTROL, ConfigurationRecords, SeedMean, Setting
 from dynbench.data.catalogue import caveat, with_caveat
-from dynbench.plan.run import Run
 from dynbench.record.schema import Budget
 
 
@@ -43,11 +43,6 @@ def short_macs(macs: float) -> str:
             decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0  # noqa: PLR2004
             return f"{value:.{decimals}f}{unit}"
     return f"{macs:.0f}"
-
-
-def parameters(run: Run) -> list[str]:
-    """What was asked of the method, a parameter each: `l1_layer=0.1`."""
-    return [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in run.given.items()]
 
 
 def accuracy(estimate: SeedMean) -> str:
@@ -123,11 +118,22 @@ def controls_title(comparisons: Sequence[Comparison]) -> str:
     return f"Against the nearest static controls, on the same test images{warned}"
 
 
-def compared_name(comparison: Comparison, among: Sequence[Comparison]) -> str:
-    """The dynamic method with its parameters, and with its backbone where `among` are several."""
-    configuration = comparison.point.configuration
-    several = len({one.point.configuration.setting.backbone for one in among}) > 1
-    return f"{configuration.run.label}, {configuration.setting.backbone}" if several else configuration.run.label
+def compared_names(comparisons: Sequence[Comparison]) -> Callable[[Comparison], str]:
+    """Return what names the dynamic method of one of the `comparisons`: with its parameters, and with its backbone
+    where they are several."""
+    configurations = [comparison.point.configuration for comparison in comparisons]
+    several = len({configuration.setting.backbone for configuration in configurations}) > 1
+    names = Names.of(configuration.run for configuration in configurations)
+
+    def name(comparison: Comparison) -> str:
+        configuration = comparison.point.configuration
+        return (
+            f"{names.whole(configuration.run)}, {configuration.setting.backbone}"
+            if several
+            else names.whole(configuration.run)
+        )
+
+    return name
 
 
 def over_seeds(comparison: Comparison) -> str:

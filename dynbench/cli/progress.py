@@ -20,7 +20,9 @@ def results_line(record: Record) -> str:
         return f"failed: {one_line(record.error or '')}"
     point = record.points[0]
     share = point.macs.mean / record.macs_dense
-    return f"test {point.test_top1:.2f} %, {short_macs(point.macs.mean)} MACs ({share:.0%} of dense)"
+    speed = record.budget.images_per_second
+    trained = f", trained at {speed:,.0f} images/s" if speed else ""
+    return f"test {point.test_top1:.2f} %, {short_macs(point.macs.mean)} MACs ({share:.0%} of dense){trained}"
 
 
 def validated(history: Sequence[EpochRecord]) -> str:

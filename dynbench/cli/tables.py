@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import OverflowMethod, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -14,13 +14,31 @@ from dynbench.check.findings_table import findings_table, sentence, tone_of
 from dynbench.check.outcome import PASSED, CheckResult, Verdict
 from dynbench.cli.terminal import one_line
 from dynbench.report.accuracy_tables import budget_table, controls_table, results_table
+from dynbench.report.brief import brief_table
 from dynbench.report.latency_tables import engines_table, latency_table
 from dynbench.report.layout import Brief, Row, Table
 
 NAME_WIDTH = 20
 CHECK_WIDTH = 22
+BRIEF_WIDTH = 38
+"""Of names that are cut: beside it the figures have their 42 columns."""
 STYLES = {"": "", "good": "green", "warning": "yellow", "bad": "bold red"}
 """Of each tone of a row."""
+
+
+def show_brief(found: Analysis) -> RichTable:
+    """A line for each configuration, a sentence for each dynamic method; below them what failed, and why."""
+    outer = RichTable.grid()
+    for setting in found.settings:
+        table = brief_table(found, setting)
+        outer.add_row(rich_table(table, cut=True))
+        for note in table.notes:
+            outer.add_row(Text(note, style="dim"))
+        outer.add_row("")
+    for standing in found.standings:
+        outer.add_row(Text(f"{standing.sentence(found.names)}."))
+    _show_failures(outer, found)
+    return outer
 
 
 def show_results(found: Analysis) -> RichTable:
@@ -31,10 +49,14 @@ def show_results(found: Analysis) -> RichTable:
         outer.add_row("")
         outer.add_row(rich_table(budget_table(found, setting)))
         outer.add_row("")
+    _show_failures(outer, found)
+    return outer
+
+
+def _show_failures(outer: RichTable, found: Analysis) -> None:
     for record in found.failed:
         reason = one_line(record.error or "no reason recorded")
         outer.add_row(Text(f"failed: {record.run_id}: {reason}", style="red"))
-    return outer
 
 
 def show_controls(found: Analysis) -> RichTable:
@@ -84,8 +106,9 @@ Line = tuple[str | Text, ...]
 """What stands in the first column, then the figures, as many as there are."""
 
 
-def rich_table(table: Table, name_width: int = NAME_WIDTH) -> RichTable:
-    """Lay `table` out: names, broken into lines of `name_width`, with what is about them indented below."""
+def rich_table(table: Table, name_width: int = NAME_WIDTH, cut: bool = False) -> RichTable:
+    """Lay `table` out: names, broken into lines of `name_width`, with what is about them indented below. `cut`: names
+    that are too long for one line lose their end."""
     shown = RichTable(
         title="\n".join(filter(None, (table.title, table.subtitle))) or None,
         title_justify="left",
@@ -95,7 +118,15 @@ def rich_table(table: Table, name_width: int = NAME_WIDTH) -> RichTable:
         padding=0,
     )
     first = next(column for column in table.columns if column.place == ("metric" if table.has_metrics else "name"))
-    shown.add_column(first.name, no_wrap=True, vertical="bottom", min_width=name_width)
+    overflow: OverflowMethod = "ellipsis" if cut else "crop"
+    shown.add_column(
+        first.name,
+        no_wrap=True,
+        overflow=overflow,
+        vertical="bottom",
+        min_width=name_width,
+        max_width=BRIEF_WIDTH if cut else None,
+    )
     for brief in _briefs(table):
         shown.add_column(brief.header, no_wrap=True, justify=brief.align)
     lines = _by_metric if table.has_metrics else _by_point if table.has_points else _by_name

@@ -1,4 +1,4 @@
-"""What every method has to keep, whoever wrote it: small named checks that need no test framework.
+"""What every method has to keep, whoever wrote it: small named checks that need no test framework::
 
     subject = make_subject(MyMethod)
     for check in CHECKS:

@@ -21,7 +21,8 @@ from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Evaluation, Recipe, Sgd
+from dynbench.suite.recipe import Recipe, Sgd
+from dynbench.suite.schema import Evaluation
 from dynbench.train.session import Session
 
 if TYPE_CHECKING:

@@ -25,5 +25,5 @@ def load_data(spec: DataSpec) -> "Data":
     channels = train.images.shape[1]
     if {len(mean), len(std)} != {channels}:
         raise UserError(f"{spec.name} has {channels} channels, got mean {mean} and std {std}")
-    test, augment = TestSplit(raw.test), raw.augment and spec.augment
+    test, augment = TestSplit(raw.test), info.augment and spec.augment
     return Data(train, validation, test, mean, std, info.num_classes, augment, raw.notes)

@@ -38,6 +38,8 @@ class DatasetInfo:
     validation: int
     test_images: int = 0
     disk_bytes: int = 0
+    augment: bool = True
+    """Whether random crops and flips keep the label (digits: no)."""
     in_files: bool = False
     """Whether images are cropped when they are read: to any size, then."""
     files: tuple[str, ...] = ()
@@ -55,7 +57,9 @@ class DatasetInfo:
 _LARGE = (3, SIDE, SIDE)
 # Bytes: CIFAR-10's binary files; ILSVRC2012's two archives of images; the sample of 1,000 photographs, about.
 DATASETS = {
-    "digits": DatasetInfo("dynbench.data.digits:load_digits", (1, 8, 8), 10, 1437, 180, 360, files=("digits.csv.gz",)),
+    "digits": DatasetInfo(
+        "dynbench.data.digits:load_digits", (1, 8, 8), 10, 1437, 180, 360, augment=False, files=("digits.csv.gz",)
+    ),
     "cifar10": DatasetInfo(
         "dynbench.data.cifar10:load_cifar10",
         (3, 32, 32),

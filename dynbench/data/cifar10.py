@@ -121,5 +121,4 @@ def load_cifar10(spec: DataSpec) -> RawData:
         test=lambda: _decode(layout, [test]),
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
-        augment=True,
     )

@@ -20,7 +20,6 @@ def load_digits(spec: DataSpec) -> RawData:  # noqa: ARG001  (nothing to choose:
         test=lambda: _shuffled(slice(-TEST_IMAGES, None)),
         mean=(0.3057,),
         std=(0.3763,),
-        augment=False,
     )
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dynbench.data.augment import crop_flip, draw_crops
+from dynbench.data.augment import Changes, augmented, draw_changes, stack_changes
 from dynbench.data.image_files import ImageFiles
 from dynbench.data.split import Split
+from dynbench.suite.recipe import Augmentation
 
 
 @dataclass(frozen=True)
@@ -34,29 +35,51 @@ class Share:
 WHOLE = Share()
 
 
+STANDARD = Augmentation()
+"""Random crops of images padded by four zeros, and flips."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How an epoch's images are changed. `flips` (images of the split,): which are flipped, where that is not drawn;
+    `fill` (channels,), uint8: the colour of a cutout. Images in files are cropped in a way of their own."""
+
+    how: Augmentation = STANDARD
+    flips: Tensor | None = None
+    fill: Tensor | None = None
+
+
 def epoch_batches(
-    train: Split, size: int, seed: int, augment: bool, share: Share = WHOLE
+    train: Split, size: int, seed: int, augment: Augment | None, share: Share = WHOLE
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images, uint8, and labels of each step of `share`; `size` images a step over all processes, each image at most
-    once an epoch, the last incomplete step left out. Order and augmentation depend on `seed` alone: the shares of one
-    step put together are the step of one process, and a later start gives the steps that were left."""
+    once an epoch, the last incomplete step left out. Order and augmentation depend on `seed` and `augment` alone: the
+    shares of one step put together are the step of one process, and a later start gives the steps that were left."""
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(train), generator=generator).to(train.labels.device)
-    steps = torch.split(order[: len(order) // size * size], size)
+    order = torch.randperm(len(train), generator=generator)
+    steps = torch.split(order.to(train.labels.device)[: len(order) // size * size], size)
     if isinstance(train.images, ImageFiles):
         mine = [numbers[share.of(size)] for numbers in steps[share.start :]]
         for numbers, images in zip(mine, train.images.stream(mine, seed if augment else None), strict=True):
             yield images, train.labels[numbers]
         return
     part = share.of(size)
-    crops = _draw_epoch(len(steps), size, generator, train.images.device) if augment else None
+    changes = _draw_epoch(order, len(steps), size, generator, augment, train.images) if augment else None
+    fill = augment.fill.to(train.images.device) if augment and augment.fill is not None else None
     for step in range(share.start, len(steps)):
         images, labels = train.images[steps[step][part]], train.labels[steps[step][part]]
-        yield images if crops is None else crop_flip(images, crops[0][step, :, part], crops[1][step, part]), labels
+        if augment and changes:
+            images = augmented(images, changes.at(step, part), augment.how, fill)
+        yield images, labels
 
 
-def _draw_epoch(steps: int, size: int, generator: torch.Generator, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`draw_crops` for every step, also those of other processes: (steps, 2, size) and (steps, size). Moved to the
-    device at once: a GPU waits for the host at every copy from memory that is not pinned."""
-    shifts, flips = zip(*(draw_crops(size, generator) for _ in range(steps)), strict=True)
-    return torch.stack(shifts).to(device), torch.stack(flips).to(device)
+def _draw_epoch(
+    order: Tensor, steps: int, size: int, generator: torch.Generator, augment: Augment, images: Tensor
+) -> Changes:
+    """Draw the changes of every step, also those of other processes, for images (images, channels, height, width) taken
+    in `order`. Moved to their device at once: a GPU waits for the host at every copy from memory that is not pinned."""
+    pixels = images.shape[2], images.shape[3]
+    numbers = torch.split(order[: steps * size], size)
+    flips = [None if augment.flips is None else augment.flips[one] for one in numbers]
+    drawn = [draw_changes(size, generator, augment.how, pixels, one) for one in flips]
+    return stack_changes(drawn).to(images.device)

@@ -100,7 +100,6 @@ def _raw(
         test=lambda: split(test()),
         mean=MEAN,
         std=STD,
-        augment=True,
         validation=split(validation),
         notes=notes,
     )

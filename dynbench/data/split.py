@@ -41,8 +41,6 @@ class RawData:
     test: Callable[[], Split]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    augment: bool
-    """Whether random crops and flips keep the label (digits: no)."""
     validation: Split | None = None
     """What a rule of the data set's own has held out of `train` already."""
     notes: tuple[str, ...] = ()

@@ -15,10 +15,11 @@ from dynbench.errors import UserError
 from dynbench.evaluation.audit import AUDITED_IMAGES
 from dynbench.method import Method
 from dynbench.plan.run import Run
+from dynbench.recipe.resizing import epoch_sides
 from dynbench.record.schema import Record
 from dynbench.registry import load_method
 from dynbench.stage import Stage, apply_edits
-from dynbench.train.budget import assumed_training_macs, step_macs, training_macs
+from dynbench.train.budget import assumed_training_macs, image_macs
 
 IMAGE_BYTES = 10
 """Of one test image at one operating point, before compression: its MACs, and whether it is right, twice."""
@@ -145,11 +146,22 @@ def _stages(run: Run, method: Method, model: nn.Module, info: DatasetInfo) -> tu
     found = []
     for stage in method.stages(run.recipe):
         apply_edits(stage, model, partial(noise, info.shape))
-        macs = training_macs(stage, model, info.shape, info.num_classes)
-        macs += step_macs(stage, model) // min(run.recipe.batch_size, run_images(run, info))
+        batch = min(run.recipe.batch_size, run_images(run, info))
+        macs = image_macs(stage, model, info.shape, info.num_classes, run.recipe, batch)
+        sides = epoch_sides(run.recipe.progressive_resizing, stage.epochs, info.shape[1])
+        trained = images * sum(map(macs.at, sides)) + _averaging_macs(run, model, info)
         bytes_ = checkpoint_bytes(stage, model), state_bytes(model)
-        found.append(StageEstimate(stage.name, stage.epochs, stage.epochs * images * macs, *bytes_))
+        found.append(StageEstimate(stage.name, stage.epochs, trained, *bytes_))
     return tuple(found)
+
+
+def _averaging_macs(run: Run, model: nn.Module, info: DatasetInfo) -> int:
+    """Of the forward passes that BN statistics of averaged weights are taken from."""
+    averaging = run.recipe.averaging
+    if averaging is None:
+        return 0
+    whole = sum(layer.macs for layer in static_costs(model, info.shape))
+    return whole * min(averaging.bn_images, run_images(run, info))
 
 
 def noise(shape: Shape, count: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import nn
 
 from dynbench.backbones import build_backbone
 from dynbench.data import DatasetInfo, dataset_info
-from dynbench.data.epoch import epoch_batches
+from dynbench.data.epoch import Augment, epoch_batches
 from dynbench.data.image_files import AHEAD
 from dynbench.data.split import Data, Split, TestSplit
 from dynbench.device import on_device, usable_precision
@@ -27,6 +27,7 @@ from dynbench.isolate.child import Ask
 from dynbench.isolate.limits import ChildEnded
 from dynbench.method import Method
 from dynbench.plan.run import Run
+from dynbench.recipe.resizing import epoch_sides
 from dynbench.record.machine import describe_machine
 from dynbench.stage import Progress, Stage, apply_edits
 from dynbench.suite.schema import Evaluation, Limits
@@ -144,20 +145,26 @@ class _Bench:
         each = self._step(stage, max(1, min(STEPS, int(STEPS * STEP_SECONDS / (each * self._measured)))))
         fixed = peak.start + checkpoint_bytes(stage, self._model)  # gradients are as large as the state, or smaller
         self.memory = max(self.memory, peak.at(self._batch, self._measured, fixed))
-        images = stage.epochs * epoch_images(self._run, self._info)
-        return StageRate(stage.name, self._measured, 1 / each, images * each)
+        return StageRate(stage.name, self._measured, 1 / each, self._whole_images(stage) * each)
+
+    def _whole_images(self, stage: Stage) -> float:
+        """The stage's images, those of less than the whole size in proportion to their pixels."""
+        whole = self._info.shape[1]
+        sides = epoch_sides(self._run.recipe.progressive_resizing, stage.epochs, whole)
+        return epoch_images(self._run, self._info) * sum((side / whole) ** 2 for side in sides)
 
     def _step(self, stage: Stage, steps: int) -> float:
         """Seconds of an image in `steps` steps of the trainer, after one that is not timed."""
         run, data = self._run, _noise_data(self._run, self._info, self._measured)
         split = data.train.to(self._device)
         trainer = StageTrainer(stage, self._model, data, split, run.recipe, 0, self._device)
-        normalise = data.normalise(self._device, run.recipe.channels_last)
+        augment = Augment(run.recipe.augmentation) if data.augment else None
+        last = stage.epochs - 1  # of the whole size
         self._model.train()
         started = 0.0
         for step in range(steps + 1):
-            for images, labels in epoch_batches(split, self._measured, step, data.augment):
-                loss = trainer.step(normalise(images), labels, Progress(0, stage.epochs, 0.0))
+            for images, labels in epoch_batches(split, self._measured, step, augment):
+                loss = trainer.step(trainer.prepared(images, last), labels, Progress(0, stage.epochs, 0.0))
             if step in {0, steps}:
                 float(loss)  # waits for a GPU
             if step == 0:

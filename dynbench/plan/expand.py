@@ -17,6 +17,7 @@ from dynbench.plan.rehearse import rehearse
 from dynbench.plan.run import Run, Start
 from dynbench.registry import find, load_method
 from dynbench.suite.locate import Locator, Place, explain
+from dynbench.suite.recipe import Augmentation
 from dynbench.suite.schema import BackboneSpec, MethodEntry, SuiteFile
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def expand_suite(suite: Suite) -> tuple[Run, ...]:
     _check_count(suite, len(suite.file.methods))
     _check_data(suite)
     _check_backbones(suite)
+    _check_recipe(suite)
     _check_methods(suite)
     rehearse(suite.file, suite.locator)
     return in_order(run for _, run in _asked(suite))
@@ -127,6 +129,25 @@ def _check_backbones(suite: Suite) -> None:
     for index, backbone in enumerate(suite.file.backbones):
         with _located(suite.locator, ("backbones", index, "name")):
             check_backbone(backbone)
+
+
+def _check_recipe(suite: Suite) -> None:
+    """Raises UserError for what the recipe asks of images that the data set does not have."""
+    from dynbench.data import dataset_info
+
+    recipe, info = suite.file.recipe, dataset_info(suite.file.data)
+    how, (_, height, width) = recipe.augmentation, info.shape
+    with _located(suite.locator, ("recipe", "augmentation")):
+        if how != Augmentation() and not (suite.file.data.augment and info.augment and not info.in_files):
+            raise UserError(f"recipe.augmentation: images of {suite.file.data.name} are not changed in this way")
+        if how.padding_mode == "reflect" and how.padding >= min(height, width):
+            raise UserError(f"recipe.augmentation.padding: at most {min(height, width) - 1} pixels can be reflected")
+    for index, phase in enumerate(recipe.progressive_resizing):
+        with _located(suite.locator, ("recipe", "progressive_resizing", index)):
+            if height != width or phase.side >= height:
+                raise UserError(
+                    f"recipe.progressive_resizing: images of {height}x{width} cannot be scaled down to {phase.side}"
+                )
 
 
 def _sweeps(entry: MethodEntry, locator: Locator, index: int) -> dict[str, list[Any]]:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from dynbench.registry import load_method
-from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec
 
 if TYPE_CHECKING:
     from dynbench.method import Method
@@ -71,8 +72,9 @@ class Run(BaseModel):
 
     @property
     def label(self) -> str:
-        """The method and what was asked of it, for people: `lc_net l1_layer=0.1`."""
-        return " ".join([self.method, *(f"{key}={_short(value)}" for key, value in self.given.items())])
+        """The method and everything that was asked of it: `lc_net l1_layer=0.1`. Tracked runs and baselines are called
+        so; tables and plots call it as `dynbench.analysis.names` does."""
+        return " ".join([self.method, *(parameter(key, value) for key, value in self.given.items())])
 
     def make_method(self) -> "Method":
         """The method, configured."""
@@ -89,8 +91,9 @@ class Run(BaseModel):
         return self.start.run_id if self.start else None
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def parameter(key: str, value: Any) -> str:
+    """Return a parameter as people read it: `l1_layer=0.1`."""
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
 
 
 def derived_seed(seed: int, *parts: object) -> int:

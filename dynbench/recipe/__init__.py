@@ -1,1 +1,1 @@
-"""What a recipe's names stand for: optimizers that PyTorch does not have as they are needed here."""
+"""What a recipe's options do: optimizers that PyTorch lacks, averages of weights, image sizes, initialisation."""

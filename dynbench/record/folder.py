@@ -127,11 +127,12 @@ class ResultsFolder:
         run_id = run.run_id
         return run in self.unfinished([run, *(one for one in runs if one.needs() == run_id)])
 
-    def arrays(self, run_id: str) -> dict[str, np.ndarray]:
+    def arrays(self, run_id: str, *names: str) -> dict[str, np.ndarray]:
         """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
         the test split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited
-        validation images. Raises UserError when they are missing or damaged."""
-        return load_arrays(self.arrays_path(run_id))
+        validation images. Given `names`, only those of them that are there are read. Raises UserError when they are
+        missing or damaged."""
+        return load_arrays(self.arrays_path(run_id), *names)
 
     def write_record(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Write the per-image arrays, then the record: a record that is there has its arrays."""
@@ -201,10 +202,6 @@ class ResultsFolder:
     @property
     def plots(self) -> Path:
         return self.path / "plots"
-
-    def report_files(self) -> tuple[Path, ...]:
-        """Return what an earlier report has left."""
-        return (*([self.table] if self.table.is_file() else []), *sorted(self.plots.glob("*.*")))
 
     def token(self) -> str:
         """Return a text that is this folder's alone; made the first time. Who reads the same shares the folder."""

@@ -59,6 +59,12 @@ class Budget(_Part):
         return sum(stage.train_macs for stage in (*self.pretrained, *self.stages))
 
     @property
+    def images_per_second(self) -> float | None:
+        """Of the run's own training; None where it trained nothing."""
+        seconds = sum(stage.seconds for stage in self.stages)
+        return sum(stage.images for stage in self.stages) / seconds if seconds else None
+
+    @property
     def pretrained_epochs(self) -> int:
         return sum(stage.epochs for stage in self.pretrained)
 

@@ -40,10 +40,11 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote. Raises UserError when it is missing or damaged."""
+def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
+    """Read what `save_arrays` wrote; given `names`, only those of them that are there. Raises UserError when it is
+    missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves a damaged one open
-            return dict(arrays)
+            return {name: arrays[name] for name in names if name in arrays} if names else dict(arrays)
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(f"cannot read per-image arrays {path}: {error}; run it again") from error

@@ -8,7 +8,7 @@ from dynbench.analysis.literature import Quoted
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
 from dynbench.analysis.words import (
     accuracy,
-    compared_name,
+    compared_names,
     control_name,
     controls_title,
     epochs,
@@ -55,13 +55,13 @@ def results_table(found: Analysis, setting: Setting, quoted: Answered | None = N
     rows = tuple(
         Row(filled(cells, columns), configuration.key, "" if configuration.points else "failed")
         for configuration in chosen
-        for cells in _result_cells(configuration, quoted or {})
+        for cells in _result_cells(configuration, found.names.whole(configuration.run), quoted or {})
     )
     return Table(setting_title(setting, chosen), columns, rows, compact=True)
 
 
-def _result_cells(configuration: ConfigurationRecords, quoted: Answered) -> Iterator[tuple[str, ...]]:
-    label, width = configuration.run.label, f"{configuration.run.built.width:.3g}"
+def _result_cells(configuration: ConfigurationRecords, label: str, quoted: Answered) -> Iterator[tuple[str, ...]]:
+    width = f"{configuration.run.built.width:.3g}"
     shared = (width, epochs(configuration), str(len(configuration.finished)))
     if not configuration.points:
         yield (label, "failed", *shared)
@@ -96,7 +96,8 @@ BUDGET = (
 
 def budget_table(found: Analysis, setting: Setting) -> Table:
     """What each run of a setting cost, without those that failed."""
-    rows = tuple(Row((c.run.label, *spent(c.budget)), c.key) for c in found.settings[setting] if c.budget)
+    chosen = [configuration for configuration in found.settings[setting] if configuration.budget]
+    rows = tuple(Row((found.names.whole(c.run), *spent(c.budget)), c.key) for c in chosen if c.budget)
     return Table("Budget of each run, pretraining + own stages", BUDGET, rows)
 
 
@@ -117,13 +118,14 @@ CONTROLS = (
 
 def controls_table(comparisons: Sequence[Comparison]) -> Table:
     """Every dynamic operating point against the nearest static controls, and how near those are."""
-    rows = (Row(_control_cells(one, comparisons), one.point.configuration.key) for one in comparisons)
+    name_of = compared_names(comparisons)
+    rows = (Row(_control_cells(one, name_of(one)), one.point.configuration.key) for one in comparisons)
     return Table(controls_title(comparisons), CONTROLS, tuple(rows), notes=tuple(mark_meanings(comparisons)))
 
 
-def _control_cells(comparison: Comparison, among: Sequence[Comparison]) -> tuple[str, ...]:
+def _control_cells(comparison: Comparison, name: str) -> tuple[str, ...]:
     return (
-        compared_name(comparison, among),
+        name,
         comparison.point.name,
         f"{comparison.point.test_top1.mean:.2f}",
         control_name(comparison.control.configuration),

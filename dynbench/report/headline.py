@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.claims import Claim
+from dynbench.analysis.names import Names
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
 from dynbench.analysis.words import accuracy, short_macs
 from dynbench.errors import UserError
@@ -56,7 +57,7 @@ def _headline_setting(found: Analysis, setting: Setting) -> Iterator[str]:
     yield from titled(results_table(found, setting, quoted if claims else None))
     yield _made_on(found.settings[setting])
     if claims:
-        yield bullets(map(_sentence, claims))
+        yield bullets(_sentence(claim, found.names) for claim in claims)
 
 
 def _made_on(chosen: Sequence[ConfigurationRecords]) -> str:
@@ -80,21 +81,21 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _sentence(claim: Claim) -> str:
+def _sentence(claim: Claim, names: Names) -> str:
     row = claim.quoted
     asked = f"{row.top1:.2f} % at {short_macs(row.macs)} MACs"
-    return f"{row.label}, {row.place}: {asked}: **{claim.verdict}**{_why(claim)}."
+    return f"{row.label}, {row.place}: {asked}: **{claim.verdict}**{_why(claim, names)}."
 
 
-def _why(claim: Claim) -> str:
+def _why(claim: Claim, names: Names) -> str:
     """The best point within the quoted cost, or the cheapest of all."""
     if not claim.points:
         return ""
     if claim.affordable:
-        return f"; the best here at that cost is {_point(claim.affordable[0])}"
-    return f"; nothing here is so cheap: {_point(min(claim.points, key=lambda point: point.macs.mean))}"
+        return f"; the best here at that cost is {_point(claim.affordable[0], names)}"
+    return f"; nothing here is so cheap: {_point(min(claim.points, key=lambda point: point.macs.mean), names)}"
 
 
-def _point(point: PointSummary) -> str:
+def _point(point: PointSummary, names: Names) -> str:
     reached = f"{accuracy(point.test_top1)} % at {short_macs(point.macs.mean)}, {_count(point.test_top1.n, 'seed')}"
-    return f"{point.configuration.run.label}, {point.name}: {reached}"
+    return f"{names.whole(point.configuration.run)}, {point.name}: {reached}"

@@ -1,5 +1,4 @@
-"""What all parts of a suite's schema share: strict models, and numbers and names of a size that something can be done
-with."""
+"""The base of everything that a suite file may say: typed, frozen, nothing unknown."""
 
 from collections.abc import Hashable
 from typing import Annotated, Any, get_args, get_origin
@@ -8,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-LARGEST = 2**31 - 1
+LARGEST = 10**9
 """Of whatever is counted."""
 LONGEST_NAME = 100
 """Characters: files and folders are named so."""
@@ -53,3 +52,8 @@ def _types_in(annotation: Any) -> set[Any]:
 
 def _holds_truth(value: Any) -> bool:
     return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_holds_truth, value)))
+
+
+def named(value: Any) -> Any:
+    """Return `{name: sgd}` for `sgd`, its short form, and everything else as it is."""
+    return {"name": value} if isinstance(value, str) else value

@@ -11,13 +11,13 @@ from pydantic import (
     ValidationInfo,
     create_model,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from dynbench.errors import UserError
 from dynbench.suite.engines import ENGINES
-from dynbench.suite.model import LONGEST_NAME, WIDEST, Count, Model, Seed
+from dynbench.suite.model import LONGEST_NAME, WIDEST, Count, Model, Seed, named
+from dynbench.suite.recipe import Recipe
 from dynbench.suite.rules import METRICS, parse_rule
 
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -55,96 +55,6 @@ class BackboneSpec(Model):
     stem: Literal["cifar", "imagenet"] | None = None
     """cifar: 3x3, stride 1. imagenet: 7x7, stride 2, and max pooling, with torchvision's parameter names. None: by the
     image, imagenet from 64 rows on where the backbone has it."""
-
-
-class Sgd(Model):
-    name: Literal["sgd"]
-    lr: PositiveFloat = 0.1
-    momentum: float = Field(0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(5e-4, ge=0)
-
-    @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> "Sgd":
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0; set nesterov: false")
-        return self
-
-
-class Muon(Model):
-    """Orthogonalised momentum for the weights of convolutions (Jordan et al., 2024), SGD with Nesterov momentum for the
-    rest: linear layers, biases and BN, of which the last two do not decay."""
-
-    name: Literal["muon"]
-    lr: PositiveFloat = 0.02
-    """Of convolutions: the length of a step, by which a weight of norm 1 an output turns."""
-    ns_steps: int = Field(5, ge=1, le=50)
-    """Newton-Schulz iterations; their MACs are counted in the budget. 5 are published."""
-    unit_norm: bool = True
-    """Keep the L2 norm of a convolution's weights at the root of its outputs. Behind a BN, which takes any norm out
-    again, that makes `lr` the whole rate. False: the norm is left to itself."""
-    sgd_lr: PositiveFloat = 0.1
-    momentum: float = Field(0.9, gt=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    """Of linear layers."""
-
-
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Adam(Model):
-    name: Literal["adam"]
-    lr: PositiveFloat = 1e-3
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
-
-
-class StepDecay(Model):
-    """Multiply the learning rate by `gamma` at each milestone (in epochs)."""
-
-    name: Literal["step"]
-    milestones: tuple[Count, ...]
-    gamma: PositiveFloat = 0.1
-
-
-class Cosine(Model):
-    """Half a cosine from the full learning rate down to `floor` times it."""
-
-    name: Literal["cosine"]
-    floor: float = Field(0.0, ge=0, le=1)
-
-
-class Constant(Model):
-    name: Literal["constant"]
-
-
-def _named(value: Any) -> Any:
-    """`sgd` is short for `{name: sgd}`."""
-    return {"name": value} if isinstance(value, str) else value
-
-
-OptimizerSpec = Annotated[Annotated[Sgd | Adam | Muon, Field(discriminator="name")], BeforeValidator(_named)]
-ScheduleSpec = Annotated[Annotated[StepDecay | Cosine | Constant, Field(discriminator="name")], BeforeValidator(_named)]
-
-
-class Recipe(Model):
-    """How every method of the suite is trained: one recipe and budget for all, or a comparison means nothing."""
-
-    epochs: Count
-    batch_size: Count = 128
-    optimizer: OptimizerSpec = Sgd(name="sgd")
-    schedule: ScheduleSpec = Cosine(name="cosine")
-    warmup_epochs: float = Field(0.0, ge=0)
-    """Linear warm-up of the learning rate, in epochs."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    clip_norm: PositiveFloat | None = None
-    """Gradients are scaled down to this L2 norm."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: autocast in training where the hardware computes in it, fp32 elsewhere; the record says which.
-    Evaluation is always fp32."""
-    channels_last: bool = True
-    compile: bool | Literal["reduce-overhead", "max-autotune"] = False
-    """torch.compile the training loss, in its default mode or in another, both of which record CUDA graphs."""
 
 
 class MethodEntry(Model):
@@ -267,11 +177,11 @@ class SuiteFile(Model):
     """One suite file, as written."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
-    data: Annotated[DataSpec, BeforeValidator(_named)]
-    backbones: Annotated[tuple[Annotated[BackboneSpec, BeforeValidator(_named)], ...], Field(min_length=1)]
+    data: Annotated[DataSpec, BeforeValidator(named)]
+    backbones: Annotated[tuple[Annotated[BackboneSpec, BeforeValidator(named)], ...], Field(min_length=1)]
     recipe: Recipe
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(_named)], ...], Field(min_length=1)]
+    methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(named)], ...], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = Tracking()
     latency: Annotated[LatencyProtocol | None, BeforeValidator(_or_none)] = LatencyProtocol()

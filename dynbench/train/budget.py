@@ -1,15 +1,20 @@
 """What training costs: MACs of an image's forward and backward pass, as they are dispatched; assumed, for training that
 was done elsewhere."""
 
+from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field
 from random import SystemRandom
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dynbench.data.catalogue import Shape
 from dynbench.errors import AuditFailed
+from dynbench.recipe.resizing import at_side, epoch_sides
 from dynbench.stage import Progress, Stage
+from dynbench.suite.recipe import Recipe
 
 IMAGES = 2  # BN needs more than one
 GROWTH = 2
@@ -43,6 +48,27 @@ def step_macs(stage: Stage, model: nn.Module) -> int:
     with FlopCounterMode(display=False) as counter:
         optimizer.step()
     return int(counter.get_total_flops()) // 2
+
+
+@dataclass(frozen=True)
+class ImageMacs:
+    """Training MACs of one image: whole, and scaled to so many pixels a side."""
+
+    whole: int
+    by_side: Mapping[int, int] = field(default_factory=dict)
+
+    def at(self, side: int) -> int:
+        """Those of an image of that side, in pixels."""
+        return self.by_side.get(side, self.whole)
+
+
+def image_macs(stage: Stage, model: nn.Module, shape: Shape, classes: int, recipe: Recipe, batch: int) -> ImageMacs:
+    """MACs of a training image of `shape`, and at each size that the recipe scales it to, with its part of a step of
+    `batch` images."""
+    of_step = step_macs(stage, model) // batch
+    smaller = {side for side in epoch_sides(recipe.progressive_resizing, stage.epochs, shape[1]) if side != shape[1]}
+    by_side = {side: training_macs(stage, model, at_side(shape, side), classes) + of_step for side in sorted(smaller)}
+    return ImageMacs(training_macs(stage, model, shape, classes) + of_step, by_side)
 
 
 def check_training_macs(

@@ -1,6 +1,6 @@
 """One file that says where a run stands: written after each epoch, and within long ones; read to go on."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ VERSION = 1
 @dataclass(frozen=True)
 class Checkpoint:
     """State after `epoch` epochs of stage number `stage`, and so far `within` the next; `done` holds the run's records
-    so far, as JSON, `macs` the training MACs of an image in this stage.
+    so far, as JSON, `macs` the training MACs of an image in this stage, `macs_by_side` those of images of that
+    side in pixels, `averaging` the state of the average of the stage's weights.
 
     Whole epochs need no state of random numbers: each seeds its own generators from the run's seed and the epoch.
     """
@@ -68,6 +69,8 @@ class Checkpoint:
     done: str
     within: Within | None = None
     macs: int | None = None
+    macs_by_side: dict[int, int] = field(default_factory=dict)
+    averaging: dict[str, Any] | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

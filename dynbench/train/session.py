@@ -20,9 +20,10 @@ from dynbench.guards.model_changes import steps_are
 from dynbench.guards.side_effects import unwatched, watched
 from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed
+from dynbench.recipe.averaging import state_of
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
-from dynbench.train.budget import check_training_macs, step_macs, training_macs
+from dynbench.train.budget import ImageMacs, check_training_macs, image_macs
 from dynbench.train.checkpoint import Checkpoint, Within, read_checkpoint, write_checkpoint
 from dynbench.train.trainer import KEEP_SECONDS, LOOK_EVERY, EpochResult, StageTrainer
 
@@ -123,6 +124,8 @@ class Session:
         if checkpoint is not None:
             self.model.load_state_dict(checkpoint.model)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
+            if trainer.averaging is not None and checkpoint.averaging is not None:
+                trainer.averaging.load_state_dict(checkpoint.averaging)
         first, within = (checkpoint.epoch, checkpoint.within) if checkpoint is not None else (0, None)
         macs = self._macs_of(stage, journal if first else None, checkpoint)
         # Made here, since the stage's edits are done: they change what layers cost.
@@ -137,35 +140,52 @@ class Session:
                 result = trainer.epoch(epoch, partial(observer.steps_done, epoch), within, keep)
             within = None
             last = epoch + 1 == stage.epochs
+            extra = self._finish(trainer, doing) if last else 0
             looks = last or (epoch + 1) % self.context.evaluation.validate_every == 0
             seen = trained.evaluate(self._validation, trained.points[:1])[0] if looks else None
-            journal = _with_epoch(journal, stage, epoch, result, seen, macs, edit_macs)
+            spent = macs.at(result.side) * result.images + extra
+            journal = _with_epoch(journal, stage, epoch, result, seen, spent, edit_macs)
             self._keep(trainer, journal, index, epoch + 1, macs)
             observer.epoch_finished(self.run, journal.history)
-        check_training_macs(stage, self.model, self.data.shape, self.data.num_classes, macs)
+        check_training_macs(stage, self.model, self.data.shape, self.data.num_classes, macs.whole)
         return journal
 
+    def _finish(self, trainer: StageTrainer, doing: str) -> int:
+        """Give the model what the stage results in; the MACs that this dispatched."""
+        with watched(doing), FlopCounterMode(display=False) as counter:
+            trainer.finish()
+        return int(counter.get_total_flops()) // 2
+
     def _keep(
-        self, trainer: StageTrainer, journal: Journal, index: int, epoch: int, macs: int, within: Within | None = None
+        self,
+        trainer: StageTrainer,
+        journal: Journal,
+        index: int,
+        epoch: int,
+        macs: ImageMacs,
+        within: Within | None = None,
     ) -> None:
         """Write the checkpoint, if this is the process that writes."""
         if not self.context.processes.first:
             return
         done = journal.model_dump_json()
         model, optimizer = self.model.state_dict(), trainer.optimizer.state_dict()
-        state = Checkpoint(self.run.run_id, index, epoch, model, optimizer, done, within, macs)
+        by_side, averaging = dict(macs.by_side), state_of(trainer.averaging)
+        state = Checkpoint(
+            self.run.run_id, index, epoch, model, optimizer, done, within, macs.whole, by_side, averaging
+        )
         with unwatched():
             write_checkpoint(self._checkpoint, state)
 
-    def _macs_of(self, stage: Stage, journal: Journal | None, checkpoint: Checkpoint | None) -> int:
+    def _macs_of(self, stage: Stage, journal: Journal | None, checkpoint: Checkpoint | None) -> ImageMacs:
         """Training MACs of an image, measured once a stage, at its start: what a policy skips changes while it trains.
         A stage that goes on has them in its `checkpoint`, or in its `journal`."""
         if checkpoint is not None and checkpoint.macs is not None:
-            return checkpoint.macs
+            return ImageMacs(checkpoint.macs, checkpoint.macs_by_side)
         if journal is not None:
-            return journal.stages[-1].train_macs // journal.stages[-1].images
-        of_step = step_macs(stage, self.model) // min(self.run.recipe.batch_size, len(self._train))
-        return training_macs(stage, self.model, self.data.shape, self.data.num_classes) + of_step
+            return ImageMacs(journal.stages[-1].train_macs // journal.stages[-1].images)
+        batch = min(self.run.recipe.batch_size, len(self._train))
+        return image_macs(stage, self.model, self.data.shape, self.data.num_classes, self.run.recipe, batch)
 
 
 def _place(checkpoint: Checkpoint | None) -> tuple[int, int, int] | None:
@@ -184,7 +204,7 @@ def _with_epoch(
     macs: int,
     edit_macs: int,
 ) -> Journal:
-    """The journal with one more epoch, in its history and in its stage's budget."""
+    """The journal with one more epoch, which took `macs`, in its history and in its stage's budget."""
     entry = EpochRecord(
         stage=stage.name,
         epoch=epoch,
@@ -201,7 +221,7 @@ def _with_epoch(
         name=stage.name,
         epochs=epoch + 1,
         images=spent.images + result.images,
-        train_macs=spent.train_macs + macs * result.images,
+        train_macs=spent.train_macs + macs,
         seconds=spent.seconds + result.seconds,
         edit_macs=edit_macs,
     )

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from dynbench.data.augment import Normalise
-from dynbench.data.epoch import Share, epoch_batches
+from dynbench.data.epoch import Augment, Share, epoch_batches
 from dynbench.data.split import Data, Split
 from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
@@ -20,8 +20,10 @@ from dynbench.guards.side_effects import unwatched
 from dynbench.isolate.pulse import alive
 from dynbench.plan.run import derived_seed
 from dynbench.process_group import ALONE, ProcessGroup, check_batch
+from dynbench.recipe.averaging import make_averaging, recalibrate
+from dynbench.recipe.resizing import epoch_sides, resized
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 from dynbench.train.checkpoint import Within, take_within
 from dynbench.train.ddp import share_buffers, shared_loss
 
@@ -33,12 +35,14 @@ KEEP_SECONDS = 600
 
 @dataclass(frozen=True)
 class EpochResult:
-    """`loss` is the epoch's mean training loss, `lr` its last step's learning rate, of the first parameter group."""
+    """`loss` is the epoch's mean training loss, `lr` its last step's learning rate, of the first parameter group,
+    `side` that of its images in pixels."""
 
     loss: float
     lr: float
     images: int
     seconds: float
+    side: int
 
 
 class StageTrainer:
@@ -63,12 +67,15 @@ class StageTrainer:
         self._look_every, self._keep_seconds = look_every, keep_seconds
         self._seed, self._train, self._augment = seed, train, data.augment
         self._normalise: Normalise = data.normalise(device, recipe.channels_last)
+        self._fill = torch.tensor([round(255 * mean) for mean in data.mean], dtype=torch.uint8)
+        self._sides = epoch_sides(recipe.progressive_resizing, stage.epochs, data.shape[1])
         self._batch = min(recipe.batch_size, len(train))
         check_batch(self._batch, processes.world)
         self.steps = len(train) // self._batch
         self._bf16 = usable_precision(recipe.precision, device) == "bf16"
         loss = compiled(stage.loss, recipe.compile)
         self.optimizer: Optimizer = stage.optimizer(model)
+        self.averaging = make_averaging(recipe.averaging, model)
         self._loss = shared_loss(model, loss, device, processes)
 
     def epoch(
@@ -93,10 +100,10 @@ class StageTrainer:
         mean, lr = 0.0, 0.0
         self.model.train()
         by_hand = ByHand(self.model, start, self.steps)
-        batches = epoch_batches(self._train, self._batch, seed, self._augment, share)
+        batches = epoch_batches(self._train, self._batch, seed, self._augmentation(epoch), share)
         for step, (images, labels) in enumerate(batches, start):
             with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
-                loss = self.loss(self._normalise(images), labels, self._progress(epoch, step))
+                loss = self.loss(self.prepared(images, epoch), labels, self._progress(epoch, step))
             total += self.descend(loss)
             alive()
             lr = float(self.optimizer.param_groups[0]["lr"])
@@ -109,7 +116,7 @@ class StageTrainer:
                     keep(take_within(step + 1, spent + kept - started, total, self.device, self.processes))
         share_buffers(self.model, self.processes)
         seconds = spent + time.perf_counter() - started
-        return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds)
+        return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds, self._sides[epoch])
 
     def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         """One optimisation step on images (batch, channels, height, width); returns the detached loss."""
@@ -127,7 +134,37 @@ class StageTrainer:
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
+        if self.averaging is not None:
+            self.averaging.step()
         return loss.detach()
+
+    def prepared(self, images: Tensor, epoch: int) -> Tensor:
+        """Images (batch, channels, height, width), uint8, as the loss takes them in that epoch."""
+        return resized(self._normalise(images), self._sides[epoch])
+
+    def finish(self) -> None:
+        """Give the model what the stage results in, after its last epoch: where weights are averaged, the average, with
+        BN statistics taken anew from training images."""
+        averaging, spec = self.averaging, self.recipe.averaging
+        if averaging is None or spec is None:
+            return
+        averaging.finish()
+        generator = torch.Generator().manual_seed(derived_seed(self._seed, self.stage.name, "averaging"))
+        drawn = torch.randperm(len(self._train), generator=generator)[: spec.bn_images].to(self._train.labels.device)
+        batches = (self._normalise(self._train.images[part]) for part in torch.split(drawn, self._batch))
+        recalibrate(self.model, batches)
+        share_buffers(self.model, self.processes)
+
+    def _augmentation(self, epoch: int) -> Augment | None:
+        """The epoch's; which images an alternating flip begins with is the same in every epoch of a run."""
+        if not self._augment:
+            return None
+        how, flips = self.recipe.augmentation, None
+        if how.flip == "alternating":
+            generator = torch.Generator().manual_seed(derived_seed(self._seed, "flips"))
+            first = torch.rand(len(self._train), generator=generator) < 0.5  # noqa: PLR2004  (half)
+            flips = first ^ bool(epoch % 2)
+        return Augment(how, flips, self._fill if how.cutout else None)
 
     def _seed_noise(self, epoch: int, within: Within | None) -> None:
         """Random numbers of the losses: others on each process, and going on where they were."""

@@ -63,6 +63,7 @@ CONTRACT = {
     "train_macs_pretrained": "Int64",
     "static": "boolean",
     "world_size": "Int64",
+    "train_images_per_second": "Float64",
 }
 
 
@@ -114,6 +115,8 @@ def test_values_of_a_row() -> None:
     assert row.params == '{"init":"dense","l1_layer":0.01}'
     assert (row.seed, row.width, row.test_top1, row.macs_max) == (3, 1.0, 89.75, 15_000_000)
     assert (row.epochs, row.train_macs, row.train_seconds) == (26, 2 * 10**16 + 26, 123.0)  # pretraining included
+    own = make_record(fake)[0].budget.stages
+    assert row.train_images_per_second == pytest.approx(sum(s.images for s in own) / sum(s.seconds for s in own))
     assert bool(row.audited)
     assert row.macs_backbone + row.macs_shortcuts + row.macs_gates == pytest.approx(row.macs_mean)
 

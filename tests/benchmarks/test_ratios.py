@@ -21,7 +21,8 @@ from torch.nn.functional import cross_entropy
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.cost import evaluating
 from dynbench.evaluation.trained import Trained
-from dynbench.suite.schema import BackboneSpec, Evaluation, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec, Evaluation
 from dynbench.train.trainer import StageTrainer
 from tests.benchmarks.pairs import SHAPE, images, make_data, report
 

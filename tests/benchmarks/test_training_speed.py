@@ -24,7 +24,8 @@ from dynbench.data.split import Split
 from dynbench.device import usable_precision
 from dynbench.method import Method
 from dynbench.stage import Progress
-from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec
 from dynbench.train.budget import training_macs
 from dynbench.train.trainer import StageTrainer, compiled
 from tests.benchmarks.pairs import SHAPE, images, make_data, report

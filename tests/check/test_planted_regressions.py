@@ -29,8 +29,9 @@ from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import derived_seed
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import make_optimizer
+from dynbench.suite.recipe import OptimizerSpec
 from dynbench.suite.rules import parse_rules
-from dynbench.suite.schema import CheckRules, OptimizerSpec
+from dynbench.suite.schema import CheckRules
 
 SUITE = """\
 name: planted

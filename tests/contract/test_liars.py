@@ -16,7 +16,8 @@ from dynbench.latency.timer import Timer
 from dynbench.method import Method
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
-from dynbench.suite.schema import LatencyProtocol, Limits, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import LatencyProtocol, Limits
 from tests.conftest import Register
 from tests.helpers.liars import (
     hides_work,

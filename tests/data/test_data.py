@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.datasets import CIFAR10
 from torchvision.transforms.v2 import Normalize
 
 from dynbench.data import DATASETS, cifar10, dataset_info, load_data
-from dynbench.data.augment import Normalise, random_crop_flip
+from dynbench.data.augment import Normalise, augmented, draw_changes
+from dynbench.data.epoch import Augment, epoch_batches
 from dynbench.data.split import Split, TestSplit, hold_out, stored_permutation
 from dynbench.errors import UserError
+from dynbench.suite.recipe import Augmentation
 from dynbench.suite.schema import DataSpec
 from tests.helpers.small import CPU, random_split, real_cifar10
 
@@ -25,6 +28,7 @@ PERMUTATIONS = {
     "digits-all": (1_797, "bc92889db5e1d8bcd740998b4b4798569d5b5ed1123e622c57b97cdb2021e3e9"),
 }
 BATCH_IMAGES = 5
+MEAN = torch.tensor([120, 121, 122], dtype=torch.uint8)
 
 
 def rows(split: Split) -> set[tuple[int, ...]]:
@@ -294,8 +298,14 @@ def test_real_cifar10(tmp_path_factory: pytest.TempPathFactory) -> None:
 # Augmentation and normalisation
 
 
+def changed(images: Tensor, generator: torch.Generator, how: Augmentation) -> Tensor:
+    """What a training step makes of the images."""
+    size = images.shape[2], images.shape[3]
+    return augmented(images, draw_changes(len(images), generator, how, size), how, MEAN[: images.shape[1]])
+
+
 def crop_flip_one_by_one(images: Tensor, generator: torch.Generator, padding: int) -> Tensor:
-    """What `random_crop_flip` says it does, image by image, with the same random numbers."""
+    """What it is said to be, image by image, with the same random numbers."""
     batch, channels, height, width = images.shape
     shifts = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
     flips = torch.rand(batch, generator=generator) < 0.5
@@ -313,7 +323,7 @@ def crop_flip_one_by_one(images: Tensor, generator: torch.Generator, padding: in
 @pytest.mark.parametrize(("shape", "padding"), [((3, 32, 32), 4), ((1, 5, 9), 2)])
 def test_crop_and_flip_equal_a_loop(shape: tuple[int, int, int], padding: int, dtype: torch.dtype) -> None:
     images = random_split(64, shape).images.to(dtype)
-    found = random_crop_flip(images, torch.Generator().manual_seed(3), padding)
+    found = changed(images, torch.Generator().manual_seed(3), Augmentation(padding=padding))
     expected = crop_flip_one_by_one(images, torch.Generator().manual_seed(3), padding)
     assert found.dtype == dtype
     assert found.shape == images.shape
@@ -322,8 +332,64 @@ def test_crop_and_flip_equal_a_loop(shape: tuple[int, int, int], padding: int, d
 
 def test_crops_differ_between_images() -> None:
     images = random_split(1, (1, 16, 16)).images.expand(400, 1, 16, 16)
-    different = {tuple(row) for row in random_crop_flip(images, torch.Generator().manual_seed(0)).flatten(1).tolist()}
+    different = {
+        tuple(row) for row in changed(images, torch.Generator().manual_seed(0), Augmentation()).flatten(1).tolist()
+    }
     assert len(different) > 100  # of 9 * 9 * 2
+
+
+@pytest.mark.parametrize(("padding", "size"), [(2, (32, 32)), (4, (5, 9))])
+def test_reflect_padding_is_that_of_torch(padding: int, size: tuple[int, int]) -> None:
+    images = random_split(64, (3, *size)).images
+    how = Augmentation(padding=padding, padding_mode="reflect")
+    changes = draw_changes(64, torch.Generator().manual_seed(3), how, size)
+    padded = pad(images.float(), (padding,) * 4, mode="reflect").to(torch.uint8)
+    found = augmented(images, changes, how)
+    for i, (down, right) in enumerate(changes.shifts.T.tolist()):
+        crop = padded[i, :, down : down + size[0], right : right + size[1]]
+        assert torch.equal(found[i], crop.flip(-1) if changes.flips[i] else crop)
+
+
+def test_cutout_is_a_square_of_the_mean_colour_cut_off_at_the_borders() -> None:
+    images = random_split(200, (3, 16, 16)).images.clamp(max=99)
+    how = Augmentation(padding=0, flip="none", cutout=6)
+    changes = draw_changes(200, torch.Generator().manual_seed(3), how, (16, 16))
+    assert changes.centres is not None
+    found = augmented(images, changes, how, MEAN)
+    for i, (row, column) in enumerate(changes.centres.T.tolist()):
+        expected = images[i].clone()
+        expected[:, max(0, row - 3) : row + 3, max(0, column - 3) : column + 3] = MEAN[:, None, None]
+        assert torch.equal(found[i], expected)
+
+
+def test_no_flip_leaves_images_as_they_were() -> None:
+    images = random_split(64).images
+    assert torch.equal(changed(images, torch.Generator(), Augmentation(padding=0, flip="none")), images)
+
+
+def test_an_option_changes_nothing_of_what_the_others_draw() -> None:
+    images = random_split(64).images
+    plain = draw_changes(64, torch.Generator().manual_seed(1), Augmentation(), (32, 32))
+    cut = draw_changes(64, torch.Generator().manual_seed(1), Augmentation(cutout=8), (32, 32))
+    assert torch.equal(plain.shifts, cut.shifts)
+    assert torch.equal(plain.flips, cut.flips)
+    assert len(images) == 64
+
+
+def test_alternating_flips_show_an_image_both_ways_in_two_epochs() -> None:
+    train = random_split(40, (3, 8, 8))
+    first = torch.rand(40, generator=torch.Generator().manual_seed(1)) < 0.5
+    how = Augmentation(padding=0, flip="alternating")
+    seen: list[dict[int, Tensor]] = []
+    for epoch in range(2):
+        train_labelled = Split(train.images, torch.arange(40))
+        batches = list(epoch_batches(train_labelled, 8, epoch, Augment(how, first ^ bool(epoch % 2))))
+        seen.append(
+            {int(label): image for images, labels in batches for image, label in zip(images, labels, strict=True)}
+        )
+    for label in range(40):
+        assert torch.equal(seen[0][label], seen[1][label].flip(-1))
+        assert torch.equal(seen[int(first[label])][label], train.images[label])
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

@@ -17,14 +17,14 @@ from torchvision.transforms.functional import resized_crop
 
 from dynbench.data import decoders, pixels
 from dynbench.data.decoders import thread_count
-from dynbench.data.epoch import Share, epoch_batches
+from dynbench.data.epoch import Augment, Share, epoch_batches
 from dynbench.data.image_files import AHEAD, in_batches
 from dynbench.data.pixels import centre_crop, draw_box, random_crop
 from dynbench.data.split import Data, Split, TestSplit
 from dynbench.errors import AuditFailed, UserError
 from dynbench.guards.side_effects import watched
 from dynbench.stage import recipe_stage
-from dynbench.suite.schema import Recipe, Sgd
+from dynbench.suite.recipe import Augmentation, Recipe, Sgd
 from dynbench.train.trainer import StageTrainer
 from tests.helpers.pictures import grey_files, noise, noise_files, save
 from tests.helpers.small import CPU, random_split, small_backbone
@@ -229,9 +229,12 @@ def split_of(kind: str, folder: Path, count: int = 22) -> Split:
 KINDS = pytest.mark.parametrize("kind", ["tensors", "files"])
 
 
+ALTERNATING = Augment(Augmentation(flip="alternating", cutout=4), torch.arange(22) % 2 == 0)
+
+
 @KINDS
-@pytest.mark.parametrize("augment", [True, False])
-def test_shares_of_an_epoch_put_together_are_the_epoch(kind: str, augment: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("augment", [Augment(), ALTERNATING, None])
+def test_shares_of_an_epoch_put_together_are_the_epoch(kind: str, augment: Augment | None, tmp_path: Path) -> None:
     train = split_of(kind, tmp_path)
     whole = list(epoch_batches(train, 6, 1, augment))
     ranks = [list(epoch_batches(train, 6, 1, augment, Share(rank, 3))) for rank in range(3)]
@@ -245,8 +248,8 @@ def test_shares_of_an_epoch_put_together_are_the_epoch(kind: str, augment: bool,
 @KINDS
 def test_an_epoch_that_is_taken_up_has_the_steps_that_were_left(kind: str, tmp_path: Path) -> None:
     train = split_of(kind, tmp_path)
-    whole = list(epoch_batches(train, 5, 1, True))
-    left = list(epoch_batches(train, 5, 1, True, Share(start=2)))
+    whole = list(epoch_batches(train, 5, 1, Augment()))
+    left = list(epoch_batches(train, 5, 1, Augment(), Share(start=2)))
     assert len(left) == 2
     for (images, labels), (expected, truth) in zip(left, whole[2:], strict=True):
         assert torch.equal(images, expected)
@@ -256,10 +259,10 @@ def test_an_epoch_that_is_taken_up_has_the_steps_that_were_left(kind: str, tmp_p
 @KINDS
 def test_images_come_with_their_labels_in_an_order_of_the_seed(kind: str, tmp_path: Path) -> None:
     train = split_of(kind, tmp_path)
-    batches = list(epoch_batches(train, 11, 1, False))
+    batches = list(epoch_batches(train, 11, 1, None))
     for images, labels in batches:
         assert torch.equal(images, train.images[labels])
-    others = list(epoch_batches(train, 11, 2, False))
+    others = list(epoch_batches(train, 11, 2, None))
     assert not torch.equal(batches[0][1], others[0][1])
 
 
@@ -268,7 +271,7 @@ def test_impossible_shares() -> None:
         with pytest.raises(ValueError, match="no such share"):
             Share(**wrong)
     with pytest.raises(ValueError, match="7 images a step cannot be divided among 2"):
-        next(epoch_batches(random_split(20), 7, 0, False, Share(0, 2)))
+        next(epoch_batches(random_split(20), 7, 0, None, Share(0, 2)))
 
 
 def test_training_on_files_is_training_on_their_pixels(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from dynbench.backbones import Backbone
 from dynbench.data.split import Data
 from dynbench.method import LayerUsage, Method, MethodConfig, Output, Point
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 
 
 @dataclass(frozen=True)

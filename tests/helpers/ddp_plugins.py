@@ -10,7 +10,7 @@ from dynbench_methods.dense import Dense
 from torch import Tensor, nn
 
 from dynbench.stage import Progress
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 
 SECOND = 1
 

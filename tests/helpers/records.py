@@ -25,7 +25,8 @@ from dynbench.record.schema import (
     StageBudget,
     Timing,
 )
-from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe, Sgd
+from dynbench.suite.recipe import Recipe, Sgd
+from dynbench.suite.schema import BackboneSpec, DataSpec
 
 IMAGES = 400
 MODES = ("sequential", "parallel_cancel", "parallel")

@@ -22,7 +22,8 @@ from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.process_group import ALONE, ProcessGroup
 from dynbench.record.folder import ResultsFolder
-from dynbench.suite.schema import BackboneSpec, DataSpec, Evaluation, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec, Evaluation
 
 CPU = torch.device("cpu")
 SHAPE = (3, 8, 8)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
 from dynbench.stage import Progress, Stage, recipe_stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 
 
 def prune(model: nn.Module) -> None:

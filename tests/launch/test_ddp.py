@@ -33,7 +33,8 @@ from dynbench.process_group import ALONE, ProcessGroup, check_batch
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.stage import Progress, Stage, recipe_stage
-from dynbench.suite.schema import Limits, Recipe, Sgd
+from dynbench.suite.recipe import Recipe, Sgd
+from dynbench.suite.schema import Limits
 from dynbench.train.ddp import shared_loss
 from dynbench.train.trainer import EpochResult, StageTrainer
 from tests.conftest import Call

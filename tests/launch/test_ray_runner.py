@@ -30,7 +30,8 @@ from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import commit
 from dynbench.record.schema import EpochRecord, Record
 from dynbench.stage import Progress
-from dynbench.suite.schema import Evaluation, Limits, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import Evaluation, Limits
 from tests.conftest import Call, Register
 
 CHAIN = "methods=[dense, l_net, {name: lc_net, params: {init: dense}}]"

@@ -24,7 +24,8 @@ from dynbench.plan.expand import expand_suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress
-from dynbench.suite.schema import Evaluation, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import Evaluation
 from tests.conftest import Call, Register
 
 

@@ -35,7 +35,8 @@ from dynbench.method import FromDense, FromFile, Point
 from dynbench.plan.run import Run, Start
 from dynbench.record.folder import ResultsFolder
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import BackboneSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec
 from tests.helpers.small import CPU, SHAPE, ask, make_context, make_run, random_images, small_backbone, stirred
 from tests.train.test_resume import Interrupter, assert_same_results
 

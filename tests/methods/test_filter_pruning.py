@@ -21,7 +21,8 @@ from dynbench.latency.timer import Timer
 from dynbench.method import FromDense, FromFile
 from dynbench.plan.run import Run, Start
 from dynbench.record.folder import ResultsFolder
-from dynbench.suite.schema import BackboneSpec, Cosine, LatencyProtocol, Recipe, Sgd, StepDecay
+from dynbench.suite.recipe import Cosine, Recipe, Sgd, StepDecay
+from dynbench.suite.schema import BackboneSpec, LatencyProtocol
 from tests.helpers.small import make_context, make_run, small_backbone
 from tests.train.test_resume import Interrupter, assert_same_results
 

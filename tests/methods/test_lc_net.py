@@ -18,7 +18,8 @@ from dynbench.build import build_model
 from dynbench.cost import CostModel, static_costs
 from dynbench.method import FromDense, FromFile
 from dynbench.stage import Progress, recipe_stage
-from dynbench.suite.schema import BackboneSpec, Recipe, Sgd
+from dynbench.suite.recipe import Recipe, Sgd
+from dynbench.suite.schema import BackboneSpec
 from tests.helpers.small import CPU, SHAPE, ask, make_context, make_run, random_images, random_split, small_backbone
 
 RECIPE = Recipe(epochs=1, batch_size=8)

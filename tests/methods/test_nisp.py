@@ -22,7 +22,8 @@ from dynbench.data import load_data
 from dynbench.estimate.estimate import estimate_cost
 from dynbench.execute import execute
 from dynbench.stage import Stage
-from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec
 from dynbench.train.session import Session
 from tests.helpers.small import CLASSES, make_context, make_run, random_images, small_backbone
 from tests.train.test_resume import Interrupter, assert_same_results

@@ -71,7 +71,7 @@ def test_weights_that_are_no_file(tmp_path: Path, pipe: Path, place: str) -> Non
     [
         (
             "device: cpu\nevaluation: {batch_size: 1e12}\n",
-            "evaluation.batch_size: expected a number of at most 2147483647",
+            "evaluation.batch_size: expected a number of at most 1000000000",
         ),
         ("check: {test_top1: [1]}\n", "check.test_top1"),
         ("limits: {runs: 0}\n", "limits.runs: expected a number greater than 0"),

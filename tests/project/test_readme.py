@@ -1,18 +1,21 @@
-"""README's examples are the code that is tested."""
+"""README is short, its two commands do all the set-up, and its method is one that dynbench takes."""
 
 import re
 from pathlib import Path
 
-import pytest
-
-from dynbench.suite.read import parse_yaml, validate
+from tests.conftest import Call
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+LONGEST, METHOD, TERMINAL = 130, 15, 80
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_it_is_read_in_a_minute_or_two() -> None:
+    assert len(README.splitlines()) <= LONGEST
 
 
 def test_two_commands_do_all_the_set_up() -> None:
@@ -22,30 +25,16 @@ def test_two_commands_do_all_the_set_up() -> None:
     assert test.strip().endswith("tox")
 
 
-@pytest.mark.parametrize("name", ["dynbench_early_exit.py", "pyproject.toml"])
-def test_the_plugin_is_the_one_that_a_test_installs(name: str) -> None:
-    source = (ROOT / "tests" / "plugin" / name).read_text()
-    assert source in blocks("python") + blocks("toml")
+def test_the_output_that_it_shows_fits_a_terminal() -> None:
+    (output,) = blocks("text")
+    assert "resnet8 on digits" in output
+    assert max(map(len, output.splitlines())) <= TERMINAL
 
 
-def test_the_suite_example_is_valid() -> None:
-    (example,) = blocks("yaml")
-    suite, _ = validate(parse_yaml(example, "README.md"), "README.md")
-    assert [entry.name for entry in suite.methods] == ["dense", "dense", "lc_net", "lc_net"]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "suites").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_suite_is_named_in_readme_and_valid(path: Path) -> None:
-    assert f"`{path.name}`" in README
-    suite, _ = validate(parse_yaml(path.read_text(), path.name), path.name)
-    assert suite.name == path.stem
-
-
-def test_the_blocks_that_blockdrop_keeps_are_those_of_its_record(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(ROOT)
-    (example,) = [block for block in blocks("python") if "cifar10-blockdrop" in block]
-    exec(example, {})
-    printed = capsys.readouterr().out.removesuffix(" are kept\n")
-    assert f"It keeps {printed} on the mean" in README
+def test_a_method_in_fifteen_lines_keeps_the_contract(call: Call, tmp_path: Path) -> None:
+    (code,) = blocks("python")
+    assert len([line for line in code.splitlines() if line]) <= METHOD
+    (tmp_path / "low_contrast.py").write_text(code)
+    result = call("test", f"{tmp_path / 'low_contrast.py'}:LowContrast")
+    assert result.exit_code == 0, result.output
+    assert "21 kept, 4 does not apply" in result.output

@@ -12,7 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from dynbench.recipe.muon import MuonWithSgd, orthogonalised
 from dynbench.stage import make_optimizer, recipe_stage
-from dynbench.suite.schema import Muon, Recipe, Sgd
+from dynbench.suite.recipe import Muon, Recipe, Sgd
 from dynbench.train.budget import step_macs
 from tests.helpers.small import SHAPE, random_images, small_backbone
 

@@ -11,16 +11,17 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from scipy.stats import binomtest
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.controls import Comparison
 from dynbench.analysis.literature import read_literature
-from dynbench.analysis.statistics import bootstrap_interval, mcnemar
+from dynbench.analysis.statistics import Paired, bootstrap_interval, mcnemar, paired_intervals
 from dynbench.analysis.summary import SeedMean, configurations, pareto_front, seed_mean
 from dynbench.analysis.verdicts import verdicts
 from dynbench.analysis.words import short_macs
 from dynbench.cli.commands.report import report_command
-from dynbench.cli.tables import show_controls, show_results, wrap_label
+from dynbench.cli.tables import show_brief, show_controls, show_results, wrap_label
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.store import read_record
@@ -80,8 +81,7 @@ def test_mcnemar_by_hand() -> None:
     one = np.array([True] * 8 + [False] * 2 + [True] * 50)
     other = np.array([False] * 8 + [True] * 2 + [True] * 50)
     # 8 against 2 of 10: 2 * (1 + 10 + 45) / 1024
-    assert mcnemar(one, other) == pytest.approx(2 * 56 / 1024)
-    assert mcnemar(one, one) == 1.0
+    assert mcnemar([(one, other), (one, one)]) == (pytest.approx(2 * 56 / 1024), 1.0)
 
 
 def test_bootstrap_interval_is_near_the_normal_one_and_repeats() -> None:
@@ -90,6 +90,26 @@ def test_bootstrap_interval_is_near_the_normal_one_and_repeats() -> None:
     half = 1.96 * differences.std() / 2000**0.5
     assert (low, high) == pytest.approx((differences.mean() - half, differences.mean() + half), abs=0.15 * half)
     assert bootstrap_interval(differences) == (low, high)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_intervals_of_many_pairs_are_those_of_each(seeds: int) -> None:
+    """One drawing of resamples for all is what each would draw."""
+    rng = np.random.default_rng(2)
+    sums = [rng.integers(-seeds, seeds + 1, images) for images in (300, 300, 500)]
+    together = paired_intervals([Paired(one, seeds) for one in (*sums, sums[0])])
+    alone = [bootstrap_interval(one / seeds) for one in (*sums, sums[0])]
+    assert np.array(together) == pytest.approx(np.array(alone), rel=1e-12, abs=1e-15)
+    assert [Paired(one, seeds).mean for one in sums] == pytest.approx([(one / seeds).mean() for one in sums])
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=5))
+def test_mcnemar_is_a_binomial_test(counts: list[tuple[int, int]]) -> None:
+    pairs = [
+        (np.array([True] * a + [False] * b + [True]), np.array([False] * a + [True] * b + [True])) for a, b in counts
+    ]
+    expected = [binomtest(a, a + b).pvalue if a + b else 1.0 for a, b in counts]
+    assert mcnemar(pairs) == pytest.approx(expected)
 
 
 def test_each_operating_point_meets_the_nearest_control(tmp_path: Path) -> None:
@@ -224,6 +244,45 @@ def test_the_budget_is_shown_by_stage(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 80
     page = markdown_report(analysed([record]))
     assert "| lc_net init=dense | 10 + 12 curriculum + 8 joint | 30 | 10.0P | 14.0P |" in page
+
+
+def test_a_run_ends_with_a_line_a_configuration_and_a_sentence_a_dynamic_method(tmp_path: Path) -> None:
+    control, dynamic = Fake(given={"width": 0.5}, mmacs=(20.0,), top1=80.0), Fake("l_net", {"l1_layer": 0.1})
+    long = Fake("c_net", {"l1_channel": 0.2}, mmacs=(5.0,), static=False)
+    gated = Fake("lc_net", {"l1_layer": 0.2}, 0, MODES, 90.0, (20.0, 30.0, 38.0), static=False)
+    fakes = [Fake(speeds=(1.0,)), control, gated, replace(dynamic, error="broken"), long]
+    others = replace(gated, given={"l1_layer": 0.3}, top1=85.0)
+    seeds = [replace(fake, seed=seed) for fake in (*fakes, others) for seed in (0, 1)]
+    found = Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, seeds))
+    lines = printed(show_brief(found)).splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[: next(index for index, line in enumerate(lines) if line.startswith("Of several"))]
+    for name in ("dense  ", "dense width=0.5", "lc_net l1_layer=0.2", "lc_net l1_layer=0.3", "c_net  ", "l_net  "):
+        assert sum(line.startswith(name) for line in table) == 1, name
+    text = " ".join(" ".join(lines).split())
+    assert (
+        "lc_net l1_layer=0.2, sequential (the best of 6 operating points) beats its control: better than width 0.5 "
+        "(+10.00 ±0.00 over seeds)." in text
+    )
+    assert "c_net has no static net of its cost to be held against." in text
+    assert "failed: l_net-resnet20-s1-" in text
+    assert "simulated" in next(line for line in table if line.startswith("c_net"))
+
+
+def test_names_that_are_too_long_for_a_line_are_cut(tmp_path: Path) -> None:
+    gates = [Fake("c_net", {"a_parameter_with_a_very_long_name": size}, speeds=(1.0,)) for size in (0.1, 0.25)]
+    found = Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, [Fake(), *gates]))
+    lines = printed(show_brief(found)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("c_net a_parameter_with_a_very_long_na… " in line for line in lines) == 2
+    assert all("90.00" in line for line in lines if line.startswith("c_net a"))
+
+
+def test_latencies_of_different_conditions_do_not_share_the_brief_table(tmp_path: Path) -> None:
+    fakes = [Fake(speeds=(1.0,)), Fake(given={"width": 0.5}, speeds=(2.0,))]
+    assert "as fast" in printed(show_brief(Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))))
+    fakes[1] = replace(fakes[1], threads=1)
+    assert "as fast" not in printed(show_brief(Analysis.of(ResultsFolder(tmp_path), write_fakes(tmp_path, fakes))))
 
 
 def test_final_table_fits_80_columns_in_plain_text(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from dynbench.cli.options import read_suite
 from dynbench.errors import UserError
 from dynbench.plan.expand import expand_suite
-from dynbench.suite.schema import Adam, Constant, Cosine, LatencyProtocol, Sgd, StepDecay, SuiteFile
+from dynbench.suite.recipe import Adam, Constant, Cosine, Sgd, StepDecay
+from dynbench.suite.schema import LatencyProtocol, SuiteFile
 
 GOOD = """\
 name: good
@@ -54,7 +55,7 @@ def changed(old: str, new: str) -> str:
         (
             changed("lr: 0.1", "lrr: 0.1"),
             's.yaml:6: unknown key "recipe.optimizer.lrr"; did you mean "lr"? '
-            "(known: lr, momentum, name, nesterov, weight_decay)",
+            "(known: bias_scaler, decay_norm_and_bias, lr, momentum, name, nesterov, weight_decay)",
         ),
         (
             changed("epochs: 2", "epochs: 2\n  schedule: {name: cosine, flor: 1}"),
@@ -165,7 +166,8 @@ def test_numbers_out_of_range(tmp_path: Path, text: str, expected: str) -> None:
         ),
         (
             changed("epochs: 2", "epochs: 2\n  schedule: cosin"),
-            's.yaml:6: recipe.schedule: unknown name "cosin"; did you mean "cosine"? (known: constant, cosine, step)',
+            's.yaml:6: recipe.schedule: unknown name "cosin"; did you mean "cosine"? '
+            "(known: constant, cosine, linear, one_cycle, step)",
         ),
         (
             changed("name: sgd, ", ""),

@@ -24,7 +24,8 @@ from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.machine import Machine
 from dynbench.record.schema import Budget, EpochRecord, Macs, PointRecord, Record, StageBudget, Tracked
-from dynbench.suite.schema import BackboneSpec, DataSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import BackboneSpec, DataSpec
 from dynbench.tracking import Tracker, log_plots, sync
 from dynbench.tracking.location import find_location, read_state
 from dynbench.tracking.payload import epoch_values, result_values, run_parameters

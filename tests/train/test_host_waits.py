@@ -14,11 +14,13 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dynbench.data.epoch import epoch_batches
+from dynbench.data.epoch import Augment, epoch_batches
 from dynbench.data.split import Split
 from dynbench.method import Method
+from dynbench.recipe.averaging import make_averaging
+from dynbench.recipe.resizing import resized
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Ema, Lookahead, Recipe
 from dynbench.train.trainer import StageTrainer
 from tests.helpers.small import CLASSES, SHAPE, random_data, random_split, small_backbone
 
@@ -85,6 +87,17 @@ def test_a_step_that_reads_is_noticed(kind: type[Method]) -> None:
         step(method, method.stages(RECIPE)[0])
 
 
+@pytest.mark.parametrize("spec", [Ema(name="ema"), Lookahead(name="lookahead", k=1)])
+def test_averages_and_smaller_images_never_read_a_number_back(spec: Ema | Lookahead) -> None:
+    with FakeTensorMode():
+        model = small_backbone()
+        averaging = make_averaging(spec, model)
+        assert averaging is not None
+        for _ in range(3):
+            averaging.step()
+        assert resized(torch.randn(4, *SHAPE), 4).shape == (4, 3, 4, 4)
+
+
 class Copies(TorchDispatchMode):
     """Counts tensors that go to another device."""
 
@@ -104,7 +117,7 @@ def test_an_epochs_random_numbers_go_to_the_device_once(steps: int) -> None:
     whole = random_split(8 * steps)
     there = Split(whole.images.to("meta"), whole.labels.to("meta"))
     with Copies() as copies:
-        batches = list(epoch_batches(there, 8, 0, augment=True))
+        batches = list(epoch_batches(there, 8, 0, Augment()))
     assert len(batches) == steps
     assert {(images.device.type, labels.device.type) for images, labels in batches} == {("meta", "meta")}
     assert copies.count == 3  # the order, the crops, the flips

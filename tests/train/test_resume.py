@@ -22,7 +22,7 @@ from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 from dynbench.train.session import Journal, Session
 from tests.conftest import Call
 from tests.helpers.small import make_context, make_run

@@ -11,13 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench import device as precision
 from dynbench.cost import static_costs
-from dynbench.data.augment import random_crop_flip
+from dynbench.data.augment import augmented, draw_changes
+from dynbench.data.epoch import STANDARD
 from dynbench.data.split import Data
 from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
 from dynbench.plan.run import derived_seed
 from dynbench.stage import Progress, Stage, recipe_stage
-from dynbench.suite.schema import Cosine, Recipe, Sgd
+from dynbench.suite.recipe import Cosine, Recipe, Sgd
 from dynbench.train.budget import training_macs
 from dynbench.train.trainer import LOOK_EVERY, EpochResult, StageTrainer
 from tests.helpers.small import CLASSES, CPU, SHAPE, random_data, random_images, small_backbone
@@ -71,7 +72,8 @@ def plain_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int, 
     model.train()
     for step in range(len(images) // recipe.batch_size):
         batch = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
-        x = data.normalise(CPU)(random_crop_flip(images[batch], generator))
+        changes = draw_changes(len(batch), generator, STANDARD, (8, 8))
+        x = data.normalise(CPU)(augmented(images[batch], changes, STANDARD))
         fraction = epoch + (step + 1) / (len(images) // recipe.batch_size)
         optimizer.param_groups[0]["lr"] = 0.1 * dense_stage().schedule(fraction)
         loss = cross_entropy(model(x), labels[batch], label_smoothing=0.1)

@@ -13,32 +13,39 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path))
-def report_command(results: Path) -> None:
+@click.option("--full", is_flag=True, help="Print every table: budgets, latencies, controls.")
+def report_command(results: Path, full: bool) -> None:
     """Make table.md and the plots of DIR again from its records alone, and print the final table."""
     from dynbench.cli.console import SafeConsole
     from dynbench.record.folder import ResultsFolder
 
-    show_report(ResultsFolder(results), SafeConsole(), draw=True)
+    show_report(ResultsFolder(results), SafeConsole(), draw=True, full=full)
 
 
-def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool) -> None:
-    """Print the table, and where table.md and the plots are. `draw` makes those anew and prints the comparison with
-    the static controls too; without it there is nothing to wait for. Raises UserError."""
+def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool, full: bool = False) -> None:
+    """Print a line for each configuration, a sentence for each dynamic method, and where the rest is. `draw` makes that
+    anew: table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises UserError."""
     from dynbench.analysis.analysis import Analysis
-    from dynbench.cli.tables import show_controls, show_latency, show_results
+    from dynbench.cli.tables import show_brief
 
     found = Analysis.of(results)
+    if full:
+        _show_all(found, console)
+    else:
+        console.print(show_brief(found))
+    if draw:
+        from dynbench.report.report_files import write_report
+
+        write_report(found)
+    console.print(f"\nEverything else: {results.table} and {results.plots}", soft_wrap=True)
+
+
+def _show_all(found: "Analysis", console: "SafeConsole") -> None:
+    """Print the tables of table.md."""
+    from dynbench.cli.tables import show_controls, show_latency, show_results
+
     console.print(show_results(found))
     if found.latency:
         console.print(show_latency(found))
-    if draw and found.comparisons:
+    if found.comparisons:
         console.print(show_controls(found))
-    for path in _write(found) if draw else results.report_files():
-        console.print(path, soft_wrap=True)
-
-
-def _write(found: "Analysis") -> tuple[Path, ...]:
-    """Matplotlib is not loaded where nothing is drawn."""
-    from dynbench.report.report_files import write_report
-
-    return write_report(found)

@@ -3,7 +3,9 @@
 Quoted points are never on the front: they had other budgets, and were counted by other rules.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,8 +16,8 @@ from dynbench.analysis.literature import SHOWN_AS
 from dynbench.analysis.summary import PointSummary
 from dynbench.report.plots.accuracy_key import FRONT, HOLLOW, draw_key
 from dynbench.report.plots.accuracy_panel import REACH, Panel, make_panel
-from dynbench.report.plots.labels import Label, place_labels
-from dynbench.report.plots.style import GREY, method_colour, new_figure
+from dynbench.report.plots.labels import Label, Position, place_labels
+from dynbench.report.plots.style import GREY, broken, method_colour, new_figure
 
 WIDTH, HEIGHT = 8.0, 4.2
 MARGIN = 0.09
@@ -49,8 +51,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title)
     axes.grid(visible=True)
     _draw_quoted(axes, panel, scale)
-    for points in panel.trainings:
-        _draw_training(axes, points, panel.markers, scale)
+    _draw_trainings(axes, panel, scale)
     _draw_controls(axes, panel, scale)
     axes.margins(x=MARGIN, y=MARGIN)
     _limit(axes, panel, scale)
@@ -87,43 +88,67 @@ def _draw_quoted(axes: Axes, panel: Panel, scale: float) -> None:
         )
 
 
-def _draw_training(axes: Axes, points: Sequence[PointSummary], markers: dict[str, str], scale: float) -> None:
-    """The operating points of one training, tied together; where they coincide, each is seen round the next."""
-    colour = method_colour(points[0].configuration.run.method)
-    axes.plot(*_line(points, scale), color=colour, linewidth=0.8, linestyle=":", alpha=0.8, zorder=3)
-    for index, point in enumerate(points):
-        same_height = index > 0 and point.test_top1 == points[index - 1].test_top1  # one bar says it
-        axes.errorbar(
-            point.macs.mean / scale,
-            point.test_top1.mean,
-            xerr=None if point.macs.half_width is None else point.macs.half_width / scale,
-            yerr=None if same_height else point.test_top1.half_width,
-            fmt=markers[point.name],
-            color=colour,
-            markersize=4.4 + 2.0 * index,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-            elinewidth=0.8,
-            zorder=6 - index / 10,
-        )
+def _draw_trainings(axes: Axes, panel: Panel, scale: float) -> None:
+    """The operating points of each training, tied together; where they coincide, each is seen round the next. What
+    looks alike is drawn at once: a thousand lines of one point each take a minute."""
+    ties: defaultdict[str, list[list[Position]]] = defaultdict(list)
+    alike: defaultdict[_Look, list[PointSummary]] = defaultdict(list)
+    for points in panel.trainings:
+        colour = method_colour(points[0].configuration.run.method)
+        ties[colour].append(_line(points, scale))
+        for index, point in enumerate(points):
+            same_height = index > 0 and point.test_top1 == points[index - 1].test_top1  # one bar says it
+            bars = point.macs.half_width is not None, point.test_top1.half_width is not None and not same_height
+            alike[_Look(colour, panel.markers[point.name], index, *bars)].append(point)
+    for colour, lines in ties.items():
+        axes.plot(*broken(lines), color=colour, linewidth=0.8, linestyle=":", alpha=0.8, zorder=3)
+    for look, points in alike.items():
+        _draw_points(axes, look, points, scale)
 
 
-def _line(points: Iterable[PointSummary], scale: float) -> tuple[list[float], list[float]]:
+class _Look(NamedTuple):
+    """How an operating point is drawn, the `order`th of its training."""
+
+    colour: str
+    marker: str
+    order: int
+    across: bool
+    """Whether it has an interval of costs."""
+    up: bool
+
+
+def _draw_points(axes: Axes, look: _Look, points: Sequence[PointSummary], scale: float) -> None:
+    axes.errorbar(
+        [point.macs.mean / scale for point in points],
+        [point.test_top1.mean for point in points],
+        xerr=[(point.macs.half_width or 0) / scale for point in points] if look.across else None,
+        yerr=[point.test_top1.half_width or 0 for point in points] if look.up else None,
+        fmt=look.marker,
+        color=look.colour,
+        linestyle="none",
+        markersize=4.4 + 2.0 * look.order,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        elinewidth=0.8,
+        zorder=6 - look.order / 10,
+    )
+
+
+def _line(points: Iterable[PointSummary], scale: float) -> list[Position]:
     """Where `points` lie: costs in units of `scale` MACs, accuracies in per cent."""
-    found = list(points)
-    return [point.macs.mean / scale for point in found], [point.test_top1.mean for point in found]
+    return [(point.macs.mean / scale, point.test_top1.mean) for point in points]
 
 
 def _draw_controls(axes: Axes, panel: Panel, scale: float) -> None:
     """A thin line through the costs of each static net."""
     for curve in panel.control_curves:
         colour = method_colour(curve[0].configuration.run.method)
-        axes.plot(*_line(curve, scale), color=colour, linewidth=0.8, zorder=3)
+        axes.plot(*broken([_line(curve, scale)]), color=colour, linewidth=0.8, zorder=3)
 
 
 def _draw_front(axes: Axes, panel: Panel, scale: float) -> None:
     """Steps: at a given cost, the best accuracy that was measured."""
-    xs, ys = _line(panel.front, scale)
+    xs, ys = zip(*_line(panel.front, scale), strict=True)
     axes.plot([*xs, axes.get_xlim()[1]], [*ys, ys[-1]], **FRONT, zorder=1)
 
 
@@ -144,19 +169,15 @@ def _write_labels(axes: Axes, panel: Panel) -> None:
     scale, _ = panel.unit
     labels = [
         Label(first.macs.mean / scale, first.test_top1.mean, text, method_colour(first.configuration.run.method))
-        for first, *_ in panel.trainings
+        for first, *_ in panel.labelled
         if (text := panel.differing(first.configuration))
     ]
-    marks = [
-        *zip(*_line(panel.points, scale), strict=True),
-        *((row.macs / scale, row.top1) for row in panel.quoted),
-    ]
-    lines = (*panel.trainings, *panel.control_curves)
-    corners = [list(zip(*_line(line, scale), strict=True)) for line in lines]
-    place_labels(axes, labels, marks, [*corners, *(_bar(first, scale) for first, *_ in panel.trainings)])
+    marks = [*_line(panel.points, scale), *((row.macs / scale, row.top1) for row in panel.quoted)]
+    lines = [_line(line, scale) for line in (*panel.trainings, *panel.control_curves)]
+    place_labels(axes, labels, marks, [*lines, *(_bar(first, scale) for first, *_ in panel.trainings)])
 
 
-def _bar(point: PointSummary, scale: float) -> list[tuple[float, float]]:
+def _bar(point: PointSummary, scale: float) -> list[Position]:
     """The ends of an accuracy's interval."""
     reach = point.test_top1.half_width or 0
     return [(point.macs.mean / scale, point.test_top1.mean + end) for end in (-reach, reach)]

@@ -1,15 +1,17 @@
 """What the accuracy plot draws for one data set."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
+from math import ceil
 from string import ascii_letters
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.literature import Quoted, quoted_on
+from dynbench.analysis.names import Names
 from dynbench.analysis.summary import CONTROL, ConfigurationRecords, PointSummary
-from dynbench.analysis.words import parameters
 from dynbench.data.catalogue import caveat
-from dynbench.report.plots.style import point_markers
+from dynbench.report.plots.style import LABELS, point_markers
 
 REACH = 3
 """Quoted points that cost more than this times the dearest measured one, or less than the cheapest divided by
@@ -26,13 +28,15 @@ class Panel:
     left_out: int
     front: tuple[PointSummary, ...]
     """The Pareto front of the measured points, by rising cost."""
+    names: Names
+    found: Analysis
 
-    @property
+    @cached_property
     def costs(self) -> list[float]:
         """MACs of everything drawn."""
         return [*(point.macs.mean for point in self.points), *(row.macs for row in self.quoted)]
 
-    @property
+    @cached_property
     def backbones(self) -> list[str]:
         return list(dict.fromkeys(point.configuration.setting.backbone for point in self.points))
 
@@ -45,12 +49,12 @@ class Panel:
     def unit(self) -> tuple[float, str]:
         return (1e9, "GMACs") if max(self.costs) >= 1e9 else (1e6, "MMACs")  # noqa: PLR2004
 
-    @property
+    @cached_property
     def trainings(self) -> list[list[PointSummary]]:
         """The operating points of each configuration."""
         return [list(group) for _, group in groupby(self.points, key=lambda point: point.configuration.key)]
 
-    @property
+    @cached_property
     def control_curves(self) -> list[list[PointSummary]]:
         """The static nets of one method and budget, each curve by rising cost."""
         controls = sorted((p for p in self.points if p.configuration.static), key=_family)
@@ -61,28 +65,40 @@ class Panel:
         """One for each quoted point."""
         return ascii_letters[: len(self.quoted)]
 
-    @property
+    @cached_property
     def markers(self) -> dict[str, str]:
         """A marker for each operating point."""
         return point_markers(point.name for point in self.points)
 
     def configurations(self, method: str) -> list[ConfigurationRecords]:
         """The trainings of a method."""
-        found = [points[0].configuration for points in self.trainings]
-        return [configuration for configuration in found if configuration.run.method == method]
+        return self._by_method[method]
+
+    @cached_property
+    def _by_method(self) -> dict[str, list[ConfigurationRecords]]:
+        found: dict[str, list[ConfigurationRecords]] = {}
+        for first, *_ in self.trainings:
+            found.setdefault(first.configuration.run.method, []).append(first.configuration)
+        return found
+
+    @property
+    def labelled(self) -> list[list[PointSummary]]:
+        """The trainings that are labelled: of more than `LABELS`, the notable ones, and of those no more either."""
+        if len(self.trainings) <= LABELS:
+            return self.trainings
+        chosen = [points for points in self.trainings if points[0].configuration.key in self.found.notable]
+        return chosen[:: ceil(len(chosen) / LABELS)]
 
     def shared(self, method: str) -> list[str]:
         """The parameters that all of a method's trainings have, in words."""
-        first, *others = (parameters(configuration.run) for configuration in self.configurations(method))
-        return [word for word in first if all(word in other for other in others)]
+        return self.names.shared(self.configurations(method)[0].run)
 
     def differing(self, configuration: ConfigurationRecords) -> str:
         """The parameters that tell a training from the method's others, one a line; empty when there are none."""
         method = configuration.run.method
         if len(self.configurations(method)) == 1:
             return ""
-        shared = self.shared(method)
-        words = [word for word in parameters(configuration.run) if word not in shared]
+        words = self.names.differing(configuration.run)
         if len(self.backbones) > 1:
             words.append(configuration.setting.backbone)
         if method == CONTROL:
@@ -97,7 +113,8 @@ def make_panel(found: Analysis, dataset: str) -> Panel:
     costs = [point.macs.mean for point in chosen]
     rows = quoted_on(dataset, found.literature)
     near = tuple(row for row in rows if min(costs) / REACH <= row.macs <= max(costs) * REACH)
-    return Panel(dataset, chosen, near, len(rows) - len(near), found.fronts[dataset])
+    names = Names.of(point.configuration.run for point in chosen)
+    return Panel(dataset, chosen, near, len(rows) - len(near), found.fronts[dataset], names, found)
 
 
 def _family(point: PointSummary) -> str:

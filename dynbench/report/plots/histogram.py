@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynbench.analysis.analysis import Analysis
+from dynbench.analysis.names import Names
 from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
@@ -17,6 +18,8 @@ from dynbench.report.plots.style import GREY, method_colour, new_figure
 
 WIDTH, PANEL_HEIGHT, REST = 7.2, 1.05, 0.9
 BINS = 80
+PANELS = 16
+"""Configurations that a figure has room for."""
 CAPTION = 130
 """Letters of a line beneath the panels."""
 _STYLES: tuple[dict[str, Any], ...] = (
@@ -54,7 +57,8 @@ def histogram_figure(found: Analysis) -> Figure:
     Raises UserError when per-image arrays are missing or damaged.
     """
     candidates = [c for c in found.configurations if c.finished and not c.static]
-    panels = [_Panel(c, _spreads(found.results, c)) for c in candidates]
+    shown = _with_room(candidates, found)
+    panels = [_Panel(c, _spreads(found.results, c)) for c in shown]
     dynamic = [panel for panel in panels if panel.dynamic]
     figure = new_figure(WIDTH, REST + PANEL_HEIGHT * max(1, len(dynamic)))
     if not dynamic:
@@ -65,17 +69,29 @@ def histogram_figure(found: Analysis) -> Figure:
     several = len({panel.configuration.setting.backbone for panel in panels}) > 1
     for axes, panel in zip(all_axes, dynamic, strict=True):
         _draw(axes, panel, edges)
-        axes.set_title(_name(panel, several), fontsize=8, pad=3)
+        axes.set_title(_name(panel, found.names, several), fontsize=8, pad=3)
     all_axes[-1].set_xlabel("MMACs per test image")
     figure.supylabel("test images (%)", fontsize=8.5)
-    _caption(figure, [_name(panel, several) for panel in panels if not panel.dynamic])
+    _caption(
+        figure,
+        [_name(panel, found.names, several) for panel in panels if not panel.dynamic],
+        len(candidates) - len(shown),
+    )
     return figure
 
 
-def _name(panel: _Panel, several: bool) -> str:
+def _with_room(candidates: list[ConfigurationRecords], found: Analysis) -> list[ConfigurationRecords]:
+    """All of them, or the first `PANELS`, the notable ones before others."""
+    if len(candidates) <= PANELS:
+        return candidates
+    kept = {one.key for one in sorted(candidates, key=lambda one: one.key not in found.notable)[:PANELS]}
+    return [configuration for configuration in candidates if configuration.key in kept]
+
+
+def _name(panel: _Panel, names: Names, several: bool) -> str:
     """With its backbone, where there are `several`."""
     run = panel.configuration.run
-    return f"{run.label}, {run.backbone.name}" if several else run.label
+    return f"{names.whole(run)}, {run.backbone.name}" if several else names.whole(run)
 
 
 def _spreads(results: ResultsFolder, configuration: ConfigurationRecords) -> tuple[_Spread, ...]:
@@ -89,7 +105,7 @@ def _spreads(results: ResultsFolder, configuration: ConfigurationRecords) -> tup
 
 
 def _mmacs(results: ResultsFolder, run_id: str, point: str) -> np.ndarray:
-    arrays = results.arrays(run_id)
+    arrays = results.arrays(run_id, f"{point}/macs")
     if f"{point}/macs" not in arrays:
         raise UserError(f'the per-image arrays of {run_id} have no "{point}/macs"; run it again')
     return np.asarray(arrays[f"{point}/macs"] / 1e6)
@@ -121,7 +137,10 @@ def _draw(axes: Axes, panel: _Panel, edges: list[float]) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.4)
 
 
-def _caption(figure: Figure, constant: Sequence[str]) -> None:
-    if constant:
-        text = fill(f"The same cost for every image, so not shown: {'; '.join(constant)}.", CAPTION)
+def _caption(figure: Figure, constant: Sequence[str], left_out: int) -> None:
+    parts = [f"The same cost for every image, so not shown: {'; '.join(constant)}."] if constant else []
+    if left_out:
+        parts.append(f"Not shown either, for want of room: {left_out} more configurations; see table.md.")
+    if parts:
+        text = fill(" ".join(parts), CAPTION)
         figure.supxlabel(text, fontsize=6.5, color=GREY, x=0.01, ha="left")

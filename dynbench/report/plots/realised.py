@@ -1,5 +1,6 @@
 """Realised against MAC-predicted speed-up: on the diagonal every saved MAC was saved time."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -9,12 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from dynbench.analysis.latency import Block, TimedPoint, speed_up
-from dynbench.analysis.summary import CONTROL
-from dynbench.analysis.words import parameters
+from dynbench.analysis.summary import CONTROL, pareto_front
 from dynbench.plan.run import Run
 from dynbench.record.schema import Timing
-from dynbench.report.plots.labels import Label, place_labels
-from dynbench.report.plots.style import GREY, method_colour, new_figure, point_markers
+from dynbench.report.plots.labels import Label, Position, place_labels
+from dynbench.report.plots.style import GREY, LABELS, broken, method_colour, new_figure, point_markers
 
 PANEL, HEIGHT, KEY = 3.4, 3.9, 1.8
 ROOM = 1.2
@@ -99,8 +99,7 @@ def _draw(axes: Axes, block: Block, batch: int) -> None:
     lines = _engine_lines(block)
     for name, speed in _engine_speeds(block, batch).items():
         axes.axhline(speed, color=GREY, linewidth=0.9, linestyle=lines[name], zorder=2)
-    for line in _by_run(block, batch):
-        _draw_run(axes, line, _markers(block))
+    _draw_points(axes, block, batch)
 
 
 def _by_run(block: Block, batch: int) -> list[list[Drawn]]:
@@ -108,14 +107,22 @@ def _by_run(block: Block, batch: int) -> list[list[Drawn]]:
     return [list(group) for _, group in groupby(_at(block, batch), key=lambda one: one[0].run.run_id)]
 
 
-def _draw_run(axes: Axes, line: Sequence[Drawn], markers: dict[str, str]) -> None:
-    """The operating points of one run, tied together."""
-    colour = method_colour(line[0][0].run.method)
-    axes.plot(*zip(*map(_place, line), strict=True), color=colour, linewidth=0.8, linestyle=":", alpha=0.8, zorder=3)
-    for one in line:
+def _draw_points(axes: Axes, block: Block, batch: int) -> None:
+    """The operating points, those of a run tied together. What looks alike is drawn at once."""
+    ties: defaultdict[str, list[list[Position]]] = defaultdict(list)
+    alike: defaultdict[tuple[str, str], list[Position]] = defaultdict(list)
+    markers = _markers(block)
+    for line in _by_run(block, batch):
+        colour = method_colour(line[0][0].run.method)
+        ties[colour].append(list(map(_place, line)))
+        for one in line:
+            alike[colour, markers[one[0].point.name]].append(_place(one))
+    for colour, lines in ties.items():
+        axes.plot(*broken(lines), color=colour, linewidth=0.8, linestyle=":", alpha=0.8, zorder=3)
+    for (colour, marker), places in alike.items():
         axes.plot(
-            *_place(one),
-            marker=markers[one[0].point.name],
+            *zip(*places, strict=True),
+            marker=marker,
             color=colour,
             markersize=6,
             markeredgecolor="white",
@@ -125,26 +132,34 @@ def _draw_run(axes: Axes, line: Sequence[Drawn], markers: dict[str, str]) -> Non
         )
 
 
-def _place(one: Drawn) -> tuple[float, float]:
+def _place(one: Drawn) -> Position:
     timed, timing = one
     return timed.promised(timing), speed_up(timing)
 
 
 def _write_labels(axes: Axes, block: Block, batch: int) -> None:
-    """What tells the runs of one method apart, once for all its seeds."""
+    """What tells the runs of one method apart, once for all its seeds; of more than there is room for, the fastest for
+    what they promise."""
     lines = _by_run(block, batch)
     labels: dict[str, Label] = {}
     for line in lines:
         run = line[0][0].run
-        text = _differing(run, [one[0][0].run for one in lines])
+        text = _differing(run, block)
         if text:
             labels.setdefault(f"{run.method} {text}", Label(*_place(line[0]), text, method_colour(run.method)))
     corners = [[_place(one) for one in line] for line in lines]
     marks = [place for line in corners for place in line]
-    place_labels(axes, list(labels.values()), marks, [*corners, *_rules(block, batch)])
+    place_labels(axes, _notable(list(labels.values())), marks, [*corners, *_rules(block, batch)])
 
 
-def _rules(block: Block, batch: int) -> list[list[tuple[float, float]]]:
+def _notable(labels: list[Label]) -> Sequence[Label]:
+    """All labels, or where there is no room for them, those of the front: nothing that promises as much is faster."""
+    if len(labels) <= LABELS:
+        return labels
+    return pareto_front(labels, cost=lambda label: -label.x, gain=lambda label: label.y)
+
+
+def _rules(block: Block, batch: int) -> list[list[Position]]:
     """The ends of the diagonal and of the horizontal lines."""
     (left, right), (bottom, top) = _limits(block)
     low, high = max(left, bottom), min(right, top)
@@ -152,12 +167,11 @@ def _rules(block: Block, batch: int) -> list[list[tuple[float, float]]]:
     return [[(low, low), (high, high)], *([(left, level), (right, level)] for level in levels)]
 
 
-def _differing(run: Run, others: Sequence[Run]) -> str:
+def _differing(run: Run, block: Block) -> str:
     """The parameters of a run that not every run of its method has, a line each; the width of a dense net always."""
-    same = [other for other in others if other.method == run.method]
-    if all(other.given == run.given for other in same):
+    words = block.names.differing(run)
+    if not words and not block.names.several(run):
         return ""
-    words = [word for word in parameters(run) if not all(word in parameters(other) for other in same)]
     if run.method == CONTROL:
         rest = (word for word in words if not word.startswith("width="))
         words = [f"width {run.built.width:.3g}", *rest]

@@ -1,8 +1,9 @@
 """How every figure looks: colours, markers, and files that are the same each time they are drawn."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
+from math import nan
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -30,6 +31,8 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 GREY = "#767676"
 DPI = 200
+LABELS = 24
+"""Labels that a panel has room for: of more, only what is notable is labelled."""
 _RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so every machine draws the same
@@ -68,6 +71,12 @@ def method_colour(method: str) -> str:
     """Return the same colour for a method's name in every figure, on every machine, whatever else is installed or
     drawn. Two new methods may have the same."""
     return _KNOWN.get(method) or _OTHERS[crc32(method.encode()) % len(_OTHERS)]
+
+
+def broken(lines: Iterable[Sequence[tuple[float, float]]]) -> tuple[list[float], list[float]]:
+    """Return the corners of `lines` as the xs and ys of one line that breaks between them: drawn at once."""
+    corners = [corner for line in lines for corner in (*line, (nan, nan))]
+    return [x for x, _ in corners[:-1]], [y for _, y in corners[:-1]]
 
 
 def point_markers(points: Iterable[str]) -> dict[str, str]:

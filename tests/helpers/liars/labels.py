@@ -15,7 +15,8 @@ from dynbench.data import load_data
 from dynbench.data.split import Split
 from dynbench.method import Output, Point
 from dynbench.stage import Progress
-from dynbench.suite.schema import DataSpec, Recipe
+from dynbench.suite.recipe import Recipe
+from dynbench.suite.schema import DataSpec
 
 CLASSES = 10
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dynbench.stage import Progress, Stage
-from dynbench.suite.schema import Recipe
+from dynbench.suite.recipe import Recipe
 
 
 class StepsItself(Dense):
