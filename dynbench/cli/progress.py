@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
 
 from dynbench.analysis.words import duration, short_macs
 from dynbench.cli.console import SafeConsole, plain_column
-from dynbench.cli.terminal import one_line
+from dynbench.cli.terminal import as_message
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.record.schema import EpochRecord, Record
@@ -17,7 +17,7 @@ from dynbench.record.schema import EpochRecord, Record
 def results_line(record: Record) -> str:
     """One line on a run that is over."""
     if record.status == "failed" or not record.points:
-        return f"failed: {one_line(record.error or '')}"
+        return f"failed: {as_message(record.error or '')}"
     point = record.points[0]
     share = point.macs.mean / record.macs_dense
     speed = record.budget.images_per_second

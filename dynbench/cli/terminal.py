@@ -39,10 +39,10 @@ def say(text: str, err: bool = False, nl: bool = True) -> None:
 
 def complain(error: BaseException | str) -> None:
     """Print what the user has to mend: one line on the standard error."""
-    say(f"error: {one_line(str(error))}", err=True)
+    say(f"error: {as_message(str(error))}", err=True)
 
 
-def one_line(text: str) -> str:
+def as_message(text: str) -> str:
     """Return `text` without ends of lines, and its middle left out where it is long."""
     return shortened(re.sub(r"\s*[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+\s*", " ", text.strip()), LONGEST)
 
@@ -56,7 +56,7 @@ def encode_anything() -> None:
 
 def unforeseen(error: Exception) -> None:
     """Print one line about an error that is no UserError, and where its traceback is."""
-    complain(f"{one_line(describe(error))} ({_kept(error)}; {DEBUG}=1 shows it)")
+    complain(f"{as_message(describe(error))} ({_kept(error)}; {DEBUG}=1 shows it)")
 
 
 def debugging() -> bool:

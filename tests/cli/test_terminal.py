@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dynbench.cli import COMMANDS, main
 from dynbench.cli.console import SafeConsole
-from dynbench.cli.terminal import DEBUG, LONGEST, one_line, printable
+from dynbench.cli.terminal import DEBUG, LONGEST, as_message, printable
 from dynbench.errors import describe, did_you_mean
 from tests.conftest import Call, _Program
 
@@ -37,8 +37,8 @@ def test_a_console_prints_text_as_it_is() -> None:
 
 
 def test_a_message_is_one_line_that_can_be_read() -> None:
-    assert one_line("a\n  b\r\nc\u2028d") == "a b c d"
-    long = one_line("x" * 50_000 + "end")
+    assert as_message("a\n  b\r\nc\u2028d") == "a b c d"
+    long = as_message("x" * 50_000 + "end")
     assert len(long) < LONGEST + 60
     assert long.endswith("xend")
     assert "(49,003 characters more)" in long

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from dynbench.cli.options import read_suite
-from dynbench.cli.terminal import LONGEST, one_line, printable
+from dynbench.cli.terminal import LONGEST, as_message, printable
 from dynbench.errors import UserError
 from dynbench.plan.expand import expand_suite
 from dynbench.suite.read import parse_yaml, validate
@@ -136,7 +136,7 @@ def planned_or_refused(make: Any) -> None:
     try:
         make()
     except UserError as error:
-        shown = printable(one_line(str(error)))
+        shown = printable(as_message(str(error)))
         assert shown.strip()
         assert not re.search(r"[\x00-\x08\x0a-\x1f\ud800-\udfff]", shown)
         assert len(shown) < 10 * LONGEST
