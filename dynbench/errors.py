@@ -1,15 +1,40 @@
-"""The one exception that is meant for people."""
+"""The one exception that is meant for people, and other people's exceptions in words."""
 
 import difflib
 from collections.abc import Iterable
+
+LONGEST_NAME = 100
+"""Characters of a name that is compared with others."""
+LONGEST = 1000
+"""Characters of an error that is kept."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`did you mean "lc_net"? (known: ...)`, or only the known names when nothing is near."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) <= LONGEST_NAME else ()
     hint = f'did you mean "{near[0]}"? ' if near else ""
     return f"{hint}(known: {', '.join(names)})"
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return `text`, or its beginning and its end with how much was left out between them: `longest` characters and a
+    few words at the most."""
+    if len(text) <= longest:
+        return text
+    end = longest // 4
+    start = longest - end
+    return f"{text[:start]} ... ({len(text) - start - end:,} characters more) ... {text[-end:]}"
+
+
+def describe(error: BaseException) -> str:
+    """Return `TypeError: what it says`, on one line and not too long, of whatever a plugin has raised."""
+    try:
+        said = str(error)
+    except Exception:  # its own __str__ is a plugin's
+        said = "(what it says cannot be read)"
+    words = shortened(" ".join(said.split()), LONGEST)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 class UserError(Exception):

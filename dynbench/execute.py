@@ -12,9 +12,10 @@ from dynbench.cost import dense_macs
 from dynbench.data import dataset_info, load_data
 from dynbench.data.split import Data
 from dynbench.device import fp32_is_fp32, usable_precision
-from dynbench.errors import AuditFailed, TrainingDiverged, UserError
+from dynbench.errors import AuditFailed, TrainingDiverged, UserError, describe, shortened
 from dynbench.evaluation.measure import Arrays, measure
 from dynbench.evaluation.trained import Trained
+from dynbench.guards.blame import is_of_plugin
 from dynbench.guards.side_effects import watched
 from dynbench.guards.tampering import own_formulas, seal, verify
 from dynbench.latency.timer import Timer
@@ -45,11 +46,10 @@ def produce(run: Run, context: Context) -> Record:
         record, arrays = _finished(run, context)
     except (TrainingDiverged, AuditFailed) as error:
         record, arrays = failed(run, context, started, str(error)), {}
-    except UserError:
-        raise
     except (Exception, SystemExit) as error:  # a plugin may raise anything; it costs its own run only
-        summary = f"{type(error).__name__}: {error}"
-        record, arrays = failed(run, context, started, summary, traceback.format_exc()), {}
+        if isinstance(error, UserError) and not is_of_plugin(error, load_method(run.method)):
+            raise
+        record, arrays = failed(run, context, started, describe(error), traceback.format_exc()), {}
     if context.processes.first:
         context.results.write_record(record, arrays)
     return record
@@ -139,7 +139,12 @@ def _record(run: Run, context: Context, started: float) -> Record:
     )
 
 
+LONGEST_ERROR, LONGEST_TRACE = 2_000, 20_000
+"""Characters, in a record."""
+
+
 def failed(run: Run, context: Context, started: float, summary: str, trace: str | None = None) -> Record:
-    """The record of a run that failed, for the reason in `summary`."""
-    update = {"status": "failed", "error": summary, "traceback": trace}
+    """The record of a run that failed, for the reason in `summary`. What a plugin says at length is shortened."""
+    shown = None if trace is None else shortened(trace, LONGEST_TRACE)
+    update = {"status": "failed", "error": shortened(summary, LONGEST_ERROR), "traceback": shown}
     return _record(run, context, started).model_copy(update=update)

@@ -48,8 +48,9 @@ def sealed_anew() -> None:
 
 
 @pytest.fixture
-def call() -> Call:
-    """`call("run", suite)`: the command line in this process."""
+def call(monkeypatch: pytest.MonkeyPatch) -> Call:
+    """`call("run", suite)`: the command line in this process; an error that nobody foresaw fails the test."""
+    monkeypatch.setenv("DYNBENCH_DEBUG", "1")
 
     def run(*arguments: object) -> Result:
         result = CliRunner().invoke(_Program("dynbench"), [str(argument) for argument in arguments])
@@ -71,6 +72,13 @@ def cli(tmp_path: Path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A pipe that nobody writes into: who opens it in the usual way waits for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
 
 
 @pytest.fixture

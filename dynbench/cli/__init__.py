@@ -1,11 +1,13 @@
 """The command line. Only this package prints and exits; torch and mlflow are imported when a command needs them."""
 
+import io
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from dynbench.cli.terminal import complain, debugging, encode_anything, say, unforeseen
 from dynbench.errors import UserError
 
 
@@ -72,11 +74,31 @@ def cli() -> None:
     """The benchmark harness for dynamic inference: MACs, accuracy and latency as executed."""
 
 
-def main(arguments: list[str] | None = None) -> Any:
-    """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend; 3 when time is up; 130 when
-    interrupted."""
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend, and for an error that nobody foresaw,
+    of which one line says where its traceback is; 3 when time is up; 130 when interrupted."""
+    encode_anything()
     try:
-        return cli.main(args=arguments, prog_name="dynbench", standalone_mode=True)
+        done = cli.main(args=arguments, prog_name="dynbench", standalone_mode=False)
     except UserError as error:
-        click.echo(f"error: {error}", err=True)
+        complain(error)
         sys.exit(2)
+    except click.ClickException as error:
+        _show_usage(error)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        say("interrupted", err=True)
+        sys.exit(130)
+    except Exception as error:
+        if debugging():
+            raise
+        unforeseen(error)
+        sys.exit(2)
+    sys.exit(done if isinstance(done, int) else 0)
+
+
+def _show_usage(error: click.ClickException) -> None:
+    """What click would print by itself; file names that a shell put in are in it."""
+    usage = io.StringIO()
+    error.show(file=usage)
+    say(usage.getvalue(), err=True, nl=False)

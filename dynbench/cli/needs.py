@@ -4,27 +4,26 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
+from dynbench.cli.terminal import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.estimate import DiskNeeds
     from dynbench.estimate.throughput import Throughput
     from dynbench.plan.expand import Suite
     from dynbench.plan.run import Run
 
 
-def prepare_kernels(console: "Console", device: str) -> None:
+def prepare_kernels(console: "SafeConsole", device: str) -> None:
     """Load the kernels, which compiles them on the first use on a machine; on CUDA there are none."""
     from dynbench.kernels.cpu.build import is_compiled, why_not
 
     if device != "cpu":
         return
     if not is_compiled():
-        console.print("compiling the kernels: half a minute, once on a machine", markup=False)
+        console.print("compiling the kernels: half a minute, once on a machine")
     if reason := why_not():
-        console.print(f"executors run on plain PyTorch, which is slow: {reason}", markup=False, soft_wrap=True)
+        console.print(f"executors run on plain PyTorch, which is slow: {reason}", soft_wrap=True)
 
 
 HEADERS = ("runs", "batch", "images/s", "training", "evaluation", "memory")
@@ -39,7 +38,7 @@ def disk_line(dataset: str, data_bytes: int, needs: "Sequence[DiskNeeds]") -> st
     return f"Disk, still to be written: {byte_size(kept)} kept, {byte_size(working)} more while a run trains{data}."
 
 
-def show_measured(console: "Console", suite: "Suite", todo: "Sequence[Run]") -> None:
+def show_measured(console: "SafeConsole", suite: "Suite", todo: "Sequence[Run]") -> None:
     """Try the runs `todo` for a few steps, those that differ in nothing but their seed once, and print what each of
     them would take."""
     from rich.table import Table
@@ -90,7 +89,7 @@ def _measured(suite: "Suite", todo: "Sequence[Run]") -> "Iterator[tuple[tuple[Ru
     alike = by_configuration(todo)
     for number, runs in enumerate(alike.values(), start=1):
         if sys.stderr.isatty():
-            click.echo(f"measuring {number} of {len(alike)}: {runs[0].label}", err=True)
+            say(f"measuring {number} of {len(alike)}: {runs[0].label}", err=True)
         yield runs, measure_isolated(runs[0], suite.file.evaluation, device, suite.file.limits)
 
 

@@ -94,7 +94,12 @@ def _changes(options: dict[str, Any]) -> Iterator[tuple[str, Place, Any]]:
         value = options.get(name)
         if value is not None:
             option = f"--{name.replace('_', '-')}"
-            yield option, place_of(key), _seeds(value) if name == "seeds" else value
+            yield option, place_of(key), _seeds(value) if name == "seeds" else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """As a suite would say it."""
+    return str(value) if isinstance(value, Path) else value
 
 
 def _seeds(text: str) -> list[int]:

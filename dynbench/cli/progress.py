@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TimeRemainingColumn
 
 from dynbench.analysis.words import duration, short_macs
+from dynbench.cli.console import SafeConsole, plain_column
+from dynbench.cli.terminal import as_message
 from dynbench.observer import Observer
 from dynbench.plan.run import Run
 from dynbench.record.schema import EpochRecord, Record
@@ -16,7 +17,7 @@ from dynbench.record.schema import EpochRecord, Record
 def results_line(record: Record) -> str:
     """One line on a run that is over."""
     if record.status == "failed" or not record.points:
-        return f"failed: {record.error}"
+        return f"failed: {as_message(record.error or '')}"
     point = record.points[0]
     share = point.macs.mean / record.macs_dense
     speed = record.budget.images_per_second
@@ -33,7 +34,7 @@ def validated(history: Sequence[EpochRecord]) -> str:
 class Display(Observer):
     """Knows which run of how many this is."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         self.console = console
         self._total = self._number = 0
         self._waiting = False
@@ -46,24 +47,22 @@ class Display(Observer):
         self._waiting = False
         self.console.print(
             f"[{self._number}/{self._total}] {run.label} ({run.built.name}, seed {run.seed})",
-            markup=False,
-            highlight=False,
             soft_wrap=True,
         )
 
     def timing_started(self, run: Run) -> None:  # noqa: ARG002
-        self.console.print("    timing", highlight=False)
+        self.console.print("    timing")
 
     def timing_failed(self, run: Run, reason: str) -> None:  # noqa: ARG002
-        self.console.print(f"    not timed: {reason}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"    not timed: {reason}", soft_wrap=True)
 
     def run_finished(self, record: Record) -> Record:
-        self.console.print(f"    {results_line(record)}", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(f"    {results_line(record)}", soft_wrap=True)
         return record
 
     def waiting(self, run: Run) -> None:
         if not self._waiting:
-            self.console.print(f"waiting for another process that is doing {run.label}", markup=False)
+            self.console.print(f"waiting for another process that is doing {run.label}")
         self._waiting = True
 
     def close(self) -> None:
@@ -73,7 +72,7 @@ class Display(Observer):
 class PlainProgress(Display):
     """A line an epoch: for logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         super().__init__(console)
         self._epochs = 0
         self._first = 0
@@ -82,7 +81,7 @@ class PlainProgress(Display):
     def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:  # noqa: ARG002
         self._epochs, self._first, self._started = epochs, done, time.monotonic()
         if done:
-            self.console.print(f"    {stage}: going on after epoch {done}", highlight=False)
+            self.console.print(f"    {stage}: going on after epoch {done}")
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
         last = history[-1]
@@ -92,19 +91,18 @@ class PlainProgress(Display):
         self.console.print(
             f"    {last.stage} {done}/{self._epochs} loss {last.loss:.3f}{' ' if seen else ''}{seen}, "
             f"{duration(left)} left",
-            highlight=False,
         )
 
 
 class RichProgress(Display):
     """A bar a stage, with loss, validation accuracy, mean MACs and time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         super().__init__(console)
         columns = (
-            TextColumn("    {task.description}"),
+            plain_column("    {task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[epoch]} loss {task.fields[loss]} {task.fields[seen]}"),
+            plain_column("{task.fields[epoch]} loss {task.fields[loss]} {task.fields[seen]}"),
             TimeRemainingColumn(compact=True),
         )
         self._bars = Progress(*columns, console=console, transient=True, speed_estimate_period=600)
@@ -160,13 +158,13 @@ def name_of(run: Run) -> str:
 class ManyPlain(Display):
     """A line an epoch, each with its run's name: for logs."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         super().__init__(console)
         self._numbers: dict[str, int] = {}
         self._stages: dict[str, _Stage] = {}
 
     def say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def run_started(self, run: Run) -> None:
         self._number += 1
@@ -211,12 +209,12 @@ class ManyPlain(Display):
 class ManyBars(ManyPlain):
     """A bar for each run under way, with its stage, loss, validation accuracy, mean MACs and time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         super().__init__(console)
         columns = (
-            TextColumn("    {task.description}"),
+            plain_column("    {task.description}"),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[stage]} {task.fields[epoch]} loss {task.fields[loss]} {task.fields[seen]}"),
+            plain_column("{task.fields[stage]} {task.fields[epoch]} loss {task.fields[loss]} {task.fields[seen]}"),
             TimeRemainingColumn(compact=True),
         )
         self._bars = Progress(*columns, console=console, transient=True, speed_estimate_period=600)
@@ -265,7 +263,7 @@ class ManyBars(ManyPlain):
         self._bars.stop()
 
 
-def progress_for(console: Console, several: bool) -> Display:
+def progress_for(console: SafeConsole, several: bool) -> Display:
     """The display that suits the console, of runs one after another or of `several` at once."""
     bars, lines = (ManyBars, ManyPlain) if several else (RichProgress, PlainProgress)
     return bars(console) if console.is_terminal else lines(console)

@@ -12,6 +12,7 @@ from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.latency import Block
 from dynbench.check.findings_table import findings_table, sentence, tone_of
 from dynbench.check.outcome import PASSED, CheckResult, Verdict
+from dynbench.cli.terminal import as_message
 from dynbench.report.accuracy_tables import budget_table, controls_table, results_table
 from dynbench.report.brief import brief_table
 from dynbench.report.latency_tables import engines_table, latency_table
@@ -54,7 +55,7 @@ def show_results(found: Analysis) -> RichTable:
 
 def _show_failures(outer: RichTable, found: Analysis) -> None:
     for record in found.failed:
-        reason = record.error or "no reason recorded"
+        reason = as_message(record.error or "no reason recorded")
         outer.add_row(Text(f"failed: {record.run_id}: {reason}", style="red"))
 
 

@@ -4,26 +4,25 @@ from collections.abc import Iterable, Sequence
 
 from dynbench.errors import UserError
 from dynbench.estimate.estimate import CostEstimate, estimate_cost
+from dynbench.guards.blame import is_of_plugin
 from dynbench.isolate.call import call
 from dynbench.isolate.child import Ask
 from dynbench.isolate.limits import ChildEnded
 from dynbench.plan.configuration import Configuration, by_configuration
 from dynbench.plan.run import Run
+from dynbench.registry import load_method
 from dynbench.suite.schema import Limits
 
 Answer = CostEstimate | UserError | None
 """What came of an estimate: the UserError says why the method cannot be had, None that its plugin failed."""
-
-MINUTES = 10
-"""A net is built and takes a few steps: what takes longer hangs."""
 
 
 class Estimates:
     """What configurations will cost. Seeds differ in nothing that costs."""
 
     def __init__(self, limits: Limits) -> None:
-        """`limits`: of each child process, which is given less time."""
-        self._limits = limits.model_copy(update={"silence_minutes": min(MINUTES, limits.silence_minutes)})
+        """`limits`: of each child process, which is given the time of planning."""
+        self._limits = limits.while_planning
         self._known: dict[Configuration, Answer] = {}
 
     def has(self, run: Run) -> bool:
@@ -79,7 +78,7 @@ def _estimate_all(ask: Ask, runs: Sequence[Run]) -> None:
 def _estimate(run: Run) -> Answer:
     try:
         return estimate_cost(run)
-    except UserError as error:
-        return error
-    except (Exception, SystemExit):  # a plugin may raise anything
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        if isinstance(error, UserError) and not is_of_plugin(error, load_method(run.method)):
+            return error
         return None

@@ -1,6 +1,6 @@
 """From a suite and its results folder to what there is to do, and what that costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,6 +54,22 @@ class Plan:
     @property
     def any_failed(self) -> bool:
         return any(one.state == "failed" for one in self.planned)
+
+    @property
+    def any_record(self) -> bool:
+        """Whether there is something to report."""
+        return bool(self.finished) or self.any_failed
+
+    def lost(self, asked: Iterable[Run]) -> Iterator[str]:
+        """Return a line for each of the runs `asked`, which all ended, whose record or arrays are not there. What could
+        not start because the run that it needs failed is not lost."""
+        states = {one.run.run_id: one.state for one in self.planned}
+        for run in asked:
+            state, needed = states.get(run.run_id), run.needs()
+            if state == "to do" and (needed is None or states.get(needed, "finished") == "finished"):
+                yield f"{run.run_id}: it ended, and its record or its weights are not in {self.results}"
+            elif state == "finished" and not self.results.arrays_path(run.run_id).is_file():
+                yield f"{run.run_id}: it is finished, and its arrays are not in {self.results}"
 
     def cost(self, one: PlannedRun) -> CostEstimate | None:
         """Return what a run costs: of a finished one what its record says, unless it was estimated; None when its

@@ -23,6 +23,7 @@ from dynbench.errors import AuditFailed
 from dynbench.evaluation.execution_trace import trace
 from dynbench.executors import module_by_module
 from dynbench.guards.side_effects import watched
+from dynbench.isolate.pulse import alive
 from dynbench.kernels.cpu import operators as native
 from dynbench.method import Output, Point
 
@@ -220,6 +221,7 @@ def _audit_unseen(at: _AtPoint, what: str, image: Tensor) -> None:
 
 def executed_macs(executor: nn.Module, image: Tensor) -> tuple[int, Tensor]:
     """MACs that `executor` dispatches on images (batch, channels, height, width), and its logits."""
+    alive()
     with FlopCounterMode(display=False) as counter:
         logits = executor(image)
     return counter.get_total_flops() // 2, logits

@@ -20,6 +20,7 @@ from dynbench.evaluation.answers import PointEvaluation, Prediction, Tally
 from dynbench.evaluation.audit import TOLERANCE, Audit, audit
 from dynbench.guards.decoy_labels import check_not_copied, made_up
 from dynbench.guards.side_effects import watched
+from dynbench.isolate.pulse import alive
 from dynbench.method import Method, Output, Point
 from dynbench.plan.run import Run
 from dynbench.process_group import ALONE, ProcessGroup
@@ -122,6 +123,7 @@ class Trained:
                 x = self.normalise(batch)
                 for tally, output in zip(tallies, self.infer(x, asked), strict=True):
                     tally.add(output, len(x), self.costs)
+                alive()
         return tuple(tally.shared(self.processes).result(point) for tally, point in zip(tallies, asked, strict=True))
 
     def evaluate(

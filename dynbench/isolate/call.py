@@ -11,10 +11,11 @@ from multiprocessing.context import BaseContext, ForkServerContext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dynbench.errors import UserError
+from dynbench.errors import UserError, describe
 from dynbench.isolate import child
 from dynbench.isolate.limits import ChildDied, ChildEnded, LimitWatch, ProcessLimits, how_it_ended
 from dynbench.isolate.output import OutputTail
+from dynbench.isolate.pulse import PULSE
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -72,12 +73,13 @@ def call(
     context = _context(function.__module__)
     ours, theirs = context.Pipe()
     source, sink = context.Pipe(duplex=False)
+    signs, pulse = context.Pipe(duplex=False)
     task = child.Task(dict(os.environ), Path.cwd(), function, arguments)
-    process = context.Process(target=child.run_task, args=(theirs, sink, task))  # type: ignore[attr-defined]
+    process = context.Process(target=child.run_task, args=(theirs, sink, pulse, task))  # type: ignore[attr-defined]
     process.start()
-    theirs.close()
-    sink.close()
-    output, watch = OutputTail(os.dup(source.fileno())), LimitWatch(process.pid, limits)
+    for end in (theirs, sink, pulse):
+        end.close()
+    output, watch = OutputTail(os.dup(source.fileno())), LimitWatch(process.pid, limits, signs.fileno())
     source.close()
     try:
         return _converse(ours, process, watch, answers, look)
@@ -85,6 +87,7 @@ def call(
         watch.kill()
         process.join()
         ours.close()
+        signs.close()
         if log is not None:
             with suppress(OSError):  # a full disk: the record matters more
                 output.save(log)
@@ -96,7 +99,7 @@ def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...], answers
     except (UserError, OSError):
         raise
     except Exception as error:
-        raise ChildEnded(str(error)) from error
+        raise ChildEnded(describe(error)) from error
 
 
 @cache
@@ -128,8 +131,9 @@ def _converse(
     while True:
         kind, content = _next(connection, process, watch, look)
         if kind == child.QUESTION:
+            watch.heard()
             connection.send(answers(content))
-            watch.heard()  # it waited for us
+            watch.waited()
             watch.check()
             continue
         process.join(LAST_SECONDS)
@@ -141,12 +145,28 @@ def _converse(
 def _next(
     connection: Connection, process: "BaseProcess", watch: LimitWatch, look: Callable[[], None]
 ) -> tuple[str, Any]:
-    """The child's next message."""
+    """The child's next message. Raises ChildDied when there will be none, ChildEnded when it is beyond a limit."""
     with suppress(EOFError, ConnectionError):
         while process.is_alive() or connection.poll(0):
             if connection.poll(POLL_SECONDS):
-                return connection.recv()  # type: ignore[no-any-return]
+                return _received(connection)
             watch.check()
             look()
     process.join(LAST_SECONDS)
     raise ChildDied(how_it_ended(process.exitcode))
+
+
+def _received(connection: Connection) -> tuple[str, Any]:
+    """The message that is there. A plugin may have written into the pipe too."""
+    try:
+        kind, content = connection.recv()
+    except (EOFError, ConnectionError):
+        raise
+    except Exception as error:  # unpickling raises whatever it trips over
+        raise ChildEnded(f"its process sent what is no answer: {describe(error)}") from error
+    return kind, content
+
+
+def is_supervised() -> bool:
+    """Say whether what runs in this process is held to limits already, or is not to be."""
+    return _here or PULSE.is_watched

@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dynbench.errors import UserError
+from dynbench.errors import UserError, describe
 from dynbench.isolate.process_tree import end_descendants, ending_descendants
+from dynbench.isolate.pulse import PULSE
 
 Ask = Callable[[Any], Any]
 """Sends something to the parent process and returns its reply."""
@@ -33,9 +34,10 @@ class Task:
     arguments: tuple[Any, ...]
 
 
-def run_task(connection: Connection, output: Connection, task: Task) -> None:
-    """Do the task and send what it returns or raises."""
+def run_task(connection: Connection, output: Connection, signs: Connection, task: Task) -> None:
+    """Do the task and send what it returns or raises; give signs of life into `signs` meanwhile."""
     _prepare(output, task)
+    PULSE.into(signs.fileno())
     with ending_descendants():
         connection.send(_answer(connection, task))
 
@@ -43,10 +45,12 @@ def run_task(connection: Connection, output: Connection, task: Task) -> None:
 def _answer(connection: Connection, task: Task) -> tuple[str, Any]:
     try:
         answer: tuple[str, Any] = RESULT, task.function(partial(_ask, connection), *task.arguments)
-    except (UserError, OSError) as error:
-        answer = RAISED, error
+    except UserError as error:
+        answer = RAISED, UserError(str(error))  # a plugin's own kind might not come through a pipe
+    except OSError as error:
+        answer = RAISED, OSError(error.errno, error.strerror or describe(error))
     except BaseException as error:  # whatever a plugin raises, SystemExit included
-        answer = BROKE, f"{type(error).__name__}: {error}"
+        answer = BROKE, describe(error)
     sys.stdout.flush()
     sys.stderr.flush()
     return answer

@@ -1,23 +1,33 @@
 """Watches a child process and ends it when it keeps silent for too long or takes too much memory."""
 
+import os
 import signal
 import time
+from contextlib import suppress
 from typing import Protocol
 
 import psutil
 
 from dynbench.isolate.process_tree import ProcessTree
 
+MANY = 2**12
+"""Signs that are taken at once."""
 LOOK_SECONDS = 0.5
 """Between two looks at the memory."""
+
+
+FIRST_SECONDS = 600.0
+"""A silence that is taken for a hang, where limits do not say."""
+TIMES = 10
+"""Or so many times the longest silence so far, where that is more."""
 
 
 class ProcessLimits(Protocol):
     """What a child process, with everything that it starts, is held to. A suite's `limits:` are such ones."""
 
     @property
-    def silence_minutes(self) -> float:
-        """Without a sign of life."""
+    def silence_minutes(self) -> float | None:
+        """Without a sign of life; None: `FIRST_SECONDS`, and longer where signs have been further apart."""
 
     @property
     def memory_gib(self) -> float | None:
@@ -39,27 +49,47 @@ class ChildDied(ChildEnded):
 class LimitWatch:
     """Holds one child process, and those that it starts, to the limits."""
 
-    def __init__(self, pid: int, limits: ProcessLimits) -> None:
-        self._tree, self._limits = ProcessTree(pid), limits
+    def __init__(self, pid: int, limits: ProcessLimits, signs: int) -> None:
+        """`signs`: the file descriptor that the child gives signs of life into (`dynbench.isolate.pulse`)."""
+        self._tree, self._limits, self._signs = ProcessTree(pid), limits, signs
+        os.set_blocking(signs, False)
         self._heard = time.monotonic()
         self._looked = self._heard
+        self._longest = 0.0
 
     def heard(self) -> None:
         """The child has given a sign of life."""
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._heard)
+        self._heard = now
+
+    def waited(self) -> None:
+        """The child has waited for us: that was no silence of its."""
         self._heard = time.monotonic()
 
     def check(self) -> None:
         """Raises ChildEnded, after ending the child, when it is beyond a limit."""
-        now = time.monotonic()
-        if now - self._heard > 60 * self._limits.silence_minutes:
+        with suppress(OSError):  # nothing there
+            if os.read(self._signs, MANY):
+                self.heard()
+        now, patience = time.monotonic(), self._patience()
+        if now - self._heard > patience:
             self.kill()
-            raise ChildEnded(f"no sign of progress for {self._limits.silence_minutes:g} minutes: it was ended")
+            raise ChildEnded(f"no sign of progress for {patience / 60:.3g} minutes: it was ended")
         if now - self._looked > LOOK_SECONDS:
             self._looked = now
             self._check_memory()
 
+    def _patience(self) -> float:
+        """Seconds."""
+        if self._limits.silence_minutes is not None:
+            return 60 * self._limits.silence_minutes
+        return max(FIRST_SECONDS, TIMES * self._longest)
+
     def _check_memory(self) -> None:
         taken, allowed = self._tree.memory(), self._allowed()
+        if taken > allowed:
+            taken = self._tree.own_memory()
         if taken > allowed:
             self.kill()
             raise ChildEnded(f"it took {_gib(taken)} of memory, where {_gib(allowed)} are allowed: it was ended")
@@ -77,7 +107,9 @@ class LimitWatch:
 
 def how_it_ended(exit_code: int | None) -> str:
     """In words; `exit_code` as `subprocess` gives it, negative after a signal."""
-    if exit_code is None or exit_code >= 0:
+    if exit_code is None:
+        return "its process stopped talking with dynbench before it was done: it was ended"
+    if exit_code >= 0:
         return f"its process ended by itself, with exit code {exit_code}, before it was done"
     name = signal.Signals(-exit_code).name
     hint = ", as the system does when memory runs out" if -exit_code == signal.SIGKILL else ""

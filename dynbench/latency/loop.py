@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dynbench.isolate.pulse import alive
 from dynbench.latency.figures import Samples
 
 Call = Callable[[Tensor], Tensor]
@@ -47,6 +48,7 @@ def by_pass(calls: Sequence[Call], batches: Sequence[Tensor], rounds: int, seed:
     taken = np.empty((len(calls), rounds, len(batches)))
     for turn in range(rounds):
         for which in order.permutation(len(calls)):
+            alive()
             _warm_up(calls[which], batches)
             for index in order.permutation(len(batches)):
                 taken[which, turn, index] = once(calls[which], batches[index])

@@ -29,12 +29,24 @@ def train_isolated(run: Run, context: Context, limits: Limits) -> Record:
     """As `dynbench.execute.produce`, in a child process; the record of a child that ended early is not written."""
     started = time.time()
     alone = replace(context, observer=Observer())
+    limits = with_time_to_compile(limits, run)
     log = context.results.output(run.run_id)
     try:
         trained: Record = call(_produce, run, alone, limits=limits, answers=partial(pass_on, context.observer), log=log)
     except ChildEnded as error:
         trained = failed(run, context, started, str(error))
     return trained
+
+
+COMPILE_MINUTES = 60
+"""Of silence are allowed where the recipe compiles, unless the suite says something else: a compiler gives no signs."""
+
+
+def with_time_to_compile(limits: Limits, run: Run) -> Limits:
+    """Return the limits of the process that makes the run."""
+    if not run.recipe.compile or limits.silence_minutes is not None:
+        return limits
+    return limits.model_copy(update={"silence_minutes": COMPILE_MINUTES})
 
 
 def _produce(ask: Ask, run: Run, context: Context) -> Record:

@@ -1,6 +1,7 @@
 """Suite -> runs. A run's id is a hash of everything that affects its result."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from dynbench.errors import UserError
+from dynbench.errors import UserError, describe
+from dynbench.guards.blame import as_the_plugins
+from dynbench.plan.rehearse import rehearse
 from dynbench.plan.run import Run, Start
-from dynbench.registry import load_method
+from dynbench.registry import find, load_method
 from dynbench.suite.locate import Locator, Place, explain
 from dynbench.suite.recipe import Augmentation
 from dynbench.suite.schema import BackboneSpec, MethodEntry, SuiteFile
@@ -34,9 +37,12 @@ def expand_suite(suite: Suite) -> tuple[Run, ...]:
 
     Raises UserError, with file and line, for unknown names and parameters that do not fit.
     """
+    _check_count(suite, len(suite.file.methods))
     _check_data(suite)
     _check_backbones(suite)
     _check_recipe(suite)
+    _check_methods(suite)
+    rehearse(suite.file, suite.locator)
     return in_order(run for _, run in _asked(suite))
 
 
@@ -59,7 +65,9 @@ def places(suite: Suite) -> dict[str, Place]:
 
 def _asked(suite: Suite) -> Iterator[tuple[Place, Run]]:
     """Every entry's runs, with the entry's place; one that several ask for comes more than once."""
-    configs = [_configs(entry, suite.locator, index) for index, entry in enumerate(suite.file.methods)]
+    sweeps = [_sweeps(entry, suite.locator, index) for index, entry in enumerate(suite.file.methods)]
+    _check_count(suite, sum(math.prod(map(len, one.values())) for one in sweeps))
+    configs = [_configs(suite, index, one) for index, one in enumerate(sweeps)]
     for backbone, seed in itertools.product(suite.file.backbones, suite.file.seeds):
         for index, entry in enumerate(suite.file.methods):
             place: Place = ("methods", index, "params")
@@ -74,11 +82,32 @@ def _located(locator: Locator, place: Place, method: str | None = None) -> Itera
     try:
         yield
     except UserError as error:
-        raise UserError(f"{locator.at(place)}: {error}") from error
-    except Exception as error:
+        own = as_the_plugins(error, load_method(method), method) if method else error
+        raise UserError(f"{locator.at(place)}: {own}") from error
+    except (Exception, SystemExit) as error:
         if method is None:
             raise
-        raise UserError(f'{locator.at(place)}: method "{method}" cannot be planned: {error!r}') from error
+        raise _unplanned(locator, place, method, error) from error
+
+
+def _unplanned(locator: Locator, place: Place, method: str, error: BaseException) -> UserError:
+    return UserError(f'{locator.at(place)}: method "{method}" cannot be planned: {describe(error)}')
+
+
+def _check_count(suite: Suite, configurations: int) -> None:
+    """Raises UserError when the suite asks for more runs than it may. So many are not even listed."""
+    backbones, seeds, most = len(suite.file.backbones), len(suite.file.seeds), suite.file.limits.runs
+    if (runs := backbones * seeds * configurations) > most:
+        raise UserError(
+            f"{suite.locator.at(('seeds' if seeds > configurations else 'methods',))}: {runs:,} runs, of {backbones} "
+            f"backbones, {seeds:,} seeds and {configurations:,} configurations, where limits.runs allows {most:,}"
+        )
+
+
+def _check_methods(suite: Suite) -> None:
+    for index, entry in enumerate(suite.file.methods):
+        with _located(suite.locator, ("methods", index, "name")):
+            find(entry.name)
 
 
 def _check_data(suite: Suite) -> None:
@@ -121,16 +150,25 @@ def _check_recipe(suite: Suite) -> None:
                 )
 
 
-def _configs(entry: MethodEntry, locator: Locator, index: int) -> "list[MethodConfig]":
-    """The configurations that one entry asks for: the product of its sweeps."""
+def _sweeps(entry: MethodEntry, locator: Locator, index: int) -> dict[str, list[Any]]:
+    """The values of each parameter that one entry gives."""
     with _located(locator, ("methods", index, "name")):
         method = load_method(entry.name)
-    sweeps = {key: _values(method.Config, key, value) for key, value in entry.params.items()}
+    with _located(locator, ("methods", index, "params"), entry.name):
+        return {key: _values(method.Config, key, value) for key, value in entry.params.items()}
+
+
+def _configs(suite: Suite, index: int, sweeps: dict[str, list[Any]]) -> "list[MethodConfig]":
+    """The configurations that one entry asks for: the product of its sweeps."""
+    name, place = suite.file.methods[index].name, ("methods", index, "params")
+    config = load_method(name).Config
     combinations = [dict(zip(sweeps, values, strict=True)) for values in itertools.product(*sweeps.values())]
     try:
-        return [method.Config.model_validate(combination) for combination in combinations]
+        return [config.model_validate(combination) for combination in combinations]
     except ValidationError as error:
-        raise UserError(explain(error, locator, ("methods", index, "params"), method.Config)) from error
+        raise UserError(explain(error, suite.locator, place, config)) from error
+    except Exception as error:  # of a plugin's own validator
+        raise _unplanned(suite.locator, place, name, error) from error
 
 
 def _values(config: "type[MethodConfig]", key: str, value: Any) -> list[Any]:

@@ -91,7 +91,7 @@ class LookaheadAveraging(_Slow):
             self.finish()
 
 
-def state_of(averaging: Averaging | None) -> dict[str, Any] | None:
+def averaging_state(averaging: Averaging | None) -> dict[str, Any] | None:
     """Return what a checkpoint keeps of an average."""
     return None if averaging is None else averaging.state_dict()
 

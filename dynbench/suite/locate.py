@@ -28,6 +28,7 @@ EXPECTED = {
     "less_than_equal": "expected a number of at most {le}",
     "list_type": "expected a list",
     "tuple_type": "expected a list",
+    "string_too_long": "expected text of at most {max_length} characters",
     "too_short": "expected a list of at least {min_length}",
     "too_long": "expected a list of at most {max_length}",
     "dict_type": "expected a mapping",

@@ -1,11 +1,29 @@
 """The base of everything that a suite file may say: typed, frozen, nothing unknown."""
 
 from collections.abc import Hashable
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
+
+LARGEST = 10**9
+"""Of whatever is counted."""
+LONGEST_NAME = 100
+"""Characters: files and folders are named so."""
+WIDEST = 100.0
+"""Times the channels of a backbone: nets beyond fit into no machine."""
+
+
+def _countable(value: int) -> int:
+    if value > LARGEST:
+        raise PydanticCustomError("less_than_equal", "expected a number of at most {le}", {"le": LARGEST})
+    return value
+
+
+Count = Annotated[int, Field(gt=0), AfterValidator(_countable)]
+"""Above 0; the upper bound is beyond what anybody means."""
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class Model(BaseModel):

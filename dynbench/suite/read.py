@@ -11,14 +11,25 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from dynbench.errors import UserError
+from dynbench.files import read_bounded
+from dynbench.suite.document import BoundedComposer, check_document
 from dynbench.suite.locate import Locator, Place, explain
 from dynbench.suite.schema import SuiteFile
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line."""
+    """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line when it is none, or
+    holds what `dynbench.suite.document` does not take."""
+    document = _parsed(text, source)
+    check_document(document, Locator(source, document))
+    return document
+
+
+def _parsed(text: str, source: str) -> Any:
+    yaml = YAML(typ="rt")
+    yaml.Composer = BoundedComposer
     try:
-        return YAML(typ="rt").load(text)
+        return yaml.load(text)
     except DuplicateKeyError as error:
         key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "?"
         raise UserError(f'{source}:{_line(error)}: duplicate key "{key}"; each key may stand once') from error
@@ -36,15 +47,18 @@ def _line(error: MarkedYAMLError) -> int:
     return mark.line + 1 if mark else 1
 
 
+LONGEST_FILE = 2**17
+"""Bytes of a suite."""
+
+
 def read_text(path: Path) -> str:
-    """The suite file's text. Raises UserError when it cannot be read."""
+    """The suite file's text. Raises UserError when it cannot be read, is no file, or too long."""
+    content = read_bounded(path, "suite", LONGEST_FILE)
     try:
-        return path.read_text(encoding="utf-8")
+        return content.decode()
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{path}:{line}: not a text file (UTF-8 expected)") from error
-    except OSError as error:
-        raise UserError(f"cannot read suite {path}: {error.strerror}") from error
 
 
 def place_of(dotted: str) -> Place:
@@ -94,6 +108,7 @@ def validate(document: Any, source: str, options: Mapping[Place, str] | None = N
     if not isinstance(document, dict) or not document:
         found = "a suite is a mapping, this is not" if document else "the suite is empty"
         raise UserError(f"{source}:1: {found}; it needs name, data, backbones, recipe and methods")
+    check_document(document, locator)  # with what options have set
     try:
         return SuiteFile.model_validate(plain(document)), locator
     except ValidationError as error:

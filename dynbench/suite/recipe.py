@@ -3,9 +3,9 @@ worth."""
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
-from dynbench.suite.model import Model, named
+from dynbench.suite.model import Count, Model, named
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -65,7 +65,7 @@ class StepDecay(Model):
     """Multiply the learning rate by `gamma` at each milestone (in epochs)."""
 
     name: Literal["step"]
-    milestones: tuple[PositiveInt, ...]
+    milestones: tuple[Count, ...]
     gamma: PositiveFloat = 0.1
 
 
@@ -121,7 +121,7 @@ class Phase(Model):
 
 
 class _Averaged(Model):
-    bn_images: PositiveInt = 5000
+    bn_images: Count = 5000
     """Training images, not augmented, from which BN statistics are taken anew for the averaged weights. Their forward
     passes are counted in the budget."""
 
@@ -139,7 +139,7 @@ class Lookahead(_Averaged):
     (Zhang et al., 2019): what a stage ends with."""
 
     name: Literal["lookahead"]
-    k: PositiveInt = 5
+    k: Count = 5
     alpha: float = Field(0.5, gt=0, le=1)
 
 
@@ -153,8 +153,8 @@ AveragingSpec = Annotated[Annotated[Ema | Lookahead, Field(discriminator="name")
 class Recipe(Model):
     """How every method of the suite is trained: one recipe and budget for all, or a comparison means nothing."""
 
-    epochs: PositiveInt
-    batch_size: PositiveInt = 128
+    epochs: Count
+    batch_size: Count = 128
     optimizer: OptimizerSpec = Sgd(name="sgd")
     schedule: ScheduleSpec = Cosine(name="cosine")
     warmup_epochs: float = Field(0.0, ge=0)

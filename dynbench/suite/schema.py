@@ -8,7 +8,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     PositiveFloat,
-    PositiveInt,
     ValidationInfo,
     create_model,
     field_validator,
@@ -17,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from dynbench.errors import UserError
 from dynbench.suite.engines import ENGINES
-from dynbench.suite.model import Model, named
+from dynbench.suite.model import LONGEST_NAME, WIDEST, Count, Model, Seed, named
 from dynbench.suite.recipe import Recipe
 from dynbench.suite.rules import METRICS, parse_rule
 
@@ -30,18 +29,18 @@ class DataSpec(Model):
     name: str
     root: Path | None = None
     """Folder that holds (or will hold) the data; `--data` overrides it. It does not affect the run id."""
-    validation: PositiveInt | None = None
+    validation: Count | None = None
     """Images held out of the training split, by the data set's stored permutation or rule. None: its default."""
     mean: tuple[float, ...] | None = None
     std: tuple[PositiveFloat, ...] | None = None
     """Per-channel normalisation of images in [0, 1]. None: the data set's own statistics."""
     augment: bool = True
     """Random pad-4 crop and horizontal flip, where the data set allows it; random resized crop of images in files."""
-    side: PositiveInt | None = None
+    side: Count | None = None
     """Pixels of a side of the crops of images in files. None: 224."""
-    classes: PositiveInt | None = None
+    classes: Count | None = None
     """Of `imagefolder`, which may hold any."""
-    training_images: PositiveInt | None = None
+    training_images: Count | None = None
     """Of `imagefolder`, those held out included."""
 
 
@@ -49,7 +48,7 @@ class BackboneSpec(Model):
     """A backbone by name; `width` scales every channel count but the input's and the classes'."""
 
     name: str
-    width: PositiveFloat = 1.0
+    width: float = Field(1.0, gt=0, le=WIDEST)
     shortcut: Literal["A", "B"] | None = None
     """He et al.'s shortcut options where the shape changes. A: subsample and pad with zeros; B: 1x1
     convolution. None: the backbone's own."""
@@ -66,8 +65,8 @@ class MethodEntry(Model):
 
 
 class Evaluation(Model):
-    batch_size: PositiveInt = 500
-    validate_every: PositiveInt = 1
+    batch_size: Count = 500
+    validate_every: Count = 1
     """Epochs between two looks at the validation split (the last epoch always has one)."""
 
 
@@ -85,10 +84,10 @@ class LatencyProtocol(Model):
     """How executors are timed: `rounds` passes over the first `images` of the validation split at each batch size.
     The defaults are the short protocol that ends every run."""
 
-    images: PositiveInt = 64
-    rounds: PositiveInt = 5
-    batches: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 32)
-    threads: PositiveInt | None = None
+    images: Count = 64
+    rounds: Count = 5
+    batches: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 32)
+    threads: Count | None = None
     """Of PyTorch and the engines. None: PyTorch's own choice."""
     engines: tuple[EngineName, ...] = ()
     """What the dense backbone is timed on besides eager PyTorch, at the smallest and the largest batch size."""
@@ -114,18 +113,28 @@ class BudgetCap(Model):
 
     train_macs: PositiveFloat | None = None
     """MACs, forward and backward, as estimated before it starts."""
-    epochs: PositiveInt | None = None
+    epochs: Count | None = None
 
 
 class Limits(Model):
     """What a run may do on this machine before it is ended: it has failed then, and the others go on."""
 
-    silence_minutes: PositiveFloat = 120
-    """Without a step, an epoch or an end: it hangs. An evaluation, or a measurement of latency, must be over within."""
+    silence_minutes: PositiveFloat | None = None
+    """Without a step, a batch of an evaluation, a pass of a timing, or an end: it hangs. None: ten, and ten times the
+    longest silence so far where that is more; an hour where the recipe compiles."""
+    planning_minutes: PositiveFloat = 2
+    """As `silence_minutes`, while the suite is planned: a plugin is imported, a net is built and tried for a step."""
+    runs: Count = 1000
+    """That the suite asks for: a sweep is soon longer than anyone waits. Static controls are not counted."""
     memory_gib: PositiveFloat | None = None
     """Of main memory, everything that it starts included. None: `memory_share`."""
     memory_share: float = Field(0.9, gt=0, le=1)
     """As a fraction of the machine's."""
+
+    @property
+    def while_planning(self) -> "Limits":
+        """Return the limits of a process that helps to plan."""
+        return self.model_copy(update={"silence_minutes": self.planning_minutes})
 
 
 DEFAULT_LIMITS = Limits()
@@ -160,16 +169,18 @@ class Tracking(Model):
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
     """MLflow tracking URI. None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
+    seconds: PositiveFloat = 60
+    """That MLflow may hold up one run, in all; what is not sent by then is sent by `dynbench sync`."""
 
 
 class SuiteFile(Model):
     """One suite file, as written."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=LONGEST_NAME)
     data: Annotated[DataSpec, BeforeValidator(named)]
     backbones: Annotated[tuple[Annotated[BackboneSpec, BeforeValidator(named)], ...], Field(min_length=1)]
     recipe: Recipe
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     methods: Annotated[tuple[Annotated[MethodEntry, BeforeValidator(named)], ...], Field(min_length=1)]
     evaluation: Evaluation = Evaluation()
     tracking: Annotated[Tracking, BeforeValidator(lambda v: {"backend": v} if isinstance(v, str) else v)] = Tracking()

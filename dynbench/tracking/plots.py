@@ -6,6 +6,7 @@ from pathlib import Path
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
 from dynbench.tracking.location import Location, find_location, read_state, write_state
+from dynbench.tracking.patience import SECONDS, Patience
 from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 
@@ -17,7 +18,7 @@ def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None
     place = find_location(results, uri)
     try:
         _note_as_unsent(results, suite)
-        send_plots(results, suite, Store(place))
+        send_plots(results, suite, Store(place, Patience(SECONDS)))
     except (TrackingFailed, UserError) as error:
         return f"{error}; `{how_to_sync(results, place)}` sends the plots later"
     return None
@@ -44,7 +45,7 @@ def plots_are_there(results: ResultsFolder, suite: str, place: Location) -> bool
 def send_plots(results: ResultsFolder, suite: str, store: Store) -> None:
     """Raises TrackingFailed, and UserError when the state cannot be written."""
     now = time.time()
-    opened = store.open_suite(suite, now, read_state(results, _name(suite)))
+    opened = store.open_suite(suite, now, read_state(results, _name(suite)), Patience(SECONDS))
     write_state(results, _name(suite), opened.tracked)
     opened.upload(plot_files(results), "plots")
     opened.end("FINISHED", now)

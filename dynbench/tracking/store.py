@@ -5,26 +5,31 @@ import os
 import re
 import shlex
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-
-from filelock import FileLock
 
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
 from dynbench.tracking import payload as content
+from dynbench.tracking.database import make_database, mend_database
 from dynbench.tracking.location import Location, without_password
+from dynbench.tracking.patience import SECONDS, Patience
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run as ServerRun
 
 
+T = TypeVar("T")
+
+MAKING_SECONDS = 600.0
+"""For making a database: nobody is waited for, and a slow machine takes its time."""
 NO_RUN = ""
 """`Tracked.run_id` while there is no MLflow run yet."""
 
@@ -48,21 +53,35 @@ def how_to_sync(results: ResultsFolder, place: Location) -> str:
     return shlex.join(["dynbench", "sync", str(results), *([] if own else ["--tracking-uri", place.stored])])
 
 
-@contextmanager
-def talking(place: Location) -> Iterator[None]:
-    """Silences MLflow and what it is made of; turns whatever goes wrong into TrackingFailed."""
+def talk(place: Location, patience: Patience, work: Callable[[], T]) -> T:
+    """Return `work()`, which asks MLflow something, with MLflow and what it is made of silenced. Raises TrackingFailed
+    for whatever goes wrong, and when the patience is at its end."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    with _silence(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return patience.wait_for(work)
+        except Exception as error:  # requests, SQLAlchemy, MLflow and its plugins share no base class
+            raise TrackingFailed(_reason(error, place)) from error
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Of logging; for good where a thread was left behind, which has more to say."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:  # requests, SQLAlchemy, MLflow and its plugins share no base class
-        raise TrackingFailed(_reason(error, place)) from error
-    finally:
+        yield
+    except TrackingFailed as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise
         logging.disable(disabled)
+        raise
+    except BaseException:
+        logging.disable(disabled)
+        raise
+    logging.disable(disabled)
 
 
 def _reason(error: Exception, place: Location) -> str:
@@ -79,38 +98,59 @@ class Store:
     """Opens MLflow runs. Making one raises TrackingFailed when a database cannot be opened; servers are first
     asked by `open`."""
 
-    def __init__(self, place: Location) -> None:
+    def __init__(self, place: Location, patience: Patience | None = None) -> None:
+        """`patience`: what may be waited for in this and in `open` together; None: `SECONDS` for each."""
         self.place = place
-        with talking(place), _alone_with(place.file):
-            from mlflow import MlflowClient
+        patience, endless = patience or Patience(SECONDS), Patience(MAKING_SECONDS)
+        if place.file is not None:
+            file = place.file
+            talk(place, endless, lambda: make_database(file, _client))
+        try:
+            self._client = talk(place, patience, self._connected)
+        except TrackingFailed as error:
+            if place.file is None or isinstance(error.__cause__, TimeoutError):
+                raise
+            file = place.file
+            if not talk(place, endless, lambda: mend_database(file, _client)):
+                raise
+            self._client = talk(place, patience, self._connected)
 
-            _check_database(place)
-            self._client = MlflowClient(tracking_uri=place.uri, registry_uri=place.uri)
+    def _connected(self) -> "MlflowClient":
+        _check_database(self.place)
+        return _client(self.place.uri)
 
-    def open(self, run: Run, started: float, known: Tracked | None) -> "MlflowRun":
+    def open(self, run: Run, started: float, known: Tracked | None, patience: Patience | None = None) -> "MlflowRun":
         """The MLflow run of `known`, or a new one where there is none at this place or it was deleted.
         `started`: seconds since 1970. Raises TrackingFailed."""
-        return self._open(run.suite, run.run_id, content.start_tags(run), started, known)
+        return self._open(run.suite, run.run_id, content.start_tags(run), started, known, patience)
 
-    def open_suite(self, suite: str, started: float, known: Tracked | None) -> "MlflowRun":
+    def open_suite(
+        self, suite: str, started: float, known: Tracked | None, patience: Patience | None = None
+    ) -> "MlflowRun":
         """As `open`, for what belongs to a whole suite."""
-        return self._open(suite, suite, content.suite_tags(), started, known)
+        return self._open(suite, suite, content.suite_tags(), started, known, patience)
 
     def _open(
-        self, suite: str, name: str, tags: Iterable[content.Text], started: float, known: Tracked | None
+        self,
+        suite: str,
+        name: str,
+        tags: Iterable[content.Text],
+        started: float,
+        known: Tracked | None,
+        patience: Patience | None,
     ) -> "MlflowRun":
-        with talking(self.place):
+        def found_or_made() -> "tuple[ServerRun, int]":
             found = self._find(known)
             if found is not None and known is not None:
                 _check_inside(self.place, found.info.artifact_uri)
-                return MlflowRun(self.place, self._client, found, known.epochs)
-            created = self._client.create_run(
-                self._experiment(suite),
-                start_time=content.milliseconds(started),
-                tags={tag.key: tag.text for tag in tags},
-                run_name=name,
-            )
-            return MlflowRun(self.place, self._client, created)
+                return found, known.epochs
+            of_tags = {tag.key: tag.text for tag in tags}
+            start = content.milliseconds(started)
+            return self._client.create_run(self._experiment(suite), start, of_tags, run_name=name), 0
+
+        patience = patience or Patience(SECONDS)
+        found, epochs = talk(self.place, patience, found_or_made)
+        return MlflowRun(self.place, self._client, patience, found, epochs)
 
     def _find(self, known: Tracked | None) -> "ServerRun | None":
         from mlflow.exceptions import MlflowException
@@ -155,12 +195,11 @@ def _check_inside(place: Location, uri: str) -> None:
         )
 
 
-def _alone_with(file: Path | None) -> AbstractContextManager[object]:
-    """Two processes that open a new SQLite file together would both create its tables, and fail."""
-    if file is None:
-        return nullcontext()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(f"{file}.lock", timeout=120)
+def _client(uri: str) -> "MlflowClient":
+    """Of a database that is not there MLflow makes the tables."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _check_database(place: Location) -> None:
@@ -180,24 +219,29 @@ def _check_database(place: Location) -> None:
 class MlflowRun:
     """One run in MLflow. `tracked` says at any moment what was sent. Every method raises TrackingFailed."""
 
-    def __init__(self, place: Location, client: "MlflowClient", found: "ServerRun", epochs: int = 0) -> None:
+    def __init__(
+        self, place: Location, client: "MlflowClient", patience: Patience, found: "ServerRun", epochs: int = 0
+    ) -> None:
         self._place = place
         self._client = client
+        self._patience = patience
         self._found = found
         self.tracked = Tracked(uri=place.stored, run_id=found.info.run_id, epochs=epochs)
 
     def describe(self, run: Run) -> None:
         """Send the parameters, and ask how many epochs there are already."""
-        with talking(self._place):
-            from mlflow.entities import Param
+        self._update(epochs=talk(self._place, self._patience, lambda: self._described(run)))
 
-            there = self._found.data.params  # MLflow refuses to change a parameter
-            params = [Param(key, text) for key, text in content.run_parameters(run) if key not in there]
-            if self._found.info.status != "RUNNING":
-                self._client.update_run(self.tracked.run_id, status="RUNNING")
-            self._client.log_batch(self.tracked.run_id, params=params)
-            sent = self._client.get_metric_history(self.tracked.run_id, content.LAST_OF_EPOCH)
-        self._update(epochs=len({metric.step for metric in sent}))
+    def _described(self, run: Run) -> int:
+        from mlflow.entities import Param
+
+        there = self._found.data.params  # MLflow refuses to change a parameter
+        params = [Param(key, text) for key, text in content.run_parameters(run) if key not in there]
+        if self._found.info.status != "RUNNING":
+            self._client.update_run(self.tracked.run_id, status="RUNNING")
+        self._client.log_batch(self.tracked.run_id, params=params)
+        sent = self._client.get_metric_history(self.tracked.run_id, content.LAST_OF_EPOCH)
+        return len({metric.step for metric in sent})
 
     def send_epochs(self, history: Sequence[EpochRecord]) -> None:
         """Send the epochs that have not been sent."""
@@ -210,25 +254,22 @@ class MlflowRun:
         self.send_epochs(record.history)
         self._send(content.result_values(record), content.result_tags(record))
         done = self.tracked.model_copy(update={"complete": True})
-        with talking(self._place):
-            text = record.model_copy(update={"tracked": done}).model_dump_json(indent=1)
-            self._client.log_text(done.run_id, text + "\n", "record.json")
+        text = record.model_copy(update={"tracked": done}).model_dump_json(indent=1)
+        self._ask(lambda: self._client.log_text(done.run_id, text + "\n", "record.json"))
         self.end("FINISHED" if record.status == "finished" else "FAILED", record.finished)
 
     def upload(self, files: Sequence[Path], folder: str) -> None:
         """Upload files as artifacts."""
-        with talking(self._place):
-            for file in files:
-                self._client.log_artifact(self.tracked.run_id, str(file), folder)
+        for file in files:
+            self._ask(partial(self._client.log_artifact, self.tracked.run_id, str(file), folder))
 
     def end(self, status: str, finished: float) -> None:
         """Close the MLflow run, at `finished` in seconds since 1970."""
-        with talking(self._place):
-            self._client.set_terminated(self.tracked.run_id, status, content.milliseconds(finished))
+        self._ask(lambda: self._client.set_terminated(self.tracked.run_id, status, content.milliseconds(finished)))
         self.tracked = self.tracked.model_copy(update={"complete": True})
 
     def _send(self, values: Iterator[content.Value], tags: Iterable[content.Text] = ()) -> None:
-        with talking(self._place):
+        def send() -> None:
             from mlflow.entities import Metric, RunTag
 
             self._client.log_batch(
@@ -236,6 +277,11 @@ class MlflowRun:
                 metrics=[Metric(*value) for value in values],
                 tags=[RunTag(*tag) for tag in tags],
             )
+
+        self._ask(send)
+
+    def _ask(self, work: Callable[[], object]) -> None:
+        talk(self._place, self._patience, work)
 
     def _update(self, epochs: int) -> None:
         self.tracked = self.tracked.model_copy(update={"epochs": epochs})

@@ -9,6 +9,7 @@ from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
 from dynbench.tracking.location import Location, find_location, read_state
+from dynbench.tracking.patience import SECONDS, Patience
 from dynbench.tracking.plots import plots_are_there, send_plots
 from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
@@ -50,7 +51,7 @@ def _store(results: ResultsFolder, place: Location) -> Store:
             f"records of {results} say that they belong to {place.stored}, and somebody else may have written them; to "
             f"send them there: `{how_to_sync(results, place)}`"
         )
-    return Store(place)
+    return Store(place, Patience(SECONDS))
 
 
 def _sync_record(results: ResultsFolder, record: Record, uri: str | None, store: GetStore) -> Outcome:
@@ -82,7 +83,7 @@ def _is_there(record: Record, place: Location) -> bool:
 
 def _send(results: ResultsFolder, record: Record, store: Store) -> None:
     """Send what is missing of one record; also when that fails, the record says how far it went."""
-    opened = store.open(record.run, record.started, record.tracked)
+    opened = store.open(record.run, record.started, record.tracked, Patience(SECONDS))
     try:
         opened.describe(record.run)
         opened.finish(record)

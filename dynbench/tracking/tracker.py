@@ -1,5 +1,6 @@
 """Sends every run to MLflow while it goes on."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -9,15 +10,25 @@ from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
 from dynbench.tracking.location import find_location, read_state, write_state
+from dynbench.tracking.patience import SECONDS, Patience
 from dynbench.tracking.store import NO_RUN, MlflowRun, Store, TrackingFailed, how_to_sync
+
+BRIEF_SECONDS = 3.0
+"""What fails within costs nothing to try again."""
+QUIET_SECONDS = 300.0
+"""After a wait in vain nothing is tried for so long."""
 
 
 class Tracker(Observer):
     """Nothing that goes wrong with MLflow reaches the run: after a failure it is left alone until the run
-    ends, and `problem` says in one line what happened and what to do; None once everything is there."""
+    ends, and for minutes where the failure took time; all that is waited for in a run is `seconds`. `problem` says in
+    one line what happened and what to do; None once everything is there."""
 
-    def __init__(self, results: ResultsFolder, uri: str | None) -> None:
+    def __init__(self, results: ResultsFolder, uri: str | None, seconds: float = SECONDS) -> None:
         """`uri`: the suite's; None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
+        self._seconds = seconds
+        self._patience: dict[str, Patience] = {}
+        self._quiet_until = -math.inf
         self.problem: str | None = None
         self._results = results
         self._place = find_location(results, uri)
@@ -54,6 +65,11 @@ class Tracker(Observer):
         self._tracked[record.run_id] = self._known(record.run)
         return self.run_finished(record)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether MLflow is left alone just now: it was waited for in vain."""
+        return time.monotonic() < self._quiet_until
+
     def _known(self, run: Run) -> Tracked:
         """What was sent of the run before it was interrupted, or the last time that it was done."""
         known = read_state(self._results, run.run_id) or self._recorded(run)
@@ -69,8 +85,9 @@ class Tracker(Observer):
         return record.tracked if record else None
 
     def _start(self, run: Run, started: float) -> None:
-        self._store = self._store or Store(self._place)
-        opened = self._store.open(run, started, self._tracked[run.run_id])
+        patience = self._patience.setdefault(run.run_id, Patience(self._seconds))
+        self._store = self._store or Store(self._place, patience)
+        opened = self._store.open(run, started, self._tracked[run.run_id], patience)
         self._open[run.run_id] = opened
         write_state(self._results, run.run_id, opened.tracked)
         opened.describe(run)
@@ -86,7 +103,11 @@ class Tracker(Observer):
 
     def _attempt(self, run: Run, action: Callable[[], None]) -> None:
         """Do it, remember what was sent, and note what went wrong."""
+        if self.is_quiet:
+            self._open.pop(run.run_id, None)
+            return
         failure: Exception | None = None
+        started = time.monotonic()
         try:
             action()
         except (TrackingFailed, UserError) as error:
@@ -96,4 +117,6 @@ class Tracker(Observer):
             self._tracked[run.run_id] = opened.tracked
         if failure is not None:
             self._open.pop(run.run_id, None)
+            if time.monotonic() - started > BRIEF_SECONDS:
+                self._quiet_until = time.monotonic() + QUIET_SECONDS
             self.problem = f"{failure}; nothing is lost: `{how_to_sync(self._results, self._place)}` sends it later"

@@ -20,7 +20,7 @@ from dynbench.guards.model_changes import steps_are
 from dynbench.guards.side_effects import unwatched, watched
 from dynbench.method import Method
 from dynbench.plan.run import Run, derived_seed
-from dynbench.recipe.averaging import state_of
+from dynbench.recipe.averaging import averaging_state
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
 from dynbench.train.budget import ImageMacs, check_training_macs, image_macs
@@ -190,7 +190,7 @@ class Session:
             return
         done = journal.model_dump_json()
         model, optimizer = self.model.state_dict(), trainer.optimizer.state_dict()
-        by_side, averaging = dict(macs.by_side), state_of(trainer.averaging)
+        by_side, averaging = dict(macs.by_side), averaging_state(trainer.averaging)
         state = Checkpoint(
             self.run.run_id, index, epoch, model, optimizer, done, within, macs.whole, by_side, averaging
         )

@@ -17,6 +17,7 @@ from dynbench.device import usable_precision
 from dynbench.errors import TrainingDiverged
 from dynbench.guards.model_changes import ByHand
 from dynbench.guards.side_effects import unwatched
+from dynbench.isolate.pulse import alive
 from dynbench.plan.run import derived_seed
 from dynbench.process_group import ALONE, ProcessGroup, check_batch
 from dynbench.recipe.averaging import make_averaging, recalibrate
@@ -104,6 +105,7 @@ class StageTrainer:
             with by_hand.loss(step, f"in stage {self.stage.name}, epoch {epoch + 1}"):
                 loss = self.loss(self.prepared(images, epoch), labels, self._progress(epoch, step))
             total += self.descend(loss)
+            alive()
             lr = float(self.optimizer.param_groups[0]["lr"])
             scheduler.step()
             if (step + 1) % self._look_every == 0 or step + 1 == self.steps:

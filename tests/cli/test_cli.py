@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from dynbench.analysis.words import duration, short_macs
 from dynbench.cli import COMMANDS
+from dynbench.cli.console import SafeConsole
 from dynbench.cli.progress import PlainProgress, RichProgress
 from dynbench.launch.sequential import SuiteRunner
 from dynbench.record.folder import ResultsFolder
@@ -162,7 +162,7 @@ def epoch_record(epoch: int, val_top1: float | None) -> EpochRecord:
 def test_plain_progress_has_a_line_an_epoch() -> None:
     shown = io.StringIO()
     run = make_run(Fake())
-    progress = PlainProgress(Console(file=shown, width=80))
+    progress = PlainProgress(SafeConsole(file=shown, width=80))
     progress.suite_started([run], [])
     progress.run_started(run)
     progress.stage_started(run, "train", epochs=3, done=1, steps=5)
@@ -186,7 +186,7 @@ def test_plain_progress_has_a_line_an_epoch() -> None:
 def test_bars_leave_the_terminal_as_it_was_after_an_error() -> None:
     shown = io.StringIO()
     run = make_run(Fake())
-    progress = RichProgress(Console(file=shown, force_terminal=True, width=100))
+    progress = RichProgress(SafeConsole(file=shown, force_terminal=True, width=100))
     progress.suite_started([run], [])
     progress.run_started(run)
     progress.stage_started(run, "train", epochs=2, done=0, steps=5)

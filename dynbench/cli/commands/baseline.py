@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dynbench.cli.options import chosen_rules, rule_options
+from dynbench.cli.terminal import say
 
 
 @click.command("baseline")
@@ -35,7 +36,7 @@ def baseline_command(
     made = make_baseline(folder, folder.records(), parsed, command_line, allow_simulated)
     write_baseline(output, made)
     runs = sum(len(configuration.runs) for configuration in made.configurations)
-    click.echo(f"{output}: {runs} runs of {len(made.configurations)} configurations, rules {_listed(made.rules.given)}")
+    say(f"{output}: {runs} runs of {len(made.configurations)} configurations, rules {_listed(made.rules.given)}")
 
 
 def _listed(rules: dict[str, str]) -> str:

@@ -33,9 +33,8 @@ def check_command(
     Rules are the baseline's, overridden by those of --suite and --rule. Exit code 0; 1 when something is worse,
     missing, failed or unaudited; 2 when it could not be judged.
     """
-    from rich.console import Console
-
     from dynbench.check.for_ci import junit_xml, markdown_summary
+    from dynbench.cli.console import SafeConsole
     from dynbench.cli.tables import check_lines
     from dynbench.files import write_atomically
 
@@ -46,7 +45,7 @@ def check_command(
         write_atomically(markdown, markdown_summary(outcome).encode())
     if outcome.problem is not None:
         raise UserError(outcome.problem)
-    console = Console(highlight=False)
+    console = SafeConsole()
     for line in check_lines(outcome):
         console.print(line)
     sys.exit(outcome.exit_code)

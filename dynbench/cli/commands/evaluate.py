@@ -3,6 +3,7 @@
 import click
 
 from dynbench.cli.options import WeightsOptions, weights_options
+from dynbench.cli.terminal import say
 from dynbench.data.catalogue import caveat
 
 
@@ -17,7 +18,7 @@ def evaluate_command(of: WeightsOptions, split: str) -> None:
     result = evaluate_weights(of.weights, of.backbone, of.data, split, of.device, of.batch_size)
     warning = caveat(of.data.name)
     wrong = int((~result.correct).sum())
-    click.echo(
+    say(
         f"{split}: {wrong} of {len(result.correct)} images wrong; top-1 {result.top1:.2f} %, error "
         f"{100 - result.top1:.2f} %, top-5 {result.top5:.2f} %, {short_macs(result.total_macs.mean())} MACs"
         + (f" ({of.data.name}: {warning})" if warning else "")

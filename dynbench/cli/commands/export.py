@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from dynbench.analysis.export_formats import FORMATS
+from dynbench.cli.terminal import say
 from dynbench.errors import UserError
 
 
@@ -32,7 +33,7 @@ def export_command(results: Path, to: str, output: Path | None, weights: Path | 
 
     content = FORMATS[to].encode(load(results))
     if output is None:
-        click.echo(content, nl=False)
+        say(content.decode(), nl=False)
     else:
         write_atomically(output, content)
 
@@ -48,4 +49,4 @@ def _release(results: Path, folder: Path, only: tuple[str, ...]) -> None:
         if run_id not in finished:
             raise UserError(f'no finished run "{run_id}" in {results}; {did_you_mean(run_id, finished)}')
     for run_id in only or finished:
-        click.echo(release(of, finished[run_id], folder))
+        say(str(release(of, finished[run_id], folder)))

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from dynbench.cli.terminal import say
+
 
 @click.command("new")
 @click.argument("name")
@@ -13,6 +15,6 @@ def new_command(name: str, into: Path) -> None:
     from dynbench.scaffold.write import new_package
 
     for path in new_package(name, into):
-        click.echo(f"wrote {path}")
+        say(f"wrote {path}")
     folder = into / name
-    click.echo(f"next: pip install -e {folder} && dynbench test {name} && dynbench run {folder / 'suite.yaml'}")
+    say(f"next: pip install -e {folder} && dynbench test {name} && dynbench run {folder / 'suite.yaml'}")

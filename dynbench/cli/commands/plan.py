@@ -37,10 +37,10 @@ LABEL_WIDTH = 26
 def plan_command(suite: Path, results: Path | None, measure: bool, **options: Any) -> None:
     """Show the runs of SUITE, what they cost, and which are finished. Trains nothing, and needs no data."""
     get_ready_to_estimate()
-    from rich.console import Console
     from rich.table import Table
 
     from dynbench.analysis.words import short_macs
+    from dynbench.cli.console import SafeConsole
     from dynbench.data import dataset_info
     from dynbench.estimate.plan import make_plan
 
@@ -57,7 +57,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
         own = (value for name, value in _per_run(one.run).items() if name not in common)
         table.add_row(one.run.label, *own, *_costs(plan.cost(one)), one.state + ("" if one.asked else " *"))
     to_come = plan.costs_to_come()
-    console = Console(soft_wrap=not sys.stdout.isatty(), markup=False, highlight=False)
+    console = SafeConsole(soft_wrap=not sys.stdout.isatty())
     console.print(table)
     console.print(
         "MACs: one image, everything on; gates: what a method adds to its backbone. training: estimated MACs. "

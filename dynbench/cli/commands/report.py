@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dynbench.analysis.analysis import Analysis
+    from dynbench.cli.console import SafeConsole
     from dynbench.record.folder import ResultsFolder
 
 
@@ -17,14 +16,13 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="Print every table: budgets, latencies, controls.")
 def report_command(results: Path, full: bool) -> None:
     """Make table.md and the plots of DIR again from its records alone, and print the final table."""
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.record.folder import ResultsFolder
 
-    show_report(ResultsFolder(results), Console(highlight=False), draw=True, full=full)
+    show_report(ResultsFolder(results), SafeConsole(), draw=True, full=full)
 
 
-def show_report(results: "ResultsFolder", console: "Console", draw: bool, full: bool = False) -> None:
+def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool, full: bool = False) -> None:
     """Print a line for each configuration, a sentence for each dynamic method, and where the rest is. `draw` makes that
     anew: table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises UserError."""
     from dynbench.analysis.analysis import Analysis
@@ -39,10 +37,10 @@ def show_report(results: "ResultsFolder", console: "Console", draw: bool, full: 
         from dynbench.report.report_files import write_report
 
         write_report(found)
-    console.print(f"\nEverything else: {results.table} and {results.plots}", soft_wrap=True, highlight=False)
+    console.print(f"\nEverything else: {results.table} and {results.plots}", soft_wrap=True)
 
 
-def _show_all(found: "Analysis", console: "Console") -> None:
+def _show_all(found: "Analysis", console: "SafeConsole") -> None:
     """Print the tables of table.md."""
     from dynbench.cli.tables import show_controls, show_latency, show_results
 

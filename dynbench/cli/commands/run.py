@@ -3,16 +3,17 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
 from dynbench.cli.commands.plan import unplanned_lines
+from dynbench.cli.commands.report import show_report
 from dynbench.cli.options import (
     get_ready_to_estimate,
     launcher_of,
@@ -21,16 +22,18 @@ from dynbench.cli.options import (
     results_folder,
     suite_options,
 )
+from dynbench.cli.terminal import say
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.launch.launcher import Launcher
 from dynbench.plan.expand import Suite
+from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.plan import Plan
     from dynbench.observer import Observer
+    from dynbench.tracking import Tracker
 
 
 INTERRUPTED = 130
@@ -87,10 +90,10 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except TimeIsUpError:
-        click.echo("time is up; the same command goes on from the last finished epoch", err=True)
+        say("time is up; the same command goes on from the last finished epoch", err=True)
         sys.exit(WORK_LEFT)
     except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on from the last finished epoch", err=True)
+        say("interrupted; the same command goes on from the last finished epoch", err=True)
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -98,27 +101,53 @@ def _interruptible() -> Iterator[None]:
 
 def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: "Observer | None") -> bool:
     """Do what is not done and show everything. True: runs failed."""
-    from rich.console import Console
-
+    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.plan import make_plan
 
-    console = Console(markup=False, highlight=False)
+    console = SafeConsole()
     plan = make_plan(suite, folder)
-    left_out = _do(plan, console, launcher, deadline) if plan.todo else []
     if not plan.todo:
         console.print(f"{suite.file.name}: all {len(plan.runs)} runs are finished")
-    _show(suite, folder, drawn_again=bool(plan.todo), console=console)
-    for line in left_out:
-        click.echo(f"left out: {line}", err=True)
-    after = plan.again() if plan.todo else plan
-    for line in unplanned_lines(after.controls):
-        click.echo(line, err=True)
-    return bool(left_out) or after.any_failed
+        show_report(folder, console, draw=False)
+        _say_lines(unplanned_lines(plan.controls))
+        return plan.any_failed
+    tracker = _tracker(suite, folder)
+    done = _do(plan, console, launcher, tracker, deadline)
+    after = plan.again()
+    lost = list(after.lost(done.asked))
+    if after.any_record:
+        _show(suite, folder, tracker, console)
+    _say_lines(f"left out: {line}" for line in done.left_out)
+    _say_lines(f"lost: {line}; the same command makes it again" for line in lost)
+    _say_lines(unplanned_lines(after.controls))
+    return bool(done.left_out) or bool(lost) or after.any_failed
 
 
-def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observer | None") -> list[str]:
-    """Train, evaluate and time what the plan has to do, then the controls that can be planned by then; returns a line
-    for each run that was left out because of another's failure."""
+def _say_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line, err=True)
+
+
+def _tracker(suite: Suite, folder: ResultsFolder) -> "Tracker | None":
+    """What tells MLflow, where the suite asks for it."""
+    from dynbench.tracking import Tracker
+
+    asked = suite.file.tracking
+    return Tracker(folder, asked.uri, asked.seconds) if asked.backend == "mlflow" else None
+
+
+class _Done(NamedTuple):
+    """`asked`: the runs that were to be finished by now. `left_out`: a line for each that was left out because of
+    another's failure."""
+
+    asked: tuple[Run, ...]
+    left_out: list[str]
+
+
+def _do(
+    plan: "Plan", console: "SafeConsole", launcher: Launcher, tracker: "Tracker | None", deadline: "Observer | None"
+) -> _Done:
+    """Train, evaluate and time what the plan has to do, then the controls that can be planned by then."""
     from dynbench.analysis.words import short_macs
     from dynbench.cli.needs import prepare_kernels
     from dynbench.cli.progress import progress_for
@@ -127,13 +156,12 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
     from dynbench.latency.timer import Timer
     from dynbench.observer import Observers
     from dynbench.record.machine import commit
-    from dynbench.tracking import Tracker
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
     suite, folder = plan.suite, plan.results
     place = launcher.place(suite)
     for note in load_data(suite.file.data).notes:  # first: the process that estimates is still importing
-        click.echo(note, err=True)
+        say(note, err=True)
     training = sum(cost.own_train_macs for cost in plan.costs_to_come())
     folder.check_writable()
     console.print(
@@ -143,7 +171,6 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
         soft_wrap=True,
     )
     prepare_kernels(console, str(place.device))
-    tracker = Tracker(folder, suite.file.tracking.uri) if suite.file.tracking.backend == "mlflow" else None
     progress = progress_for(console, place.several)
     observers = Observers(*filter(None, (progress, tracker, deadline)))  # the last: the others have heard what it ends
     observers.suite_started(plan.runs, plan.finished)
@@ -159,25 +186,25 @@ def _do(plan: "Plan", console: "Console", launcher: Launcher, deadline: "Observe
     finally:
         progress.close()
         if tracker and tracker.problem:
-            click.echo(tracker.problem, err=True)
-    return left_out
+            say(tracker.problem, err=True)
+    return _Done((*plan.runs, *more), left_out)
 
 
 def _command_line() -> str:
-    """The command as given, for the record; records are shared, so passwords in a tracking URI are left out."""
+    """The command as given, for the record; records are shared, so passwords in a tracking URI are left out. Names of
+    files need not be text, a record is."""
     from dynbench.tracking.location import without_password
 
-    return without_password(shlex.join(["dynbench", *sys.argv[1:]]))
+    given = shlex.join(["dynbench", *sys.argv[1:]])
+    return without_password(given.encode(errors="backslashreplace").decode())
 
 
-def _show(suite: Suite, folder: ResultsFolder, drawn_again: bool, console: "Console") -> None:
-    """The final table, the plots, and where they are."""
-    from dynbench.cli.commands.report import show_report
-
-    show_report(folder, console, draw=drawn_again)
-    if drawn_again and suite.file.tracking.backend == "mlflow":
+def _show(suite: Suite, folder: ResultsFolder, tracker: "Tracker | None", console: "SafeConsole") -> None:
+    """The final table, the plots, and where they are; MLflow gets those too, unless it was waited for in vain."""
+    show_report(folder, console, draw=True)
+    if tracker is not None and not tracker.is_quiet:
         from dynbench.tracking import log_plots
 
         problem = log_plots(folder, suite.file.name, suite.file.tracking.uri)
         if problem:
-            click.echo(problem, err=True)
+            say(problem, err=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dynbench.cli.options import WeightsOptions, numbers, weights_options
+from dynbench.cli.terminal import say
 
 if TYPE_CHECKING:
     from dynbench.evaluation.layer_sensitivity import Scan
@@ -45,10 +46,10 @@ def sensitivity_command(
 
         scan = scan_weights(of.weights, of.backbone, of.data, ratios, of.device, of.batch_size, images, on_batch)
     for line in summary(scan, tolerance):
-        click.echo(line)
+        say(line)
     title = f"{of.backbone.name}, {of.weights.name}: filters of smallest L1 norm removed, not retrained"
     for path in _write(scan, output, title):
-        click.echo(f"wrote {path}")
+        say(f"wrote {path}")
 
 
 def summary(scan: "Scan", tolerance: float) -> list[str]:

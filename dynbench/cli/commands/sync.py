@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from dynbench.cli.terminal import say
 from dynbench.record.folder import ResultsFolder
 from dynbench.tracking.sync import sync
 
@@ -15,4 +16,4 @@ def sync_command(results: Path, tracking_uri: str | None) -> None:
     """Send to MLflow what it does not have yet of the results folder DIR."""
     done = sync(ResultsFolder(results), tracking_uri)
     busy = f", being run {done.busy}" if done.busy else ""
-    click.echo(f"sent {done.sent}, already there {done.already}{busy}")
+    say(f"sent {done.sent}, already there {done.already}{busy}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from dynbench.cli.terminal import say
 from dynbench.errors import UserError
 
 
@@ -19,10 +20,10 @@ def table_command(results: Path | None, into: Path | None) -> None:
     if (results is None) == (into is None):
         raise UserError("give either a results folder, to print its table, or --into FILE, to rewrite the tables in it")
     if results is not None:
-        click.echo(_table(results), nl=False)
+        say(_table(results), nl=False)
     elif into is not None:
         for folder in replace_tables(into, _table):
-            click.echo(f"{into}: {folder}")
+            say(f"{into}: {folder}")
 
 
 def _table(results: Path) -> str:

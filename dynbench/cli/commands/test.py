@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dynbench.cli.terminal import say
 from dynbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _try(request: "Trial", limits: "Limits") -> bool:
 
     if backbone.name not in BACKBONES:
         raise UserError(f'--backbone: unknown backbone "{backbone.name}"; {did_you_mean(backbone.name, BACKBONES)}')
-    click.echo(f"{request.target} on {backbone.name}{'' if backbone.width == 1 else f' x {backbone.width:g}'}, digits")
+    say(f"{request.target} on {backbone.name}{'' if backbone.width == 1 else f' x {backbone.width:g}'}, digits")
     found: list[Outcome] = []
 
     def tell(outcome: "Outcome") -> None:
@@ -100,14 +101,14 @@ def _try(request: "Trial", limits: "Limits") -> bool:
 
     try_method(request, limits, tell)
     counts = Counter(outcome.status for outcome in found)
-    click.echo(", ".join(f"{count} {status}" for status, count in counts.items()))
+    say(", ".join(f"{count} {status}" for status, count in counts.items()))
     return any(outcome.bad for outcome in found)
 
 
 def _show(outcome: "Outcome") -> None:
     status = outcome.status.upper() if outcome.status == "broken" else outcome.status
-    click.echo(f"  {status:{WIDTH}}{outcome.check:{WIDTH}}{outcome.promise}")
+    say(f"  {status:{WIDTH}}{outcome.check:{WIDTH}}{outcome.promise}")
     if outcome.words:
-        click.echo(f"  {'':{2 * WIDTH}}{outcome.words}")
+        say(f"  {'':{2 * WIDTH}}{outcome.words}")
     for frame in outcome.frames:
-        click.echo(f"  {'':{2 * WIDTH}}at {frame}")
+        say(f"  {'':{2 * WIDTH}}at {frame}")

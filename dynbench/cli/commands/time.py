@@ -62,9 +62,8 @@ def time_command(
 ) -> None:
     """Time the finished runs of DIR on this machine: executors against the dense backbone, also on static engines.
     Trains nothing. Whatever else the machine does meanwhile is in the figures."""
-    from rich.console import Console
-
     from dynbench.analysis.analysis import Analysis
+    from dynbench.cli.console import SafeConsole
     from dynbench.cli.needs import prepare_kernels
     from dynbench.cli.tables import show_latency
     from dynbench.device import choose_device
@@ -81,10 +80,10 @@ def time_command(
         {"images": images, "rounds": rounds, "batches": batches, "threads": threads, "engines": engines}
     )
     timer = Timer(folder, protocol, chosen, data, shlex.join(["dynbench", *sys.argv[1:]]))
-    console = Console(highlight=False)
+    console = SafeConsole()
     prepare_kernels(console, chosen)
     timed = []
     for record in records:
-        console.print(f"timing {record.run_id}", markup=False)
+        console.print(f"timing {record.run_id}")
         timed.append(time_record(record, folder, timer))
     console.print(show_latency(Analysis.of(folder, timed)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dynbench.cli.options import FILE, device_name
+from dynbench.cli.terminal import say
 
 if TYPE_CHECKING:
     from dynbench.evaluation.reevaluate import Verified
@@ -34,10 +35,10 @@ def verify_command(file: Path, weights: Path | None, data: Path | None, device: 
         weights = weights or ResultsFolder.of_record(file).weights(record.run_id)
     else:
         record, weights = released_record(file), weights or file
-    click.echo(f"{record.run_id}, {weights}")
+    say(f"{record.run_id}, {weights}")
     points = verify_weights(record, weights, data, device, batch_size)
     for point in points:
-        click.echo(_line(point))
+        say(_line(point))
     sys.exit(0 if all(point.same for point in points) else 1)
 
 

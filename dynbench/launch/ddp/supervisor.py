@@ -8,7 +8,7 @@ from dynbench.isolate.call import call
 from dynbench.isolate.limits import ChildDied, ChildEnded
 from dynbench.launch.ddp.rank import Rank
 from dynbench.launch.ddp.store import Ending, GroupOrder, GroupStore
-from dynbench.launch.isolated import pass_on
+from dynbench.launch.isolated import pass_on, with_time_to_compile
 from dynbench.observer import Observer
 from dynbench.record.schema import Record
 from dynbench.suite.schema import Limits
@@ -51,7 +51,7 @@ def supervise(order: GroupOrder, me: Rank, rendezvous: str, store: GroupStore, o
             order.context,
             me,
             f"{rendezvous}/{order.number}",
-            limits=_share(order.limits, me),
+            limits=_share(with_time_to_compile(order.limits, order.run), me),
             answers=partial(_answer, store, order.number, me.rank, observer),
             log=order.context.results.output(order.run.run_id, me.rank),
             look=_FailureWatch(store, order.number),
