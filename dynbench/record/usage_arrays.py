@@ -39,7 +39,7 @@ class PointUsage:
         column = np.full(by_layer.shape[1], WHOLE, np.int16)
         shares, found = np.unique(by_layer[:, gated], axis=1, return_inverse=True)
         column[gated] = found.ravel()
-        return cls(column, shares, _rounded(activation), _rounded(positions))
+        return cls(column, np.ascontiguousarray(shares), _rounded(activation), _rounded(positions))
 
     def of_layer(self, layer: int) -> np.ndarray:
         """Return which share of a layer, by its number in the record, ran for each image, float64 (n,)."""
