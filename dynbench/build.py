@@ -43,6 +43,14 @@ def _start_weights(run: Run, context: Context) -> Path:
 
 def restored_model(run: Run, method: Method, shape: Shape, classes: int, weights: Path) -> nn.Module:
     """The run's trained model, for images of `shape`. Raises UserError when the weights do not fit."""
-    model = method.restore(build_backbone(run.built, shape, classes), read_weights(weights))
+    state, backbone = read_weights(weights), build_backbone(run.built, shape, classes)
+    try:
+        model = method.restore(backbone, state)
+    except UserError:
+        raise
+    except Exception as error:  # a method takes shapes from weights, and these may be anybody's
+        raise UserError(
+            f"weights {weights} do not fit {run.method}: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from error
     load_weights(model, weights)
     return model

@@ -103,6 +103,16 @@ def two_sample_interval(before: Sequence[float], after: Sequence[float]) -> tupl
     return difference - half, difference + half
 
 
+def paired_interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """Student t interval of mean(after - before), of at least two pairs in the same order."""
+    from scipy.stats import t
+
+    differences = np.subtract(after, before)
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * error)
+    return float(differences.mean()) - half, float(differences.mean()) + half
+
+
 def normal_half_width(deviation: float, count: int) -> float:
     """Of the interval of a mean of `count` values with this standard deviation, many enough for the normal one."""
     from scipy.stats import norm

@@ -5,15 +5,18 @@ Units: MACs per image, seconds; `correct` is base64 of one bit for each test ima
 
 import base64
 import binascii
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dynbench.analysis.statistics import Flags
 from dynbench.errors import UserError
-from dynbench.files import write_atomically
+from dynbench.files import read_bounded, write_atomically
+from dynbench.plan.configuration import identity_key
+from dynbench.record.schema import LARGEST, Amount, AtLeastOne, Count, Positive
 from dynbench.suite.schema import CheckRules
 
 
@@ -34,25 +37,38 @@ def unpack_flags(text: str, images: int) -> Flags:
 
 
 BASELINE_VERSION = 1
+LARGEST_BASELINE = 2**28
+"""Bytes: of 50,000 images, some thirty thousand runs."""
+
+Seed = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
+
+
+def _check_once(names: Iterable[Hashable], what: str) -> None:
+    """Raises ValueError when a name is there twice."""
+    seen: set[Hashable] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{what} {name} is there twice")
+        seen.add(name)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BaselineMacs(_Part):
     """Over the test images; `deviation` is their standard deviation."""
 
-    mean: float
-    deviation: float
+    mean: Positive
+    deviation: Amount
 
 
 class BaselineLatency(_Part):
     """`realised` at one batch size, and everything that has to be the same for another to be compared with it."""
 
-    batch: int
-    realised: float
-    realised_best: float | None = None
+    batch: AtLeastOne
+    realised: Amount
+    realised_best: Amount | None = None
     device: str
     cpu: str
     cores: int
@@ -65,7 +81,7 @@ class BaselinePoint(_Part):
     """One operating point of one run."""
 
     name: str
-    images: int
+    images: AtLeastOne
     correct: str
     macs: BaselineMacs
     audited: bool
@@ -74,8 +90,6 @@ class BaselinePoint(_Part):
 
     @model_validator(mode="after")
     def _readable(self) -> "BaselinePoint":
-        if not self.images:
-            raise ValueError("no test images")
         unpack_flags(self.correct, self.images)
         return self
 
@@ -87,13 +101,18 @@ class BaselinePoint(_Part):
 class BaselineRun(_Part):
     """One seed. `layers`: MACs of each layer when it runs whole."""
 
-    seed: int
+    seed: Seed
     run_id: str
-    train_macs: int
-    layers: dict[str, int]
-    points: tuple[BaselinePoint, ...]
+    train_macs: Count
+    layers: dict[str, Count]
+    points: Annotated[tuple[BaselinePoint, ...], Field(min_length=1)]
     commit: str
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _points_once(self) -> "BaselineRun":
+        _check_once((point.name for point in self.points), "point")
+        return self
 
     def point(self, name: str) -> BaselinePoint | None:
         return next((point for point in self.points if point.name == name), None)
@@ -105,7 +124,20 @@ class BaselineConfiguration(_Part):
     title: str
     identity: dict[str, Any]
     static: bool
-    runs: tuple[BaselineRun, ...]
+    runs: Annotated[tuple[BaselineRun, ...], Field(min_length=1)]
+
+    @field_validator("identity")
+    @classmethod
+    def _names_its_data(cls, value: dict[str, Any]) -> dict[str, Any]:
+        data = value.get("data")
+        if not (isinstance(data, dict) and isinstance(data.get("name"), str)):
+            raise ValueError("it does not say on which data")  # noqa: TRY004  (pydantic's)
+        return value
+
+    @model_validator(mode="after")
+    def _seeds_once(self) -> "BaselineConfiguration":
+        _check_once((run.seed for run in self.runs), "seed")
+        return self
 
     @property
     def point_names(self) -> tuple[str, ...]:
@@ -124,6 +156,7 @@ class Baseline(_Part):
     def _known_version(self) -> "Baseline":
         if self.baseline_version != BASELINE_VERSION:
             raise ValueError(f"version {self.baseline_version}; this dynbench reads version {BASELINE_VERSION}")
+        _check_once((identity_key(one.identity) for one in self.configurations), "configuration")
         return self
 
 
@@ -135,14 +168,15 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 def read_baseline(path: Path) -> Baseline:
     """Raises UserError when there is none, it is damaged, or of another version."""
     try:
-        return Baseline.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"cannot read baseline {path}: {error.strerror}; `dynbench baseline RESULTS -o {path}` makes one"
-        ) from error
+        content = read_bounded(path, "baseline", LARGEST_BASELINE)
+    except UserError as error:
+        raise UserError(f"{error}; `dynbench baseline RESULTS -o {path}` makes one") from error
+    try:
+        return Baseline.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        message = str(first["msg"]).removeprefix("Value error, ")
+        message = " ".join(str(first["msg"]).removeprefix("Value error, ").split())
         raise UserError(
-            f"baseline {path} is damaged or of another version: {'.'.join(map(str, first['loc'])) or 'file'}: {message}"
+            f"baseline {path} is damaged or of another version: "
+            f"{'.'.join(map(str, first['loc']))[:100] or 'file'}: {message[:300]}"
         ) from error

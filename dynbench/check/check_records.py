@@ -61,8 +61,7 @@ def _findings(
         return
     sound = {}
     for run in baseline.runs:
-        problems = list(_problems(baseline, run, found.records.get(run.seed)))
-        yield from problems
+        yield from _problems(baseline, run, found)
         if run.seed in found.records and found.records[run.seed].status == "finished":
             sound[run.seed] = run
     if sound:
@@ -70,12 +69,15 @@ def _findings(
         yield from _compared(Pair(baseline, sound, after), rules)
 
 
-def _problems(baseline: BaselineConfiguration, run: BaselineRun, record: Record | None) -> Iterator[Finding]:
+def _problems(baseline: BaselineConfiguration, run: BaselineRun, found: ComparedRuns) -> Iterator[Finding]:
     """Of one seed."""
+    record = found.records.get(run.seed)
 
     def problem(verdict: Verdict, reason: str, point: str = "") -> Finding:
         return Finding(baseline.title, point, f"seed {run.seed}", verdict, reason)
 
+    if run.seed in found.doubtful:
+        yield problem(Verdict.UNJUDGED, found.doubtful[run.seed])
     if record is None:
         yield problem(Verdict.MISSING, "not in the results")
     elif record.status == "failed":

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from dynbench.check.baseline import BaselineLatency, BaselineMacs, BaselinePoint
-from dynbench.check.changes import accuracy_change, exact_change, macs_change, seeds_change
-from dynbench.check.outcome import Finding, Pair, PointPair, Verdict, judge
+from dynbench.check.changes import accuracy_change, counted_change, exact_change, macs_change, seeds_change
+from dynbench.check.outcome import Change, Finding, Pair, PointPair, Verdict
+from dynbench.check.verdict import judge
 from dynbench.suite.rules import METRICS, Rule
 
 CONDITIONS = tuple(name for name in BaselineLatency.model_fields if name not in METRICS)
@@ -21,7 +22,12 @@ def judge_latency(points: PointPair, rule: Rule) -> Finding | None:
     reason = _other_conditions(points)
     if reason:
         return points.finding(rule, Verdict.REFUSED, reason)
-    return points.judged(rule, seeds_change(before, after))
+    return _judged(points, rule, seeds_change(before, after))
+
+
+def _judged(points: PointPair, rule: Rule, change: Change) -> Finding:
+    verdict, reason = judge(rule, change)
+    return points.finding(rule, verdict, reason, change)
 
 
 def _figures(side: Mapping[int, BaselinePoint], name: str) -> dict[int, float]:
@@ -75,8 +81,8 @@ def _layer_macs(layers: Mapping[str, int], name: str) -> str:
 def judge_training(pair: Pair, rule: Rule) -> Finding:
     """MACs of the training, everything pre-trained included."""
     before, after = ({seed: run.train_macs for seed, run in side.items()} for side in (pair.before, pair.after))
-    change = seeds_change(before, after)
-    return pair.finding(rule, judge(rule, change), change=change)
+    change = counted_change(before, after)
+    return pair.finding(rule, *judge(rule, change), change)
 
 
 def judge_accuracy(points: PointPair, rule: Rule) -> Finding:
@@ -86,7 +92,7 @@ def judge_accuracy(points: PointPair, rule: Rule) -> Finding:
         reason = f"tested on {' and on '.join(map(str, sorted(counts)))} images: not the same test split"
         return points.finding(rule, Verdict.UNJUDGED, reason)
     before, after = ({seed: p.flags for seed, p in side.items()} for side in (points.before, points.after))
-    return points.judged(rule, accuracy_change(before, after))
+    return _judged(points, rule, accuracy_change(before, after))
 
 
 def judge_macs(points: PointPair, rule: Rule) -> Finding:
@@ -94,9 +100,10 @@ def judge_macs(points: PointPair, rule: Rule) -> Finding:
     before, after = ({seed: p.macs for seed, p in side.items()} for side in (points.before, points.after))
     if not (points.pair.configuration.static and _is_constant(before)):
         images = min(point.images for side in (points.before, points.after) for point in side.values())
-        return points.judged(rule, macs_change(before, after, images))
+        return _judged(points, rule, macs_change(before, after, images))
     change = exact_change(*({seed: macs.mean for seed, macs in side.items()} for side in (before, after)))
-    return points.finding(rule, judge(rule, change), _exactly(before, after) if change.differs else "", change)
+    reason = _exactly(before, after) if change.differs else ""
+    return points.finding(rule, judge(rule, change).verdict, reason, change)
 
 
 def _is_constant(macs: Mapping[int, BaselineMacs]) -> bool:

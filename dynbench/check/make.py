@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dynbench.analysis.statistics import Flags
 from dynbench.check.baseline import (
     Baseline,
     BaselineConfiguration,
@@ -29,10 +28,12 @@ def make_baseline(
 ) -> Baseline:
     """Of every run in `results`. `simulated`: also of those that have no executor, or were not audited.
 
-    Raises UserError when a run failed, was not audited, or its per-image arrays are missing: a check could not tell
-    that from what it looks for.
+    Raises UserError when a run failed, was not audited, or its per-image arrays are missing, and when it cannot be told
+    which of two runs is the later one: a check could not tell that from what it looks for.
     """
     found = by_identity(records)
+    for doubt in (doubt for configuration in found.values() for doubt in configuration.doubtful.values()):
+        raise UserError(doubt)
     runs = [record for configuration in found.values() for record in configuration.records.values()]
     _check_sound(runs, simulated)
     return Baseline(
@@ -85,7 +86,7 @@ def run_of(results: ResultsFolder, record: Record) -> BaselineRun:
 
 def _points(record: Record, arrays: Arrays) -> Iterator[BaselinePoint]:
     for point in record.points:
-        flags, macs = _per_image(record, point.name, arrays)
+        flags, macs = arrays[f"{point.name}/correct"], arrays[f"{point.name}/macs"]
         yield BaselinePoint(
             name=point.name,
             images=len(flags),
@@ -94,15 +95,6 @@ def _points(record: Record, arrays: Arrays) -> Iterator[BaselinePoint]:
             audited=point.audited,
             latency=latency_of(point),
         )
-
-
-def _per_image(record: Record, point: str, arrays: Arrays) -> tuple[Flags, np.ndarray]:
-    """Whether each test image was classified rightly (bool) and what it cost (MACs). Raises UserError when a record has
-    no such arrays."""
-    try:
-        return arrays[f"{point}/correct"].astype(bool), arrays[f"{point}/macs"]
-    except KeyError as error:
-        raise UserError(f"the per-image arrays of {record.run_id} have no {error}; run it again") from error
 
 
 def latency_of(point: PointRecord) -> BaselineLatency | None:

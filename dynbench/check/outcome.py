@@ -9,15 +9,26 @@ from dynbench.suite.rules import Rule
 
 
 @dataclass(frozen=True)
+class SeedChange:
+    """A metric of one seed before and after. `shown`: whether its own images show that it differs, at 95 %."""
+
+    seed: int
+    before: float
+    after: float
+    shown: bool
+
+
+@dataclass(frozen=True)
 class Change:
     """A metric before and after, means over seeds. `interval`: of after - before, from the lowest to the highest bound
     of all 95 % intervals that apply; None for what has no noise. `differs`: of what is compared exactly, whether
-    anything does, on any seed; None: it is judged by its interval."""
+    anything does, on any seed; None: it is judged by its interval. `seeds`: each by itself."""
 
     before: float
     after: float
     interval: tuple[float, float] | None = None
     differs: bool | None = None
+    seeds: tuple[SeedChange, ...] = ()
 
     @property
     def difference(self) -> float:
@@ -46,23 +57,6 @@ JUDGED = frozenset({Verdict.OK, Verdict.BETTER, Verdict.WARNING, Verdict.REGRESS
 
 PASSED, REGRESSIONS, NOT_JUDGED = 0, 1, 2
 """Exit codes."""
-
-
-ROUNDING = 1e-9
-"""Means that differ by less are equal: they are sums of the same numbers in another order."""
-
-
-def judge(rule: Rule, change: Change) -> Verdict:
-    """A change counts when it is larger than the tolerance and its interval lies wholly on one side of zero. What is
-    compared exactly may not differ, whichever way."""
-    if change.differs is not None:
-        return Verdict.REGRESSION if change.differs else Verdict.OK
-    low, high = change.interval or (change.difference, change.difference)
-    if abs(change.difference) <= rule.tolerance.allowed(change.before) + ROUNDING or low <= 0 <= high:
-        return Verdict.OK
-    if change.difference * rule.metric.worse < 0:
-        return Verdict.BETTER
-    return Verdict.WARNING if rule.metric.advisory else Verdict.REGRESSION
 
 
 @dataclass(frozen=True)
@@ -148,6 +142,3 @@ class PointPair:
 
     def finding(self, rule: Rule, verdict: Verdict, reason: str = "", change: Change | None = None) -> Finding:
         return self.pair.finding(rule, verdict, reason, change, self.name)
-
-    def judged(self, rule: Rule, change: Change) -> Finding:
-        return self.finding(rule, judge(rule, change), change=change)

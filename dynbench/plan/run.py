@@ -52,8 +52,12 @@ class Run(BaseModel):
     def run_id(self) -> str:
         """`METHOD-BACKBONE-sSEED-HASH`. Values equal to their defaults are left out of the hash, so that a new
         option does not rename the runs that never used it."""
+        return self.id_by(RESULTS_VERSION)
+
+    def id_by(self, results_version: int) -> str:
+        """Return the run id that a version of the harness gives it."""
         identity = {
-            "results_version": RESULTS_VERSION,
+            "results_version": results_version,
             "data": self.data.model_dump(mode="json", exclude_defaults=True),
             "backbone": self.backbone.model_dump(mode="json", exclude_defaults=True),
             "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),

@@ -109,3 +109,8 @@ class MuonWithSgd(Optimizer):
 def _gradient(parameter: nn.Parameter) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad
+
+
+# torch wraps the `step` of an optimizer's class when the first one is made: here, before the class is sealed. What
+# changes later is taken for a plugin's work.
+MuonWithSgd([{"params": [torch.zeros(1)]}], 0.1, 0.9, True, 0.0)

@@ -7,6 +7,7 @@ RESULTS/work/token, mlflow.db                       of the folder as a whole
 """
 
 import gc
+import os
 import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +22,12 @@ from filelock import FileLock, Timeout
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
 from dynbench.plan.run import Run
+from dynbench.record.arrays_file import load_arrays, save_arrays
 from dynbench.record.schema import Record
-from dynbench.record.store import encode_record, load_arrays, read_record, save_arrays
+from dynbench.record.store import check_arrays, encode_record, read_record
+from dynbench.record.validity import is_component, needed_arrays
 
-DATABASE = "mlflow.db"
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 """Where tracking goes unless it is told otherwise."""
 
 
@@ -49,7 +52,9 @@ class _Read(NamedTuple):
 class ResultsFolder:
     """Where the results of a suite, or of several, lie under `path`; nothing has to be there yet. A record is read once
     and again only when its file has changed: other processes write into the same folder. Methods that read raise
-    UserError for what is damaged, those that write for what cannot be written."""
+    UserError for what is damaged or not valid, those that write for what cannot be written. Somebody may have sent the
+    folder: those that say where something lies raise UserError for an id that is no file's name, and for a link that
+    leads out of the folder."""
 
     path: Path
     _known: dict[str, _Read] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -57,7 +62,7 @@ class ResultsFolder:
     @classmethod
     def of_record(cls, file: Path) -> "ResultsFolder":
         """The folder that the record `file` lies in."""
-        return cls(file.absolute().parents[1])
+        return cls(file.absolute().parent.parent)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -66,18 +71,33 @@ class ResultsFolder:
         """Goes to other processes without what was read."""
         return ResultsFolder, (self.path,)
 
+    def _at(self, folder: str, name: str = "", suffix: str = "", file: str = "") -> Path:
+        """`folder`/`name``suffix`/`file` in here. Raises UserError as the class says."""
+        path = self._inside(self.path / folder)
+        if name:
+            if not is_component(name):
+                raise UserError(f"{name!a} is no run's id, nor the name of a file in {self}")
+            path = self._inside(path / f"{name}{suffix}")
+        return self._inside(path / file) if file else path
+
+    def _inside(self, path: Path) -> Path:
+        """`path`, one level below what is known to be inside."""
+        if os.path.islink(path) and not path.resolve().is_relative_to(self.path.resolve()):  # noqa: PTH114  (for speed)
+            raise UserError(f"{path} is a link to {path.resolve()}, out of the results folder; it is not followed")
+        return path
+
     # Records and their arrays
 
     def record_path(self, run_id: str) -> Path:
-        return self.path / "records" / f"{run_id}.json"
+        return self._at("records", run_id, ".json")
 
     def arrays_path(self, run_id: str) -> Path:
-        return self.path / "records" / f"{run_id}.npz"
+        return self._at("records", run_id, ".npz")
 
     def latency_arrays_path(self, run_id: str) -> Path:
         """Return where raw latency samples are: `POINT/BATCH/ms`, `POINT/BATCH/dense_ms` and, of static engines,
         `engines/NAME/BATCH/ms`; in milliseconds, float64 (rounds, calls)."""
-        return self.path / "records" / f"{run_id}.latency.npz"
+        return self._at("records", run_id, ".latency.npz")
 
     def read(self, run_id: str) -> Record | None:
         """Return the record of a run, as it is now; None when there is none."""
@@ -91,12 +111,16 @@ class ResultsFolder:
         return known.record
 
     def records(self) -> tuple[Record, ...]:
-        """Return every record, in the order of their files. Raises UserError when there is none."""
-        folder = self.path / "records"
+        """Return every record, in the order of their files. Raises UserError when there is none, or the arrays of one
+        are not what it says that they are."""
+        folder = self._at("records")
         names = [path.stem for path in sorted(folder.glob("*.json"))]
         found = self._found(names)
         if not found:
             raise UserError(f"no records in {folder}; `dynbench run SUITE --results {self}` makes them")
+        for record in found:
+            if record.status == "finished":
+                self._arrays_of(record, needed_arrays(record))
         return found
 
     def records_of(self, runs: Sequence[Run]) -> tuple[Record, ...]:
@@ -130,9 +154,19 @@ class ResultsFolder:
     def arrays(self, run_id: str, *names: str) -> dict[str, np.ndarray]:
         """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
         the test split in its own order; and `POINT/audit_logits` (float32, not in older files), of the audited
-        validation images. Given `names`, only those of them that are there are read. Raises UserError when they are
-        missing or damaged."""
-        return load_arrays(self.arrays_path(run_id), *names)
+        validation images. Given `names`, only those of them that are there. Raises UserError when they are missing or
+        damaged, or are not what the run's record says that they are."""
+        record = self.read(run_id)
+        if record is None:
+            raise UserError(f"the per-image arrays of {run_id} have no record in {self}")
+        return self._arrays_of(record, names)
+
+    def _arrays_of(self, record: Record, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
+        """All of them, or those of `names`, of a record that has been held against those that it needs."""
+        path = self.arrays_path(record.run_id)
+        arrays = load_arrays(path, *(*needed_arrays(record), *names) if names else ())
+        check_arrays(record, arrays, path)
+        return {name: arrays[name] for name in names if name in arrays} if names else arrays
 
     def write_record(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Write the per-image arrays, then the record: a record that is there has its arrays."""
@@ -148,26 +182,26 @@ class ResultsFolder:
 
     def work(self, run_id: str) -> Path:
         """Return the folder of a run's checkpoints, weights and tracking state."""
-        return self.path / "work" / run_id
+        return self._at("work", run_id)
 
     def weights(self, run_id: str) -> Path:
         """Return where a run's trained weights are."""
-        return self.work(run_id) / "model.safetensors"
+        return self._at("work", run_id, file="model.safetensors")
 
     def checkpoint(self, run_id: str) -> Path:
-        return self.work(run_id) / "checkpoint.pt"
+        return self._at("work", run_id, file="checkpoint.pt")
 
     def stage_weights(self, run_id: str, stage: int) -> Path:
         """Return where the weights at the end of stage number `stage` are, while later ones are trained."""
-        return self.work(run_id) / f"stage{stage}.safetensors"
+        return self._at("work", run_id, file=f"stage{stage}.safetensors")
 
     def output(self, run_id: str, rank: int = 0) -> Path:
         """Return where that lies which a run's plugin printed, in one of the processes that made it."""
-        return self.work(run_id) / (f"output-{rank}.log" if rank else "output.log")
+        return self._at("work", run_id, file=f"output-{rank}.log" if rank else "output.log")
 
     def tracking_state(self, name: str) -> Path:
         """Return where it is noted what was sent of run `name`, from an interruption to the next start."""
-        return self.work(name) / "tracked.json"
+        return self._at("work", name, file="tracked.json")
 
     def clean_up(self, run_id: str) -> None:
         """Delete what a finished run needs no more: all but its weights. A killed write leaves a hidden file."""
@@ -179,10 +213,10 @@ class ResultsFolder:
     def lock(self, run_id: str) -> Iterator[None]:
         """Hold the run's lock: whoever has it makes, times or sends the run. Raises RunTaken when another process has
         it, and UserError when the run's work folder cannot be written to, now or in what is done under the lock."""
-        folder = self.work(run_id)
+        folder, lock = self.work(run_id), self._at("work", run_id, file="lock")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "lock", timeout=0):
+            with FileLock(lock, timeout=0):
                 yield
         except Timeout as error:
             raise RunTaken(run_id) from error
@@ -191,7 +225,7 @@ class ResultsFolder:
 
     def node_lock(self, run_id: str) -> Path:
         """Return the lock of whoever makes the run on a cluster's node: its lock proper is the driver's."""
-        return self.work(run_id) / "node.lock"
+        return self._at("work", run_id, file="node.lock")
 
     # The folder as a whole
 
@@ -201,7 +235,20 @@ class ResultsFolder:
 
     @property
     def plots(self) -> Path:
-        return self.path / "plots"
+        return self._at("plots")
+
+    def plot_files(self) -> tuple[Path, ...]:
+        """Return the plots, in the order of their names. Raises UserError for what is a link out of here."""
+        found = sorted(self.plots.glob("*.*"))
+        return tuple(path for path in map(self._inside, found) if path.is_file())
+
+    @property
+    def database(self) -> Path:
+        """Where tracking goes unless it is told otherwise; what belongs to it lies beside it. Raises UserError when any
+        of that is a link out of here."""
+        for path in (*self.path.glob(f"{DATABASE}*"), self.path / ARTIFACTS):
+            self._inside(path)
+        return self.path / DATABASE
 
     def token(self) -> str:
         """Return a text that is this folder's alone; made the first time. Who reads the same shares the folder."""
@@ -218,7 +265,7 @@ class ResultsFolder:
 
     @property
     def _token(self) -> Path:
-        return self.path / "work" / "token"
+        return self._at("work", "token")
 
     def check_writable(self) -> None:
         """Raises UserError when nothing can be written here; makes the folder."""
@@ -249,4 +296,6 @@ def _stamp_of(path: Path) -> _Stamp | None:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     return _Stamp(found.st_ino, found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None

@@ -1,10 +1,11 @@
 """The record of one run: versioned JSON, and beside it the per-image arrays (`.npz`). Records are the truth;
 tables, plots, checks and MLflow are made from them alone.
 
-Units: MACs per image, accuracies in per cent, seconds.
+Units: MACs per image, accuracies in per cent, seconds. No number is NaN or infinite, and every whole one fits into 64
+bits; what a record has to be besides, `dynbench.record.validity` says.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,34 +13,47 @@ from dynbench.plan.run import Run
 from dynbench.record.machine import Machine
 
 SCHEMA_VERSION = 1
+LARGEST = 2**63 - 1
+"""Whole number that a table, an array and a database can hold."""
+LATEST = 1e11
+"""Seconds since 1970: some three thousand years from now, and still milliseconds of 64 bits."""
+
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+AtLeastOne = Annotated[int, Field(ge=1, le=LARGEST)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
+Positive = Annotated[float, Field(ge=1e-9, le=LARGEST)]
+"""What is divided by."""
+PerCent = Annotated[float, Field(ge=0, le=100)]
+Moment = Annotated[float, Field(ge=0, le=LATEST)]
+"""Seconds since 1970."""
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EpochRecord(_Part):
     """One epoch; `time` is when it ended, in seconds since 1970. Validation is of the first operating point."""
 
     stage: str
-    epoch: int
-    time: float
-    seconds: float
+    epoch: Count
+    time: Moment
+    seconds: Amount
     loss: float
-    lr: float
-    val_top1: float | None = None
-    val_macs: float | None = None
+    lr: Amount
+    val_top1: PerCent | None = None
+    val_macs: Amount | None = None
 
 
 class StageBudget(_Part):
     """What a stage cost. `train_macs`: forward and backward as dispatched, images times MACs of one image."""
 
     name: str
-    epochs: int
-    images: int
-    train_macs: int
-    seconds: float
-    edit_macs: int = 0
+    epochs: Count
+    images: Count
+    train_macs: Count
+    seconds: Amount
+    edit_macs: Count = 0
     """What the edit before the stage dispatched, all of it together; it is not among `train_macs`. 0 in records from
     before it was counted."""
 
@@ -80,13 +94,13 @@ class Budget(_Part):
 class Macs(_Part):
     """MACs per image over a split; the first four over images, then the mean of each kind of layer."""
 
-    mean: float
-    p50: float
-    p95: float
-    max: int
-    backbone: float
-    shortcuts: float
-    gates: float
+    mean: Positive
+    p50: Amount
+    p95: Amount
+    max: Count
+    backbone: Amount
+    shortcuts: Amount
+    gates: Amount
     """Gates: whatever the method added."""
 
 
@@ -95,8 +109,8 @@ class LayerMacs(_Part):
 
     name: str
     kind: Literal["backbone", "shortcut", "control"]
-    macs: int
-    mean: float
+    macs: Count
+    mean: Amount
 
 
 class Timing(_Part):
@@ -104,20 +118,20 @@ class Timing(_Part):
     Means are over images of their median over rounds; percentiles are over all raw samples. `realised`: saved time over
     saved MACs, on the same images; 1 when every saved MAC was saved time."""
 
-    batch: int
-    calls: int
-    rounds: int
-    mean_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    dense_mean_ms: float
-    dense_p50_ms: float
-    throughput_ips: float
-    macs_mean: float
+    batch: AtLeastOne
+    calls: AtLeastOne
+    rounds: AtLeastOne
+    mean_ms: Positive
+    p50_ms: Amount
+    p90_ms: Amount
+    p99_ms: Amount
+    dense_mean_ms: Positive
+    dense_p50_ms: Amount
+    throughput_ips: Amount
+    macs_mean: Positive
     """Of the timed images, accounted."""
-    realised: float
-    realised_best: float | None = None
+    realised: Amount
+    realised_best: Amount | None = None
     """The same against the dense backbone on the fastest engine, `best_engine`, eager PyTorch included. None: no static
     engine was timed at this batch size."""
     best_engine: str | None = None
@@ -126,15 +140,15 @@ class Timing(_Part):
 class EngineTiming(_Part):
     """The dense backbone on one engine at one batch size; figures as in `Timing`."""
 
-    batch: int
-    calls: int
-    rounds: int
-    mean_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    throughput_ips: float
-    of_eager: float
+    batch: AtLeastOne
+    calls: AtLeastOne
+    rounds: AtLeastOne
+    mean_ms: Positive
+    p50_ms: Amount
+    p90_ms: Amount
+    p99_ms: Amount
+    throughput_ips: Amount
+    of_eager: Positive
     """Mean time as a fraction of eager PyTorch's, timed in turns with it in one process."""
 
 
@@ -155,12 +169,12 @@ class Latency(_Part):
 
     engine: str
     precision: str
-    threads: int
-    macs_dense: int
+    threads: AtLeastOne
+    macs_dense: AtLeastOne
     timings: tuple[Timing, ...]
     machine: Machine
     command: str
-    measured: float
+    measured: Moment
     engines: tuple[EngineRecord, ...] = ()
 
     @property
@@ -173,17 +187,17 @@ class PointRecord(_Part):
     """One operating point on the validation and the test split."""
 
     name: str
-    val_top1: float
-    test_top1: float
-    test_top5: float
-    val_macs: float
+    val_top1: PerCent
+    test_top1: PerCent
+    test_top5: PerCent
+    val_macs: Amount
     macs: Macs
     layers: tuple[LayerMacs, ...]
     audited: bool = False
     """Whether executed MACs were shown to equal accounted MACs, image by image."""
-    audit_images: int = 0
+    audit_images: Count = 0
     """On how many validation images; 0: the method has no executor, it is simulated."""
-    audit_difference: float = 0.0
+    audit_difference: Amount = 0.0
     """Largest difference of the executor's logits from evaluation's, relative to the image's largest logit."""
     latency: Latency | None = None
 
@@ -194,7 +208,7 @@ class Tracked(_Part):
 
     uri: str
     run_id: str
-    epochs: int = 0
+    epochs: Count = 0
     complete: bool = False
 
 
@@ -207,7 +221,7 @@ class Record(_Part):
     run: Run
     error: str | None = None
     traceback: str | None = None
-    macs_dense: int
+    macs_dense: AtLeastOne
     """MACs of one image through the suite's dense backbone, at the suite's width."""
     budget: Budget
     history: tuple[EpochRecord, ...] = ()
@@ -220,13 +234,13 @@ class Record(_Part):
     """Operators that FLOPs were counted of by a formula that neither torch nor dynbench brought: their MACs are as the
     plugin says. Empty in records from before it was noted."""
     machine: Machine
-    world_size: int = 1
+    world_size: AtLeastOne = 1
     """Processes that trained the run together, each on a device like `machine.device`, when it was finished. Each took
     recipe.batch_size / world_size images a step, which its batch statistics are of."""
     commit: str
     command: str
-    started: float
-    finished: float
+    started: Moment
+    finished: Moment
     tracked: Tracked | None = None
 
     @property

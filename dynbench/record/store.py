@@ -1,17 +1,18 @@
-"""Records and their arrays as files."""
+"""Records as files: read only when they are valid."""
 
-import zlib
-from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
 from pydantic import ValidationError
 
 from dynbench.errors import UserError
-from dynbench.files import write_atomically
+from dynbench.files import read_bounded
 from dynbench.record.schema import SCHEMA_VERSION, Record
+from dynbench.record.validity import Arrays, array_problems, record_problems
+
+LARGEST_RECORD = 2**26
+"""Bytes: a history of a million epochs."""
+LONGEST = 300
+"""Characters of what is said of a faulty record."""
 
 
 def encode_record(record: Record) -> bytes:
@@ -20,31 +21,36 @@ def encode_record(record: Record) -> bytes:
 
 
 def read_record(path: Path) -> Record:
-    """Read one record. Raises UserError when it is damaged or of a newer schema."""
+    """Read one record, without its arrays. Raises UserError when it is damaged, of a newer schema, or not valid."""
+    return parse_record(read_bounded(path, "record", LARGEST_RECORD), f"record {path}", path.stem)
+
+
+def parse_record(content: bytes | str, what: str, name: str | None = None) -> Record:
+    """Return the record that a file holds: `what` says which one, in errors; `name` is its own without suffix, where
+    that has to be the run's id. Raises UserError when it is damaged, of a newer schema, or not valid."""
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"cannot read record {path}: {error.strerror}") from error
+        record = Record.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "file"
         raise UserError(
-            f"record {path} is damaged or of another schema than version {SCHEMA_VERSION}: "
-            f"{'.'.join(map(str, first['loc'])) or 'file'}: {first['msg']}"
+            f"{what} is damaged or of another schema than version {SCHEMA_VERSION}: "
+            f"{_short(place)}: {_short(str(first['msg']))}"
         ) from error
+    problem = next(record_problems(record, record.run_id if name is None else name), None)
+    if problem is not None:
+        raise UserError(f"{what} is not valid: {_short(problem)}")
+    return record
 
 
-def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays by name. Raises UserError when they cannot be written."""
-    buffer = BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+def check_arrays(record: Record, arrays: Arrays, path: Path) -> None:
+    """Raises UserError when the per-image arrays of a finished run, which lie at `path`, are not what its record says
+    that they are."""
+    problem = next(array_problems(record, arrays), None)
+    if problem is not None:
+        raise UserError(f"the per-image arrays {path} are not those of their record: {_short(problem)}; run it again")
 
 
-def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote; given `names`, only those of them that are there. Raises UserError when it is
-    missing or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:  # numpy leaves a damaged one open
-            return {name: arrays[name] for name in names if name in arrays} if names else dict(arrays)
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise UserError(f"cannot read per-image arrays {path}: {error}; run it again") from error
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

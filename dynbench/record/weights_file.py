@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from dynbench.backbones.weights import read_weights
+from dynbench.backbones.weights import LARGEST, read_weights
 from dynbench.errors import UserError
-from dynbench.files import write_atomically
+from dynbench.files import open_bounded, write_atomically
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
+from dynbench.record.store import parse_record
 
 KEY = "dynbench.record.schema"
 LIMIT_MB = 50
@@ -37,6 +37,7 @@ def release(results: ResultsFolder, record: Record, folder: Path) -> Path:
 
 def released_record(path: Path) -> Record:
     """The record in a file that `release` wrote. Raises UserError when there is none."""
+    open_bounded(path, "weights", LARGEST).close()
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(KEY)
@@ -44,7 +45,4 @@ def released_record(path: Path) -> Record:
         raise UserError(f"cannot read weights {path}: {error}") from error
     if text is None:
         raise UserError(f"{path} does not say of which run it is; give the run's record, and this as --weights")
-    try:
-        return Record.model_validate_json(text)
-    except ValidationError as error:
-        raise UserError(f"the record in {path} is damaged or of another schema") from error
+    return parse_record(text, f"the record in {path}")

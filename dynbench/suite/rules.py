@@ -13,7 +13,7 @@ from dynbench.errors import UserError, did_you_mean
 class Metric:
     """Something that a rule may be about. `worse`: the sign of a change for the worse. `unit` of a change: points (of a
     percentage) or per cent of the baseline. An advisory one never fails a check; of an exact one no change is
-    allowed."""
+    allowed; one that is not noisy is counted, and the same code gives the same."""
 
     name: str
     worse: Literal[-1, 1]
@@ -21,6 +21,7 @@ class Metric:
     counts_macs: bool = False
     advisory: bool = False
     exact: bool = False
+    noisy: bool = True
 
 
 METRICS = {
@@ -29,7 +30,7 @@ METRICS = {
         Metric("macs_layers", 1, counts_macs=True, exact=True),
         Metric("macs_mean", 1, counts_macs=True),
         Metric("test_top1", -1, "pt"),
-        Metric("train_macs", 1, counts_macs=True),
+        Metric("train_macs", 1, counts_macs=True, noisy=False),
         Metric("realised", -1, advisory=True),
         Metric("realised_best", -1, advisory=True),
     )
@@ -42,7 +43,8 @@ DEFAULT_RULES: Mapping[str, str] = {"macs_layers": "0", "macs_mean": "0", "test_
 
 @dataclass(frozen=True)
 class Nothing:
-    """`0`: no tolerance. Where there is noise a change must still be significant to count."""
+    """`0`: no tolerance. Where there is noise, whatever is not the same to the last digit, and not shown to be better
+    or worse, cannot be judged."""
 
     def allowed(self, before: float) -> float:  # noqa: ARG002
         return 0.0

@@ -15,11 +15,12 @@ def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None
     one line, or None; raises nothing. `uri` as for `Tracker`."""
     if not plot_files(results):
         return None
+    place = find_location(results, uri)
     try:
         _note_as_unsent(results, suite)
-        send_plots(results, suite, Store(find_location(results, uri), Patience(SECONDS)))
+        send_plots(results, suite, Store(place, Patience(SECONDS)))
     except (TrackingFailed, UserError) as error:
-        return f"{error}; `{how_to_sync(results)}` sends the plots later"
+        return f"{error}; `{how_to_sync(results, place)}` sends the plots later"
     return None
 
 
@@ -31,7 +32,7 @@ def _note_as_unsent(results: ResultsFolder, suite: str) -> None:
 
 
 def plot_files(results: ResultsFolder) -> list[Path]:
-    return sorted(path for path in results.plots.glob("*") if path.suffix in (".png", ".svg"))
+    return [path for path in results.plot_files() if path.suffix in (".png", ".svg")]
 
 
 def plots_are_there(results: ResultsFolder, suite: str, place: Location) -> bool:

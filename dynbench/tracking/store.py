@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
@@ -45,9 +47,10 @@ class TrackingFailed(Exception):  # noqa: N818  (named for what happened)
     """MLflow is missing, does not answer, or refuses. The message is one line without passwords."""
 
 
-def how_to_sync(results: ResultsFolder) -> str:
+def how_to_sync(results: ResultsFolder, place: Location) -> str:
     """What sends later what could not be sent now."""
-    return shlex.join(["dynbench", "sync", str(results)])
+    own = place.inside is not None and not place.is_foreign
+    return shlex.join(["dynbench", "sync", str(results), *([] if own else ["--tracking-uri", place.stored])])
 
 
 def talk(place: Location, patience: Patience, work: Callable[[], T]) -> T:
@@ -139,6 +142,7 @@ class Store:
         def found_or_made() -> "tuple[ServerRun, int]":
             found = self._find(known)
             if found is not None and known is not None:
+                _check_inside(self.place, found.info.artifact_uri)
                 return found, known.epochs
             of_tags = {tag.key: tag.text for tag in tags}
             start = content.milliseconds(started)
@@ -174,6 +178,7 @@ class Store:
                     raise
                 found = self._client.get_experiment_by_name(suite)
                 assert found is not None
+        _check_inside(self.place, found.artifact_location)
         return str(found.experiment_id)
 
 
@@ -182,6 +187,19 @@ def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _check_inside(place: Location, uri: str) -> None:
+    """Raises ValueError when a database that lies in a results folder has its files written elsewhere: it was moved, or
+    somebody else made it."""
+    if place.inside is None or place.file is None:
+        return
+    parts = urlsplit(uri)
+    path = Path(url2pathname(parts.path)).resolve()
+    if parts.scheme not in {"", "file"} or not path.is_relative_to(place.inside):
+        raise ValueError(
+            f"it keeps its files in {uri}, outside the results folder; delete {place.file} to make it anew"
+        )
 
 
 def _check_database(place: Location) -> None:

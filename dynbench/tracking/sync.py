@@ -11,7 +11,7 @@ from dynbench.record.schema import Record
 from dynbench.tracking.location import Location, find_location, read_state
 from dynbench.tracking.patience import SECONDS, Patience
 from dynbench.tracking.plots import plots_are_there, send_plots
-from dynbench.tracking.store import Store, TrackingFailed
+from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 Outcome = Literal["sent", "there", "busy"]
 GetStore = Callable[[Location], Store]
@@ -27,13 +27,14 @@ class Synced:
 
 
 def sync(results: ResultsFolder, uri: str | None) -> Synced:
-    """Send records and plots that MLflow lacks, to `uri`, else MLFLOW_TRACKING_URI, else where each record
-    says that it belongs, else a SQLite file in the results folder; then note it in the records.
+    """Send records and plots that MLflow lacks, to `uri`, else MLFLOW_TRACKING_URI, else to the SQLite file in the
+    results folder that a record names or that is usual; then note it in the records.
 
-    Syncing again sends nothing again. Raises UserError when there is no record, or MLflow fails.
+    Syncing again sends nothing again. Raises UserError when there is no record, when one belongs to a server or to a
+    file elsewhere that nobody but the record has named, or when MLflow fails.
     """
     records = results.records()
-    store = cache(partial(Store, patience=Patience(SECONDS)))
+    store = cache(partial(_store, results))
     try:
         outcomes = [_sync_record(results, record, uri, store) for record in records]
         for suite, place in {record.run.suite: _place(results, record, uri) for record in records}.items():
@@ -42,6 +43,15 @@ def sync(results: ResultsFolder, uri: str | None) -> Synced:
     except TrackingFailed as error:
         raise UserError(f"{error}; what has been sent is noted, the same command sends the rest") from error
     return Synced(outcomes.count("sent"), outcomes.count("there"), outcomes.count("busy"))
+
+
+def _store(results: ResultsFolder, place: Location) -> Store:
+    if place.is_foreign:
+        raise UserError(
+            f"records of {results} say that they belong to {place.stored}, and somebody else may have written them; to "
+            f"send them there: `{how_to_sync(results, place)}`"
+        )
+    return Store(place, Patience(SECONDS))
 
 
 def _sync_record(results: ResultsFolder, record: Record, uri: str | None, store: GetStore) -> Outcome:

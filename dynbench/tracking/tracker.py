@@ -119,4 +119,4 @@ class Tracker(Observer):
             self._open.pop(run.run_id, None)
             if time.monotonic() - started > BRIEF_SECONDS:
                 self._quiet_until = time.monotonic() + QUIET_SECONDS
-            self.problem = f"{failure}; nothing is lost: `{how_to_sync(self._results)}` sends it later"
+            self.problem = f"{failure}; nothing is lost: `{how_to_sync(self._results, self._place)}` sends it later"

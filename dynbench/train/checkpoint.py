@@ -1,16 +1,18 @@
 """One file that says where a run stands: written after each epoch, and within long ones; read to go on."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dynbench.errors import UserError
 from dynbench.files import write_atomically
 from dynbench.process_group import ProcessGroup
+from dynbench.recipe.averaging import Averaging
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,47 @@ def read_checkpoint(path: Path, run_id: str) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # a truncated archive raises whatever its reader trips over
-        raise UserError(f"checkpoint {path} is damaged; delete it to train this run from its start") from error
+        raise damaged(path) from error
     if not isinstance(content, dict) or content.pop("version", None) != VERSION or content.get("run_id") != run_id:
         raise UserError(f"checkpoint {path} is not one of run {run_id}; delete it to train from the start")
-    within = content.pop("within", None)
-    return Checkpoint(**content, within=None if within is None else Within(**within))
+    try:
+        within = content.pop("within", None)
+        found = Checkpoint(**content, within=None if within is None else Within(**within))
+    except TypeError as error:  # other keys
+        raise damaged(path) from error
+    if not all(isinstance(getattr(found, field.name), _KINDS[field.name]) for field in fields(found)):
+        raise damaged(path)
+    return found
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "run_id": str,
+    "stage": int,
+    "epoch": int,
+    "model": dict,
+    "optimizer": dict,
+    "done": str,
+    "within": (Within, type(None)),
+    "macs": (int, type(None)),
+    "macs_by_side": dict,
+    "averaging": (dict, type(None)),
+}
+
+
+def restore_checkpoint(
+    path: Path, checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer, averaging: Averaging | None
+) -> None:
+    """Put model, optimizer and average where they were. Raises UserError when the checkpoint, which lies at `path`, is
+    of others: that says nothing about the run."""
+    try:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict(checkpoint.optimizer)
+        if averaging is not None and checkpoint.averaging is not None:
+            averaging.load_state_dict(checkpoint.averaging)
+    except Exception as error:  # whatever the two trip over
+        raise damaged(path) from error
+
+
+def damaged(path: Path) -> UserError:
+    """Return what is said of a checkpoint that cannot be used."""
+    return UserError(f"checkpoint {path} is damaged; delete it to train this run from its start")

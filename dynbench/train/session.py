@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -24,7 +24,7 @@ from dynbench.recipe.averaging import state_of
 from dynbench.record.schema import EpochRecord, StageBudget
 from dynbench.stage import Stage, apply_edits
 from dynbench.train.budget import ImageMacs, check_training_macs, image_macs
-from dynbench.train.checkpoint import Checkpoint, Within, read_checkpoint, write_checkpoint
+from dynbench.train.checkpoint import Checkpoint, Within, damaged, read_checkpoint, restore_checkpoint, write_checkpoint
 from dynbench.train.trainer import KEEP_SECONDS, LOOK_EVERY, EpochResult, StageTrainer
 
 
@@ -63,7 +63,7 @@ class Session:
         """Run every stage to its end; the model is then trained. Raises TrainingDiverged, UserError."""
         checkpoint = read_checkpoint(self._checkpoint, self.run.run_id)
         self._check_shared(checkpoint)
-        journal = Journal.model_validate_json(checkpoint.done) if checkpoint else Journal(started=time.time())
+        journal = self._journal(checkpoint)
         with watched("while it said its stages"), steps_are(0, "while it said its stages"):
             stages = self.method.stages(self.run.recipe)
         for index, stage in enumerate(stages):
@@ -78,6 +78,14 @@ class Session:
             if index + 1 < len(stages) and self.context.processes.first:
                 save_weights(self.model, self._end_of(index))
         return journal
+
+    def _journal(self, checkpoint: Checkpoint | None) -> Journal:
+        if checkpoint is None:
+            return Journal(started=time.time())
+        try:
+            return Journal.model_validate_json(checkpoint.done)
+        except ValidationError as error:
+            raise damaged(self._checkpoint) from error
 
     def _check_shared(self, checkpoint: Checkpoint | None) -> None:
         """Raises UserError when the processes would not go on from the same place."""
@@ -122,10 +130,7 @@ class Session:
             self.keep_seconds,
         )
         if checkpoint is not None:
-            self.model.load_state_dict(checkpoint.model)
-            trainer.optimizer.load_state_dict(checkpoint.optimizer)
-            if trainer.averaging is not None and checkpoint.averaging is not None:
-                trainer.averaging.load_state_dict(checkpoint.averaging)
+            restore_checkpoint(self._checkpoint, checkpoint, self.model, trainer.optimizer, trainer.averaging)
         first, within = (checkpoint.epoch, checkpoint.within) if checkpoint is not None else (0, None)
         macs = self._macs_of(stage, journal if first else None, checkpoint)
         # Made here, since the stage's edits are done: they change what layers cost.

@@ -1,11 +1,13 @@
 """Rules: what they say, what they refuse, how they judge."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from dynbench.check.changes import counted_change
 from dynbench.check.judges import OF_POINTS, OF_RUNS
-from dynbench.check.outcome import Change, Verdict, judge
+from dynbench.check.outcome import Change, SeedChange, Verdict
+from dynbench.check.verdict import FAR, judge
 from dynbench.errors import UserError
 from dynbench.suite.rules import DEFAULT_RULES, METRICS, Nothing, Percent, Points, Rule, parse_rule, parse_rules
 from dynbench.suite.schema import CheckRules
@@ -85,27 +87,69 @@ def test_whatever_is_written_is_a_rule_or_an_error_for_people(name: str, text: o
     st.floats(0, 20),
     st.floats(0, 20),
 )
-def test_a_regression_is_larger_than_the_tolerance_and_significant(
+def test_a_regression_is_larger_than_the_tolerance_and_significant_and_nothing_uncertain_passes(
     name: str, before: float, difference: float, half: float, allowed: float
 ) -> None:
     rule = Rule(METRICS[name], Points(allowed))
     after = before + difference
     change = Change(before, after, (after - before - half, after - before + half))
-    worsening = (after - before) * METRICS[name].worse
-    counts = abs(worsening) > allowed + 1e-9 and abs(worsening) > half
-    expected = Verdict.OK if not counts else Verdict.REGRESSION if worsening > 0 else Verdict.BETTER
-    assert judge(rule, change) == expected
+    loss = (after - before) * METRICS[name].worse
+    limit = allowed + 1e-9 * max(1, before)
+    if loss > limit:
+        expected = Verdict.REGRESSION if loss > half else Verdict.UNJUDGED
+    elif -loss > limit and -loss > half:
+        expected = Verdict.BETTER
+    else:
+        expected = Verdict.UNJUDGED if loss + half > FAR * limit else Verdict.OK
+    assume(min(abs(abs(loss) - limit), abs(abs(loss) - half), abs(loss + half - FAR * limit)) > 1e-9 or half == 0)
+    assert judge(rule, change).verdict is expected
+
+
+@given(
+    st.lists(st.tuples(st.floats(60, 100), st.floats(0, 100), st.booleans()), min_size=1, max_size=5),
+    st.floats(0, 5),
+    st.floats(0, 100),
+)
+def test_no_seed_hides_behind_the_others(seeds: list[tuple[float, float, bool]], allowed: float, half: float) -> None:
+    """However wide the interval is, and however much the others gained."""
+    changes = tuple(SeedChange(number, *seed) for number, seed in enumerate(seeds))
+    before, after = (sum(values) / len(seeds) for values in list(zip(*seeds, strict=True))[:2])
+    change = Change(before, after, (after - before - half, after - before + half), seeds=changes)
+    verdict = judge(Rule(METRICS["test_top1"], Points(allowed)), change).verdict
+    lost = [was - now for was, now, shown in seeds if shown]
+    if max(lost, default=0) > FAR * (allowed + 1e-6):
+        assert verdict is Verdict.REGRESSION
+    if max(was - now for was, now, _ in seeds) > FAR * (allowed + 1e-6) or before - after > allowed + 1e-6:
+        assert verdict in {Verdict.REGRESSION, Verdict.UNJUDGED}
+
+
+def test_what_is_counted_has_no_noise_and_each_seed_keeps_the_limit() -> None:
+    rule = parse_rule("train_macs", "+10%")
+    for factor, expected in (
+        (1.0, Verdict.OK),
+        (1.09, Verdict.OK),
+        (1.11, Verdict.REGRESSION),
+        (10, Verdict.REGRESSION),
+    ):
+        assert (
+            judge(rule, counted_change({0: 100, 1: 100, 2: 100}, {0: 100, 1: 100, 2: 100 * factor})).verdict is expected
+        )
 
 
 def test_what_is_compared_exactly_may_not_get_better_either() -> None:
     rule = parse_rule("macs_mean", "50%")
-    assert judge(rule, Change(100, 99, differs=True)) == Verdict.REGRESSION
-    assert judge(rule, Change(100, 100, differs=False)) == Verdict.OK
+    assert judge(rule, Change(100, 99, differs=True)).verdict == Verdict.REGRESSION
+    assert judge(rule, Change(100, 100, differs=False)).verdict == Verdict.OK
 
 
 def test_what_only_advises_is_never_a_regression() -> None:
-    assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.5)) == Verdict.WARNING
-    assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.95)) == Verdict.OK
+    assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.5)).verdict == Verdict.WARNING
+    assert judge(parse_rule("realised", "-10%"), Change(1.0, 0.95)).verdict == Verdict.OK
+
+
+def test_what_only_advises_warns_also_where_it_may_be_chance() -> None:
+    change = Change(1.0, 0.5, (-1.5, 0.5))
+    assert judge(parse_rule("realised", "-10%"), change).verdict is Verdict.WARNING
 
 
 def test_every_metric_has_a_judge() -> None:

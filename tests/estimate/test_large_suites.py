@@ -43,7 +43,7 @@ def suite_of(where: Path, seeds: int) -> Path:
 
 
 def record_of(run: Run) -> Record:
-    made, _ = make_record(Fake(layers=(("conv1", 1000),)))
+    made, _ = make_record(Fake(layers=(("conv1", 40_000_000),)))
     return made.model_copy(update={"run": run, "run_id": run.run_id})
 
 

@@ -29,6 +29,9 @@ from dynbench.suite.recipe import Recipe, Sgd
 from dynbench.suite.schema import BackboneSpec, DataSpec
 
 IMAGES = 400
+AUDITED = 16
+GATE = 1_000_000
+"""MACs of what opens the layers, whole."""
 MODES = ("sequential", "parallel_cancel", "parallel")
 
 MACHINE = Machine(
@@ -75,6 +78,8 @@ class Fake:
     """Of the method."""
     lr: float = 0.1
     finished: float = 100.0
+    images: int = IMAGES
+    """Of the test split."""
 
 
 def make_run(fake: Fake) -> Run:
@@ -97,16 +102,16 @@ def make_record(fake: Fake) -> tuple[Record, dict[str, np.ndarray]]:
     """The record and its per-image arrays. The same `fake` gives the same."""
     run = make_run(fake)
     rng = np.random.default_rng([fake.seed, *run.run_id.encode()])
-    correct = np.arange(IMAGES) < round(IMAGES * fake.top1 / 100)
+    correct = np.arange(fake.images) < round(fake.images * fake.top1 / 100)
     rng.shuffle(correct)
-    noise = rng.normal(0, fake.spread, IMAGES).clip(-0.9, 0.9)
+    noise = rng.normal(0, fake.spread, fake.images).clip(-0.9, 0.9)
     points: list[PointRecord] = []
     arrays: dict[str, np.ndarray] = {}
     for index, (name, mean) in enumerate(zip(fake.points, fake.mmacs, strict=True)):
         macs = (1e6 * mean * (1 + noise)).astype(np.int64)
         point = _point(name, correct, macs, fake)
         points.append(point.model_copy(update={"latency": _latency(fake, index)}))
-        arrays |= {f"{name}/correct": correct, f"{name}/correct5": np.ones(IMAGES, bool), f"{name}/macs": macs}
+        arrays |= {f"{name}/correct": correct, f"{name}/correct5": np.ones(fake.images, bool), f"{name}/macs": macs}
     failed = fake.error is not None
     record = Record(
         run_id=run.run_id,
@@ -140,9 +145,9 @@ def _point(name: str, correct: np.ndarray, macs: np.ndarray, fake: Fake) -> Poin
     gates = 0.0 if fake.method == "dense" else 0.01 * mean
     return PointRecord(
         name=name,
-        val_top1=100 * float(correct.mean()) + 1 / 3,
+        val_top1=min(100.0, 100 * float(correct.mean()) + 1 / 3),
         test_top1=100 * float(correct.mean()),
-        test_top5=99.9,
+        test_top5=100.0,
         val_macs=mean,
         macs=Macs(
             mean=mean,
@@ -153,9 +158,19 @@ def _point(name: str, correct: np.ndarray, macs: np.ndarray, fake: Fake) -> Poin
             shortcuts=0.0,
             gates=gates,
         ),
-        layers=tuple(LayerMacs(name=name, kind="backbone", macs=whole, mean=whole) for name, whole in fake.layers),
+        layers=_layers(fake, mean, gates),
         audited=fake.audited,
+        audit_images=AUDITED if fake.audited else 0,
     )
+
+
+def _layers(fake: Fake, mean: float, gates: float) -> tuple[LayerMacs, ...]:
+    """Each spends the same part of what it costs whole; gates the rest."""
+    whole = sum(macs for _, macs in fake.layers)
+    part = (mean - gates) / whole if whole else 0.0
+    layers = [LayerMacs(name=name, kind="backbone", macs=macs, mean=part * macs) for name, macs in fake.layers]
+    gate = LayerMacs(name="gate", kind="control", macs=GATE, mean=gates)
+    return (*layers, gate) if gates and layers else tuple(layers)
 
 
 def _latency(fake: Fake, index: int) -> Latency | None:

@@ -1,5 +1,7 @@
 """Options of a recipe keep what is promised of every training: exact resume, counted MACs, processes, NaN stops."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -278,3 +280,15 @@ def test_history_is_of_the_weights_that_are_trained_and_its_last_of_the_average(
     plain, _ = trained(BASE, tmp_path / "plain")
     assert [one.val_top1 for one in journal.history[:-1]] == [one.val_top1 for one in plain.history[:-1]]
     assert [one.loss for one in journal.history] == [one.loss for one in plain.history]
+
+
+def test_a_fresh_process_with_muon_ends_sealed(tmp_path: Path) -> None:
+    """In this one, an optimizer has been made before."""
+    suite = tmp_path / "sealed.yaml"
+    suite.write_text(
+        "{name: sealed, data: digits, backbones: [{name: resnet8, width: 0.25}], methods: [dense], tracking: none,"
+        " latency: none, recipe: {epochs: 1, batch_size: 256, optimizer: muon, averaging: ema}}"
+    )
+    command = [sys.executable, "-m", "dynbench", "run", str(suite), "--results", str(tmp_path / "results")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

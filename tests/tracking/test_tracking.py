@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from filelock import FileLock
@@ -107,6 +108,24 @@ def make_record(seed: int = 0, epochs: int = 3, status: str = "finished") -> Rec
         started=1e9 - 1,
         finished=1e9 + 10,
     )
+
+
+def make_arrays(record: Record) -> dict[str, np.ndarray]:
+    """Of 100 images, which give the figures of `make_point`."""
+    macs = np.repeat([390_000, 500_000, 600_000, 700_000], [10, 80, 9, 1])
+    return {
+        f"{point.name}/{name}": array
+        for point in record.points
+        for name, array in (
+            ("correct", np.arange(100) < round(point.test_top1)),
+            ("correct5", np.arange(100) < 99),
+            ("macs", macs),
+        )
+    }
+
+
+def write(results: Path, record: Record) -> None:
+    ResultsFolder(results).write_record(record, make_arrays(record))
 
 
 def track(tracker: Tracker, record: Record, epochs: int = 3) -> Record:
@@ -328,7 +347,7 @@ def test_without_mlflow(results, monkeypatch):
     assert "pip install mlflow" in tracker.problem
     assert "--tracking none" in tracker.problem
     assert "\n" not in tracker.problem
-    ResultsFolder(results).write_record(record)
+    write(results, record)
     with pytest.raises(UserError, match="pip install mlflow"):
         sync(ResultsFolder(results), None)
 
@@ -355,8 +374,8 @@ def test_database_that_cannot_be_opened_fails_at_once(results):
 
 @pytest.mark.usefixtures("database")
 def test_sync_sends_once(results):
-    ResultsFolder(results).write_record(make_record(0))
-    ResultsFolder(results).write_record(make_record(1, status="failed"))
+    write(results, make_record(0))
+    write(results, make_record(1, status="failed"))
     done = sync(ResultsFolder(results), None)
     assert (done.sent, done.already, done.busy) == (2, 0, 0)
     again = sync(ResultsFolder(results), None)
@@ -371,7 +390,7 @@ def test_sync_goes_on_with_a_run_that_was_killed_while_it_was_timed(results):
     tracker = Tracker(ResultsFolder(results), None)
     tracker.run_started(make_run())
     tracker.epoch_finished(make_run(), make_history(3))
-    ResultsFolder(results).write_record(make_record())
+    write(results, make_record())
     assert sync(ResultsFolder(results), None).sent == 1
     (run,) = server_runs(sqlite_uri(results))
     assert losses(sqlite_uri(results), run.info.run_id) == expected_losses(3)
@@ -379,7 +398,7 @@ def test_sync_goes_on_with_a_run_that_was_killed_while_it_was_timed(results):
 
 @pytest.mark.usefixtures("database")
 def test_sync_of_committed_records_without_their_database(results, tmp_path):
-    ResultsFolder(results).write_record(make_record())
+    write(results, make_record())
     sync(ResultsFolder(results), None)
     checkout = tmp_path / "checkout"
     shutil.copytree(results / "records", checkout / "records")
@@ -389,12 +408,12 @@ def test_sync_of_committed_records_without_their_database(results, tmp_path):
 
 @pytest.mark.usefixtures("database")
 def test_sync_after_the_mlflow_run_was_deleted(results):
-    ResultsFolder(results).write_record(make_record())
+    write(results, make_record())
     sync(ResultsFolder(results), None)
     (record,) = ResultsFolder(results).records()
     client(sqlite_uri(results)).delete_run(record.tracked.run_id)
     incomplete = record.tracked.model_copy(update={"complete": False})
-    ResultsFolder(results).write_record(record.model_copy(update={"tracked": incomplete}))
+    write(results, record.model_copy(update={"tracked": incomplete}))
     assert sync(ResultsFolder(results), None).sent == 1
     (run,) = server_runs(sqlite_uri(results))
     assert losses(sqlite_uri(results), run.info.run_id) == expected_losses(3)
@@ -402,7 +421,7 @@ def test_sync_after_the_mlflow_run_was_deleted(results):
 
 def test_sync_leaves_a_run_alone_that_is_being_done(results):
     record = make_record(status="failed")
-    ResultsFolder(results).write_record(record)
+    write(results, record)
     folder = results / "work" / record.run_id
     folder.mkdir(parents=True)
     with FileLock(folder / "lock"):
@@ -413,7 +432,7 @@ def test_nothing_to_send_imports_no_mlflow(results):
     results.mkdir()
     (results / "mlflow.db").touch()
     tracked = Tracked(uri="sqlite:///mlflow.db", run_id="r", epochs=3, complete=True)
-    ResultsFolder(results).write_record(make_record().model_copy(update={"tracked": tracked}))
+    write(results, make_record().model_copy(update={"tracked": tracked}))
     script = (
         "import sys; from dynbench.cli import cli\n"
         "cli.main(['sync', sys.argv[1]], standalone_mode=False); assert 'mlflow' not in sys.modules"
@@ -423,7 +442,7 @@ def test_nothing_to_send_imports_no_mlflow(results):
 
 
 def test_sync_command_when_the_server_is_down(results, capsys):
-    ResultsFolder(results).write_record(make_record())
+    write(results, make_record())
     with pytest.raises(SystemExit) as stopped:
         main(["sync", str(results), "--tracking-uri", DOWN])
     assert stopped.value.code == 2
@@ -449,7 +468,7 @@ def test_plots_when_the_server_is_down_are_synced(results):
     (results / "plots").mkdir()
     (results / "plots" / "pareto.png").write_bytes(b"png")
     assert "sends the plots later" in log_plots(ResultsFolder(results), "little", DOWN)
-    ResultsFolder(results).write_record(make_record())
+    write(results, make_record())
     sync(ResultsFolder(results), None)
     assert list(results.glob("mlartifacts/*/artifacts/plots/pareto.png"))
 
@@ -498,13 +517,15 @@ def test_server_killed_midway_costs_nothing(results, server):
         assert tracker.problem is not None
         tracker.epoch_finished(make_run(11), make_history(3))
         record = tracker.run_finished(make_record(11))
-        ResultsFolder(results).write_record(record)
+        write(results, record)
         assert (record.tracked.epochs, record.tracked.complete) == (1, False)
         with pytest.raises(UserError, match="no answer"):
-            sync(ResultsFolder(results), None)
+            sync(ResultsFolder(results), server.uri)
     finally:
         server.start()
-    done = CliRunner().invoke(cli, ["sync", str(results)])
+    with pytest.raises(UserError, match=f"--tracking-uri {server.uri}"):
+        sync(ResultsFolder(results), None)
+    done = CliRunner().invoke(cli, ["sync", str(results), "--tracking-uri", server.uri])
     assert done.output == "sent 1, already there 0\n"
     (synced,) = ResultsFolder(results).records()
     assert synced.tracked == record.tracked.model_copy(update={"epochs": 3, "complete": True})
