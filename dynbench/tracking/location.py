@@ -16,16 +16,12 @@ from dynbench.files import read_bounded, write_atomically
 from dynbench.record.folder import ARTIFACTS, DATABASE, ResultsFolder
 from dynbench.record.schema import Tracked
 
-LARGEST_STATE = 2**16
-"""Bytes."""
-
 
 def read_state(results: ResultsFolder, name: str) -> Tracked | None:
     """The state of run `name`; None when there is none, or no readable one."""
     path = results.tracking_state(name)
     try:
-        content = read_bounded(path, "state of tracking", LARGEST_STATE)
-        return Tracked.model_validate_json(content)
+        return Tracked.model_validate_json(read_bounded(path, "state of tracking", LARGEST_STATE))
     except (UserError, ValidationError):
         return None
 
@@ -36,6 +32,8 @@ def write_state(results: ResultsFolder, name: str, tracked: Tracked) -> None:
 
 
 _SQLITE = "sqlite:///"
+LARGEST_STATE = 2**16
+"""Bytes."""
 
 
 @dataclass(frozen=True)

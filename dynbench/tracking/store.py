@@ -182,6 +182,13 @@ class Store:
         return str(found.experiment_id)
 
 
+def _client(uri: str) -> "MlflowClient":
+    """Of a database that is not there MLflow makes the tables."""
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
 def _check_inside(place: Location, uri: str) -> None:
     """Raises ValueError when a database that lies in a results folder has its files written elsewhere: it was moved, or
     somebody else made it."""
@@ -193,13 +200,6 @@ def _check_inside(place: Location, uri: str) -> None:
         raise ValueError(
             f"it keeps its files in {uri}, outside the results folder; delete {place.file} to make it anew"
         )
-
-
-def _client(uri: str) -> "MlflowClient":
-    """Of a database that is not there MLflow makes the tables."""
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _check_database(place: Location) -> None:
