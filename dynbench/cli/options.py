@@ -60,10 +60,19 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_ESTIMATING = ("dynbench.estimate.estimates", "torch._dynamo")
+
+
 def get_ready_to_estimate() -> None:
     """For a command that makes a plan, before it imports torch: its child process does so at the same time, and imports
     what torch would at the first step, which takes as long again."""
-    get_ready("dynbench.estimate.estimates", "torch._dynamo")
+    get_ready(*_ESTIMATING)
+
+
+def get_ready_to_run() -> None:
+    """As `get_ready_to_estimate`, for a command that makes and times the runs as well: each is a child or two, which
+    would import it again."""
+    get_ready(*_ESTIMATING, "dynbench.launch.isolated", "dynbench.latency.timing_process")
 
 
 def read_suite(path: Path, **options: Any) -> Suite:

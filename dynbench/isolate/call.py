@@ -70,7 +70,21 @@ def call(
     """
     if _here:
         return _call_here(function, arguments, answers)
-    context = _context(function.__module__)
+    return call_in_child(function, *arguments, limits=limits, answers=answers, log=log, look=look)
+
+
+def call_in_child(
+    function: Callable[..., Any],
+    *arguments: Any,
+    limits: ProcessLimits,
+    answers: _Answers = _no_questions,
+    log: Path | None = None,
+    look: Callable[[], None] = _nothing,
+    needs: str | None = None,
+) -> Any:
+    """As `call`, and never in this process. `needs`: the module that the process which children are forked from imports
+    beforehand, where this call is its first; default: the function's."""
+    context = _context(needs or function.__module__)
     ours, theirs = context.Pipe()
     source, sink = context.Pipe(duplex=False)
     signs, pulse = context.Pipe(duplex=False)

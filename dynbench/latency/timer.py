@@ -1,11 +1,15 @@
 """Times finished runs on this machine, each in a process of its own; trains nothing.
 
+That process is a fresh one. One that is forked from a process which has imported PyTorch and done nothing else would
+save the seconds that importing takes: `tox -e bench` prints how its figures differ.
+
 The static engines of the dense backbone are timed once for each backbone, in one more process with eager PyTorch
 beside them: their thread pools spin for a while after every call and would slow down a method that is timed in turn
 with them, and compiling takes longer than everything else. What is carried over is a ratio, engine to eager PyTorch.
 """
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -13,6 +17,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from dynbench.errors import AuditFailed, UserError
+from dynbench.isolate.call import call_in_child
+from dynbench.isolate.child import Ask
 from dynbench.isolate.limits import ChildEnded
 from dynbench.isolate.module import run_module
 from dynbench.latency.figures import with_engines
@@ -20,6 +26,9 @@ from dynbench.latency.request import ANSWER, SAMPLES, EnginesAnswer, EnginesRequ
 from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import EngineRecord, Record
 from dynbench.suite.schema import DEFAULT_LIMITS, LatencyProtocol, Limits
+
+TIMING = "dynbench.latency.timing_process"
+"""Answers what a run takes."""
 
 A = TypeVar("A", bound=BaseModel)
 Arrays = dict[str, np.ndarray]
@@ -51,7 +60,7 @@ class Timer:
         limits: Limits = DEFAULT_LIMITS,
         ask: Asks | None = None,
     ) -> None:
-        """`limits`: of each process that times something. `ask`: in place of fresh processes."""
+        """`limits`: of each process that times something. `ask`: in place of these processes."""
         self._results, self._protocol, self._device = results, protocol, device
         self._data_root, self._command, self._limits = data_root, command, limits
         self._ask = ask or ask_fresh_process
@@ -69,7 +78,7 @@ class Timer:
             command=self._command,
         )
         doing = f"timing {record.run_id}"
-        answer, raw = self._ask("dynbench.latency.timing_process", request, TimingAnswer, doing, self._limits)
+        answer, raw = self._ask(TIMING, request, TimingAnswer, doing, self._limits)
         if answer.refused is not None:
             raise AuditFailed(f"while it was timed: {answer.refused}")
         if not answer.points:  # no executor: nothing to compare with engines either
@@ -119,6 +128,22 @@ def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
         raise UserError(f"{record.run_id} is not timed: {error}") from error
     except RunTaken as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
+
+
+def ask_forked_process(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:
+    """Have `module` answer in a forked process. Raises UserError that says why it failed."""
+    try:
+        found, raw = call_in_child(_answer, module, request, limits=limits, needs=module)
+    except (ChildEnded, UserError) as error:
+        raise UserError(f"{doing} failed: {error}") from error
+    assert isinstance(found, kind)
+    return found, raw
+
+
+def _answer(_: Ask, module: str, request: BaseModel) -> tuple[BaseModel, Arrays]:
+    """In the child."""
+    answer: tuple[BaseModel, Arrays] = import_module(module).answer_alone(request)
+    return answer
 
 
 def ask_fresh_process(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:

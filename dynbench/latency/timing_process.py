@@ -1,4 +1,5 @@
-"""`python -m dynbench.latency.timing_process REQUEST FOLDER`: times one run in this fresh process and nothing else.
+"""Times one run, in a process that does nothing else: a forked one, or `python -m dynbench.latency.timing_process
+REQUEST FOLDER`.
 
 Allocator, caches and thread pools of a process that has trained are not those of one that serves.
 """
@@ -37,9 +38,14 @@ SEED = 0
 
 def _main(request_path: str, folder: str) -> None:
     request = TimingRequest.model_validate_json(Path(request_path).read_bytes())
+    write_answer(Path(folder), *answer_alone(request))
+
+
+def answer_alone(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
+    """As `answer`, with the protocol's number of threads, which stays: this is a process of its own."""
     if request.protocol.threads is not None:
         torch.set_num_threads(request.protocol.threads)
-    write_answer(Path(folder), *answer(request))
+    return answer(request)
 
 
 def answer(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray]]:

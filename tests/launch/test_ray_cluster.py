@@ -157,7 +157,7 @@ def test_after_an_interruption_the_same_command_goes_on(tmp_path: Path, in_turn:
             if f": train 2/{EPOCHS} " in line:
                 process.send_signal(signal.SIGINT)
                 break
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=600)
     assert process.returncode == 130, output
     assert errors == "interrupted; the same command goes on from the last finished epoch\n"
     with running(tmp_path, "--methods", "dense") as process:  # without Ray: what it has left is what any process leaves

@@ -219,7 +219,7 @@ class Server:
         self._wait()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 180
+        deadline = time.monotonic() + 900
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
@@ -352,23 +352,34 @@ def test_without_mlflow(results, monkeypatch):
         sync(ResultsFolder(results), None)
 
 
-def test_server_down_from_the_start(results):
+@pytest.fixture
+def slept(monkeypatch):
+    """What was waited for between attempts, in seconds: on a slow machine it is the same."""
+    found, sleep = [], time.sleep
+
+    def recorded(seconds):
+        found.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", recorded)
+    return found
+
+
+def test_server_down_from_the_start(results, slept):
     tracker = Tracker(ResultsFolder(results), DOWN)
-    started = time.monotonic()
     record = track(tracker, make_record())
-    assert time.monotonic() - started < 20
+    assert sum(slept) < 20
     assert record.tracked == Tracked(uri=DOWN, run_id="")
     assert "no answer (NewConnectionError)" in tracker.problem
     assert f"dynbench sync '{results}'" in tracker.problem
 
 
-def test_database_that_cannot_be_opened_fails_at_once(results):
+def test_database_that_cannot_be_opened_fails_at_once(results, slept):
     results.mkdir()
     (results / "mlflow.db").write_text("not a database, but long enough to look at" * 100)
     tracker = Tracker(ResultsFolder(results), None)
-    started = time.monotonic()
     assert track(tracker, make_record()).tracked.complete is False
-    assert time.monotonic() - started < 20
+    assert sum(slept) < 20
     assert "not a database" in tracker.problem
 
 
@@ -488,7 +499,7 @@ def test_two_processes_create_one_experiment(results):
         for process in (one, other):
             process.stdin.write("\n")
             process.stdin.flush()
-        ids = {process.communicate(timeout=60)[0] for process in (one, other)}
+        ids = {process.communicate(timeout=600)[0] for process in (one, other)}
     assert len(ids) == 2
     assert "" not in ids
 

@@ -39,6 +39,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
     get_ready_to_estimate()
     from rich.table import Table
 
+    from dynbench.analysis.names import Names
     from dynbench.analysis.words import short_macs
     from dynbench.cli.console import SafeConsole
     from dynbench.data import dataset_info
@@ -46,7 +47,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
 
     read = read_suite(suite, **options)
     plan = make_plan(read, results_folder(read, results))
-    common = _common(plan.runs)
+    common, names = _common(plan.runs), Names.of(one.run for one in plan.planned)
     title = ", ".join([read.file.name, *(f"{name} {value}" for name, value in common.items())])
     table = Table(title=f"{title}: {plan.results}", box=None, pad_edge=False, title_justify="left")
     for name, justify in COLUMNS.items():
@@ -55,7 +56,7 @@ def plan_command(suite: Path, results: Path | None, measure: bool, **options: An
             table.add_column(name, justify=justify, overflow="fold", min_width=width)  # type: ignore[arg-type]
     for one in plan.planned:
         own = (value for name, value in _per_run(one.run).items() if name not in common)
-        table.add_row(one.run.label, *own, *_costs(plan.cost(one)), one.state + ("" if one.asked else " *"))
+        table.add_row(names.whole(one.run), *own, *_costs(plan.cost(one)), one.state + ("" if one.asked else " *"))
     to_come = plan.costs_to_come()
     console = SafeConsole(soft_wrap=not sys.stdout.isatty())
     console.print(table)

@@ -15,7 +15,7 @@ import click
 from dynbench.cli.commands.plan import unplanned_lines
 from dynbench.cli.commands.report import show_report
 from dynbench.cli.options import (
-    get_ready_to_estimate,
+    get_ready_to_run,
     launcher_of,
     launcher_options,
     read_suite,
@@ -56,7 +56,7 @@ def run_command(suite: Path, results: Path | None, no_latency: bool, minutes: fl
     rank = rank_of_torchrun()
     if rank is not None and rank.rank > 0:
         _follow(rank)
-    get_ready_to_estimate()
+    get_ready_to_run()
     deadline = Deadline(minutes) if minutes is not None else None
     with _interruptible():
         read = read_suite(suite, **options)
