@@ -34,7 +34,9 @@ def sentence(found: Analysis) -> str:
     if found.standings and not held:
         return f"No static net of equal cost was trained to hold {_methods(found.standings)} against.{_caveat(found)}"
     if held:
-        return f"{_beaten(held)}.{_caveat(found)}"
+        others = [standing for standing in found.standings if not standing.point]
+        without = f"; no static net of equal cost was trained to hold {_methods(others)} against" if others else ""
+        return f"{_beaten(held)}{without}.{_caveat(found)}"
     if not found.points:
         return "Every run failed."
     best = max(found.points, key=lambda point: point.test_top1.mean)

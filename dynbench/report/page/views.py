@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.latency import Block, speed_up
 from dynbench.analysis.literature import quoted_on
-from dynbench.analysis.summary import PointSummary, SeedMean, pareto_front, seed_mean
+from dynbench.analysis.summary import SeedMean, pareto_front, seed_mean
 from dynbench.analysis.words import short_macs
 from dynbench.data.catalogue import with_caveat
 from dynbench.report.page.rows import PageRow, PageTable, block_letter, timed_at, timed_of
@@ -111,10 +111,11 @@ def _macs_view(found: Analysis, dataset: str, rows: Sequence[PageRow]) -> View:
 
 def _latency_view(block: Block, letter: str, rows: Sequence[PageRow]) -> View:
     timed = timed_at(block, 1)
-    drawn: list[tuple[PageRow, PointSummary, SeedMean]] = []
-    for row in rows:
-        if row.point and (its := timed_of(row.point, timed)):
-            drawn.append((row, row.point, seed_mean([timing.p50_ms for _, timing in its])))
+    drawn = [
+        (row, row.point, seed_mean([timing.p50_ms for _, timing in its]))
+        for row in rows
+        if row.point and (its := timed_of(row.point, timed))
+    ]
     front = pareto_front(drawn, lambda one: one[2].mean, lambda one: one[1].test_top1.mean)
     on_front = {row.number for row, _, _ in front}
     points = tuple(

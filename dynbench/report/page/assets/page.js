@@ -50,8 +50,18 @@ function compareCells(one, other, down) {
   const order =
     one.number !== null && other.number !== null
       ? one.number - other.number
-      : one.text.localeCompare(other.text, "en", { numeric: true });
+      : compareNames(one.text, other.text);
   return down ? -order : order;
+}
+
+/** Order of two names: numbers in them by what they say, so that `l1=0.03` comes before `l1=0.1`. */
+function compareNames(one, other) {
+  const [these, those] = [one, other].map((text) => text.split(/(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/));
+  for (let at = 0; at < Math.min(these.length, those.length); at++) {
+    const order = at % 2 ? Number(these[at]) - Number(those[at]) : these[at].localeCompare(those[at], "en");
+    if (order) return order;
+  }
+  return these.length - those.length;
 }
 
 /** Whether a row's text has every word that is looked for. */
@@ -244,7 +254,8 @@ class Details {
     const [[, name], ...facts] = this.table.facts(number);
     const list = element("dl", {}, ...facts.flatMap(([key, value]) => [element("dt", {}, key), element("dd", {}, element("bdi", {}, value))]));
     const pinned = this.table.pinned.has(number);
-    return element("article", { class: pinned ? "pinned" : "", "data-card": number }, element("h3", {}, element("bdi", {}, name), pinned ? " (pinned)" : ""), list);
+    const title = element("h3", {}, element("bdi", {}, name), pinned ? " (pinned)" : "");
+    return element("article", { class: pinned ? "pinned" : "", "data-card": number }, title, list);
   }
 }
 
@@ -431,7 +442,8 @@ function openBins(figure) {
   const place = figure.querySelector(".opened");
   const summary = place.textContent;
   const say = (bin) => {
-    place.textContent = bin ? bin.getAttribute("aria-label") + (bin.ariaPressed === "true" ? `. Images ${bin.dataset.images.split(" ").join(", ")} of the test split` : "") : summary;
+    const images = bin?.ariaPressed === "true" ? `. Images ${bin.dataset.images.split(" ").join(", ")} of the test split` : "";
+    place.textContent = bin ? bin.getAttribute("aria-label") + images : summary;
   };
   const pressed = () => bins.find((bin) => bin.ariaPressed === "true");
   const press = (bin) => {
