@@ -10,8 +10,8 @@ from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 
 def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None:
-    """Upload report.html, and the PNG and SVG files of `results/plots`, to the suite's MLflow run. Returns what went wrong, in
-    one line, or None; raises nothing. `uri` as for `Tracker`."""
+    """Upload report.html, and the PNG and SVG files of `results/plots`, to the suite's MLflow run. Returns what went
+    wrong, in one line, or None; raises nothing. `uri` as for `Tracker`."""
     if not _files(results):
         return None
     place = find_location(results, uri)

@@ -26,7 +26,8 @@ def report_command(results: Path, full: bool) -> None:
 
 def show_report(results: "ResultsFolder", console: "Console", draw: bool, full: bool = False) -> None:
     """Print a line for each configuration, a sentence for each dynamic method, and where the rest is. `draw` makes that
-    anew: report.html, table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises UserError."""
+    anew: report.html, table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises
+    UserError."""
     from dynbench.analysis.analysis import Analysis
     from dynbench.cli.tables import show_brief
 

@@ -28,7 +28,7 @@ VERDICTS = {
 }
 
 
-def sentence(found: Analysis) -> str:
+def in_a_sentence(found: Analysis) -> str:
     """Say in one sentence what was found."""
     held = [standing for standing in found.standings if standing.point]
     if found.standings and not held:

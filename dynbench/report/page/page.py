@@ -18,7 +18,7 @@ from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.words import setting_title
 from dynbench.report.accuracy_tables import budget_table, quoted_table
 from dynbench.report.latency_tables import engines_table, latency_table
-from dynbench.report.page.findings import claim_rows, held_against, sentence
+from dynbench.report.page.findings import claim_rows, held_against, in_a_sentence
 from dynbench.report.page.made_on import bibtex, finished_on, made_on
 from dynbench.report.page.palette import Look, looks, palette_css
 from dynbench.report.page.pictures import histograms, intervals, trainings
@@ -43,7 +43,7 @@ def html_page(found: Analysis) -> str:
     style = (ASSETS / "page.css").read_text() + palette_css(known.values())
     return _template().render(
         title=", ".join(dict.fromkeys(record.run.suite for record in found.records)),
-        sentence=sentence(found),
+        sentence=in_a_sentence(found),
         settings=[setting_title(setting, chosen) for setting, chosen in found.settings.items()],
         standings=[standing.sentence(found.names) for standing in found.standings],
         names=found.names,

@@ -136,7 +136,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingCurves:
     """The curves of a configuration: loss and validation accuracy, one of each for every seed."""
 
     configuration: ConfigurationRecords
@@ -145,16 +145,16 @@ class Training:
     epochs: int
 
 
-def trainings(found: Analysis) -> tuple[Training, ...]:
+def trainings(found: Analysis) -> tuple[TrainingCurves, ...]:
     """Return the curves of the `PANELS` most notable configurations that trained for two epochs at least."""
     candidates = [one for one in found.configurations if any(len(record.history) > 1 for record in one.finished)]
     kept = {one.key for one in sorted(candidates, key=lambda one: one.key not in found.notable)[:PANELS]}
     return tuple(_training(one) for one in candidates if one.key in kept)
 
 
-def _training(configuration: ConfigurationRecords) -> Training:
+def _training(configuration: ConfigurationRecords) -> TrainingCurves:
     histories = {f"seed {record.run.seed}": record.history for record in configuration.finished}
-    return Training(
+    return TrainingCurves(
         configuration,
         tuple(_curves(histories.items(), lambda epoch: epoch.loss, "{:.3g}")),
         tuple(_curves(histories.items(), lambda epoch: epoch.val_top1, "{:.1f} %")),

@@ -44,20 +44,22 @@ def usual() -> list[Fake]:
 
 
 def hostile() -> list[Fake]:
-    """Names as nobody should give them, wherever a plugin or a suite may."""
-    word = HOSTILE.replace("/", "")  # a method's name is in a file's name
+    """Names as nobody should give them, wherever a plugin or a suite may: a method's own is part of a file's name."""
     return [
         Fake(),
-        Fake(word, {HOSTILE: HOSTILE}, points=(word,), mmacs=(20.0,), spread=0.1, speeds=(2.0,)),
+        Fake("gated", {HOSTILE: HOSTILE}, mmacs=(20.0,), spread=0.1, speeds=(2.0,)),
         Fake("failing", {"x": 1}, error=HOSTILE),
     ]
 
 
 def many(configurations: int) -> list[Fake]:
     """Dense nets and gated ones of many widths and penalties."""
-    return [
-        Fake("lc_net", {"l1_layer": number / 1e4}, points=("a", "b"), top1=70 + number % 200 / 10, mmacs=(9.0, 12.0 + number % 25), spread=0.05)
-        if number % 10
-        else Fake(given={"width": 0.3 + number / configurations}, top1=70 + number % 190 / 10, mmacs=(10.0 + number % 29,))
-        for number in range(configurations)
-    ]  # fmt: skip
+    return [_one_of_many(number, configurations) for number in range(configurations)]
+
+
+def _one_of_many(number: int, configurations: int) -> Fake:
+    top1 = 70 + number % 190 / 10
+    if number % 10:
+        mmacs = (9.0, 12.0 + number % 25)
+        return Fake("lc_net", {"l1_layer": number / 1e4}, points=("a", "b"), top1=top1, mmacs=mmacs, spread=0.05)
+    return Fake(given={"width": 0.3 + number / configurations}, top1=top1, mmacs=(10.0 + number % 29,))

@@ -93,7 +93,8 @@ def test_latencies_of_different_machines_are_never_in_one_chart_or_column(tmp_pa
     views = json.loads(page.find(id="data").get_text())["views"]["accuracy"]
     assert [[point["row"] for point in view["points"]] for view in views] == [[0, 1], [0], [1]]
     head = [cell.get_text() for cell in page.select("#table thead th")]
-    columns = [[row.find_all(["th", "td"])[head.index(name)].get_text() for row in body(page)] for name in ("ms A", "ms B")]  # fmt: skip
+    cells = [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in body(page)]
+    columns = [[row[head.index(name)] for row in cells] for name in ("ms A", "ms B")]
     assert columns == [["4", ""], ["", "2"]]
 
 
@@ -179,9 +180,6 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert "\\u202e" not in path.read_text().replace((ASSETS / "page.js").read_text(), "")
     assert SHOWN in page.select_one("#table").get_text()
     assert SHOWN in page.find(id="made").get_text()
-    assert any(
-        SHOWN.replace("/", "") == look["method"] for look in json.loads(page.find(id="data").get_text())["looks"]
-    )
 
 
 def test_what_is_not_seen_is_spelt_out() -> None:

@@ -37,8 +37,8 @@ def test_what_it_works_out() -> None:
 def test_it_puts_nothing_into_the_page_as_markup() -> None:
     """The lint of what matters here: no text becomes markup or code, nothing is asked of a server, nothing is kept."""
     text = SCRIPT.read_text()
-    asked = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|createContextualFragment"
-    assert not re.search(asked, text)
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|ContextualFragment", text)
+    assert not re.search(r"\beval\b|new Function", text)
     assert not re.search(r"fetch\(|XMLHttpRequest|WebSocket|sendBeacon|import\(|Worker|Storage|indexedDB|cookie", text)
     assert '"use strict";' in text
     assert not re.search(r"\bvar\b|[^=!]==[^=]|!=[^=]", text)  # let and const; nothing is equal after a conversion
