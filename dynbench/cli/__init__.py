@@ -48,7 +48,7 @@ COMMANDS: dict[str, str] = {
     "run": "Train and evaluate what a suite asks for and has not been done.",
     "plan": "Show a suite's runs, their MACs, and which are finished.",
     "time": "Time finished runs on this machine, without training.",
-    "report": "Make table and plots again from records alone.",
+    "report": "Make page, table and plots again from records.",
     "table": "Markdown table of records for a README, with quoted figures.",
     "baseline": "Write what later results are checked against.",
     "check": "Compare results with a baseline; exit code 1: worse.",

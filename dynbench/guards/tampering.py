@@ -24,6 +24,7 @@ EXEMPT = (
     Exempt("dynbench.__main__", "importing it starts the command line"),
     Exempt("dynbench.cli", "it stands above whatever makes a run, and shows what was recorded"),
     Exempt("dynbench.analysis.columns", "pandas, half a second at the start of every run; it tells what was recorded"),
+    Exempt("dynbench.report.page", "it needs the plots' colours, so Matplotlib; it shows what was recorded"),
     Exempt("dynbench.report.report_files", "it draws the plots, and needs what they need"),
     Exempt("dynbench.report.plots", "Matplotlib, a second at the start of every run; it draws what was recorded"),
     Exempt("dynbench.kernels.triton.kernels", "Triton, which is not everywhere; what calls it is sealed"),

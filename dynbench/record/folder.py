@@ -1,7 +1,7 @@
 """A results folder: the one module that knows where in it records, arrays, weights, checkpoints and locks lie.
 
 RESULTS/records/RUN_ID.json, .npz, .latency.npz     what is committed: records, and their arrays
-RESULTS/table.md, plots/                            made from them
+RESULTS/report.html, table.md, plots/               made from them
 RESULTS/work/RUN_ID/                                weights, checkpoint, lock, output, state of tracking; not committed
 RESULTS/work/token, mlflow.db                       of the folder as a whole
 """
@@ -232,6 +232,10 @@ class ResultsFolder:
     @property
     def table(self) -> Path:
         return self.path / "table.md"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
 
     @property
     def plots(self) -> Path:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from dynbench.analysis.analysis import Analysis
 from dynbench.files import write_atomically
 from dynbench.report.markdown import markdown_report
+from dynbench.report.page.page import html_page
 from dynbench.report.plots.accuracy import accuracy_figure
 from dynbench.report.plots.curves import curves_figure
 from dynbench.report.plots.histogram import histogram_figure
@@ -34,10 +35,11 @@ PLOTS = (
 
 
 def write_report(found: Analysis) -> tuple[Path, ...]:
-    """Write table.md and the plots into the results folder; return the files. Raises UserError."""
-    table = found.results.table
+    """Write report.html, table.md and the plots into the results folder; return the files. Raises UserError."""
+    page, table = found.results.page, found.results.table
     write_atomically(table, markdown_report(found).encode())
-    return (table, *draw_plots(found))
+    write_atomically(page, html_page(found).encode())
+    return (page, table, *draw_plots(found))
 
 
 def draw_plots(found: Analysis) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""The suite's plots, in an MLflow run of their own."""
+"""The suite's page and plots, in an MLflow run of their own."""
 
 import time
 from pathlib import Path
@@ -11,9 +11,9 @@ from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 
 def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None:
-    """Upload the PNG and SVG files of `results/plots` to the suite's MLflow run. Returns what went wrong, in
-    one line, or None; raises nothing. `uri` as for `Tracker`."""
-    if not plot_files(results):
+    """Upload report.html, and the PNG and SVG files of `results/plots`, to the suite's MLflow run. Returns what went
+    wrong, in one line, or None; raises nothing. `uri` as for `Tracker`."""
+    if not _files(results):
         return None
     place = find_location(results, uri)
     try:
@@ -35,11 +35,21 @@ def plot_files(results: ResultsFolder) -> list[Path]:
     return [path for path in results.plot_files() if path.suffix in (".png", ".svg")]
 
 
+def _page_file(results: ResultsFolder) -> list[Path]:
+    """The page, if there is one."""
+    return [results.page] if results.page.is_file() else []
+
+
+def _files(results: ResultsFolder) -> list[Path]:
+    """All that is sent."""
+    return [*_page_file(results), *plot_files(results)]
+
+
 def plots_are_there(results: ResultsFolder, suite: str, place: Location) -> bool:
     """Whether the plots have been sent to this place, or there are none."""
     state = read_state(results, _name(suite))
     sent = state is not None and state.complete and state.uri == place.stored and not place.is_missing
-    return sent or not plot_files(results)
+    return sent or not _files(results)
 
 
 def send_plots(results: ResultsFolder, suite: str, store: Store) -> None:
@@ -47,6 +57,7 @@ def send_plots(results: ResultsFolder, suite: str, store: Store) -> None:
     now = time.time()
     opened = store.open_suite(suite, now, read_state(results, _name(suite)), Patience(SECONDS))
     write_state(results, _name(suite), opened.tracked)
+    opened.upload(_page_file(results))
     opened.upload(plot_files(results), "plots")
     opened.end("FINISHED", now)
     write_state(results, _name(suite), opened.tracked)

@@ -258,8 +258,8 @@ class MlflowRun:
         self._ask(lambda: self._client.log_text(done.run_id, text + "\n", "record.json"))
         self.end("FINISHED" if record.status == "finished" else "FAILED", record.finished)
 
-    def upload(self, files: Sequence[Path], folder: str) -> None:
-        """Upload files as artifacts."""
+    def upload(self, files: Sequence[Path], folder: str | None = None) -> None:
+        """Upload files as artifacts, into a folder of them or beside those."""
         for file in files:
             self._ask(partial(self._client.log_artifact, self.tracked.run_id, str(file), folder))
 

@@ -78,7 +78,8 @@ def test_a_run_says_its_plan_its_epochs_and_its_results(call: Call, tiny_suite: 
     assert lines[1] == "[1/1] dense (resnet8, seed 0)"
     assert re.match(r"    train 1/1 loss [\d.]+ val [\d.]+ %, [\d.]+k MACs, 0 s left", lines[2])
     assert re.match(r"    test [\d.]+ %, [\d.]+k MACs \(100% of dense\)", lines[3])
-    assert lines[-1] == f"Everything else: {results / 'table.md'} and {results / 'plots'}"
+    text = f"as text and pictures: {results / 'table.md'} and {results / 'plots'}"
+    assert lines[-1] == f"Everything else: {results / 'report.html'}; {text}"
     assert max(map(len, lines[4:-1])) <= 80
     (record,) = ResultsFolder(results).records()
     assert (record.status, record.run.method, record.plugin.split()[0]) == ("finished", "dense", "dynbench")

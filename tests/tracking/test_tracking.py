@@ -469,7 +469,9 @@ def test_plots_go_to_one_run_of_the_suite(results):
     (results / "plots" / "pareto.svg").write_text("<svg/>")
     assert log_plots(ResultsFolder(results), "little", None) is None
     (results / "plots" / "pareto.svg").write_text("<svg></svg>")
+    (results / "report.html").write_text("<!doctype html>")
     assert log_plots(ResultsFolder(results), "little", None) is None
+    assert [path.read_text() for path in results.glob("mlartifacts/*/artifacts/report.html")] == ["<!doctype html>"]
     (sent,) = results.glob("mlartifacts/*/artifacts/plots/pareto.svg")
     assert sent.read_text() == "<svg></svg>"
 

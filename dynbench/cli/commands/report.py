@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--full", is_flag=True, help="Print every table: budgets, latencies, controls.")
 def report_command(results: Path, full: bool) -> None:
-    """Make table.md and the plots of DIR again from its records alone, and print the final table."""
+    """Make report.html, table.md and the plots of DIR again from its records alone, and print the final table."""
     from dynbench.cli.console import SafeConsole
     from dynbench.record.folder import ResultsFolder
 
@@ -24,7 +24,8 @@ def report_command(results: Path, full: bool) -> None:
 
 def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool, full: bool = False) -> None:
     """Print a line for each configuration, a sentence for each dynamic method, and where the rest is. `draw` makes that
-    anew: table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises UserError."""
+    anew: report.html, table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises
+    UserError."""
     from dynbench.analysis.analysis import Analysis
     from dynbench.cli.tables import show_brief
 
@@ -37,7 +38,8 @@ def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool, fu
         from dynbench.report.report_files import write_report
 
         write_report(found)
-    console.print(f"\nEverything else: {results.table} and {results.plots}", soft_wrap=True)
+    rest = f"Everything else: {results.page}; as text and pictures: {results.table} and {results.plots}"
+    console.print(f"\n{rest}", soft_wrap=True)
 
 
 def _show_all(found: "Analysis", console: "SafeConsole") -> None:
