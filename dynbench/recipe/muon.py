@@ -111,6 +111,7 @@ def _gradient(parameter: nn.Parameter) -> Tensor:
     return parameter.grad
 
 
-# torch wraps the `step` of an optimizer's class when the first one is made: here, before the class is sealed. What
-# changes later is taken for a plugin's work.
-MuonWithSgd([{"params": [torch.zeros(1)]}], 0.1, 0.9, True, 0.0)
+# torch wraps the `step` of an optimizer's class when the first one is made. It is wrapped here, before the class is
+# sealed: what changes later is taken for a plugin's work.
+MuonWithSgd.step = Optimizer.profile_hook_step(MuonWithSgd.step)  # type: ignore[method-assign]
+MuonWithSgd.step.hooked = True  # type: ignore[attr-defined]
