@@ -35,6 +35,7 @@ SEARCHES = {
     "gc.get_objects": "searched the interpreter's memory for objects",
     "gc.get_referrers": "searched the interpreter's memory for objects",
     "sys._current_frames": "looked into the stacks of all threads",
+    "sys.setprofile": "took off what looks at its calls",
 }
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynbench.cost import evaluating
+from dynbench.cost import measuring
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference, unseen_images
+from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference
 from dynbench.evaluation.trained import Trained
+from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.latency.loop import batches_of, once
 from dynbench.method import Point
 from dynbench.record.folder import ResultsFolder
@@ -52,7 +53,7 @@ class Timed:
 def check_timed_executor(timed: Timed, sizes: tuple[int, ...], results: ResultsFolder, run_id: str) -> None:
     """Raises AuditFailed when the answers are not those of the evaluation, when the executor does not execute what is
     accounted, or when images that it has seen are far faster than others."""
-    with evaluating(timed.trained.model):
+    with measuring(timed.trained.model):
         _check_logits(timed, _evaluated_logits(results, run_id, timed.point))
         for size in sizes:
             _check_not_remembered(timed, size)
