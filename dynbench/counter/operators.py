@@ -18,34 +18,35 @@ calls is looked at. unknown: refused."""
 
 FREE: Mapping[str, str] = {
     "another view of the same numbers": """
-        alias as_strided detach diagonal expand expand_as flatten lift lift_fresh movedim narrow permute reshape
-        reshape_as _reshape_alias select slice split split_with_sizes squeeze swapaxes t transpose unbind unflatten
-        unsafe_split unsafe_split_with_sizes unfold unsqueeze _unsafe_view view view_as view_as_complex view_as_real
-        chunk numpy_T matrix_H mT""",
+        alias as_strided detach diagonal expand expand_as flatten lift lift_fresh movedim narrow permute
+        reshape reshape_as _reshape_alias select slice split split_with_sizes squeeze swapaxes t transpose
+        unbind unflatten unsafe_split unsafe_split_with_sizes unfold unsqueeze _unsafe_view view view_as
+        view_as_complex view_as_real chunk numpy_T matrix_H mT""",
     "moves numbers and changes none": """
-        block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous copy _copy_from diag diag_embed embedding
-        fill flip gather im2col index index_copy index_fill index_put _index_put_impl index_select masked_fill
-        masked_scatter masked_select max_unpool2d max_unpool3d pixel_shuffle pixel_unshuffle reflection_pad1d
-        reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
-        replication_pad3d resize roll rot90 scatter select_scatter set slice_scatter stack _stack take _to_copy to tril
-        triu _unsafe_index _unsafe_index_put upsample_nearest1d upsample_nearest2d upsample_nearest3d
-        _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d where zero
-        resolve_conj resolve_neg type_as""",
+        block_diag cat channel_shuffle clone col2im constant_pad_nd contiguous copy _copy_from diag diag_embed
+        embedding fill flip gather im2col index index_copy index_fill index_put _index_put_impl index_select
+        masked_fill masked_scatter masked_select max_unpool2d max_unpool3d pixel_shuffle pixel_unshuffle
+        reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
+        replication_pad2d replication_pad3d resize roll rot90 scatter select_scatter set slice_scatter stack
+        _stack take _to_copy to tril triu _unsafe_index _unsafe_index_put upsample_nearest1d
+        upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d
+        _upsample_nearest_exact3d where zero resolve_conj resolve_neg type_as""",
     "makes numbers out of nothing": """
         arange bernoulli empty empty_like empty_permuted empty_strided eye full full_like linspace new_empty
-        new_empty_strided new_full new_ones new_zeros normal ones ones_like rand rand_like randint randint_like randn
-        randn_like random randperm range scalar_tensor tril_indices triu_indices uniform zeros zeros_like""",
+        new_empty_strided new_full new_ones new_zeros normal ones ones_like rand rand_like randint
+        randint_like randn randn_like random randperm range scalar_tensor tril_indices triu_indices uniform
+        zeros zeros_like""",
     "adds and subtracts": "cumsum index_add nansum neg scatter_add sum trace",
     "an average: sums, and one division by a constant for each of them, which published figures leave out": """
         _adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d mean""",
     "compares, and picks what it compared": """
-        abs adaptive_max_pool2d adaptive_max_pool3d all allclose amax amin aminmax any argmax argmin argsort bucketize
-        ceil clamp clamp_max clamp_min count_nonzero cummax cummin eq equal floor fmax fmin
-        fractional_max_pool2d fractional_max_pool3d ge gt hardshrink hardtanh heaviside isfinite isin isinf isnan
-        isneginf isposinf kthvalue le logical_and logical_not logical_or logical_xor lt max max_pool2d_with_indices
-        max_pool3d_with_indices maximum median min minimum mode msort nan_to_num nanmedian ne nonzero nonzero_static
-        relu relu6 round searchsorted sgn sign signbit sort threshold topk trunc unique_consecutive unique_dim
-        _unique _unique2""",
+        abs adaptive_max_pool2d adaptive_max_pool3d all allclose amax amin aminmax any argmax argmin argsort
+        bucketize ceil clamp clamp_max clamp_min count_nonzero cummax cummin eq equal floor fmax fmin
+        fractional_max_pool2d fractional_max_pool3d ge gt hardshrink hardtanh heaviside isfinite isin isinf
+        isnan isneginf isposinf kthvalue le logical_and logical_not logical_or logical_xor lt max
+        max_pool2d_with_indices max_pool3d_with_indices maximum median min minimum mode msort nan_to_num
+        nanmedian ne nonzero nonzero_static relu relu6 round searchsorted sgn sign signbit sort threshold topk
+        trunc unique_consecutive unique_dim _unique _unique2""",
     "tells something about a tensor": """
         is_nonzero is_same_size is_pinned item _local_scalar_dense numel _assert_async _assert_scalar
         _assert_tensor_metadata _has_same_storage_numel sym_numel sym_size sym_storage_offset sym_stride
@@ -55,15 +56,16 @@ FREE: Mapping[str, str] = {
 
 PRODUCTS: Mapping[str, str] = {
     "multiplies": """
-        addcmul addr _add_relu add cumprod lerp logdet mul prod rsub square sub
-        __lshift__ __rshift__ __ilshift__ __irshift__ bitwise_left_shift bitwise_right_shift
-        bitwise_and bitwise_not bitwise_or bitwise_xor""",
+        addcmul addr _add_relu add cumprod lerp logdet mul prod rsub square sub __lshift__ __rshift__
+        __ilshift__ __irshift__ bitwise_left_shift bitwise_right_shift bitwise_and bitwise_not bitwise_or
+        bitwise_xor""",
     "divides": "addcdiv div floor_divide fmod reciprocal remainder rad2deg deg2rad",
     "a smooth function, of which products can be made: ab = exp(log a + log b), 4ab = (a + b)^2 - (a - b)^2": """
         acos acosh angle asin asinh atan atan2 atanh celu cos cosh elu erf erfc erfinv exp exp2 expm1 gelu glu
-        hardsigmoid hardswish huber_loss hypot lgamma log log10 log1p log2 log_sigmoid_forward logaddexp logaddexp2 logit mish
-        pow rsqrt selu sigmoid silu sin sinc sinh smooth_l1_loss softplus soft_margin_loss sqrt tan tanh xlogy leaky_relu
-        _prelu_kernel softshrink mse_loss binary_cross_entropy binary_cross_entropy_with_logits""",
+        hardsigmoid hardswish huber_loss hypot lgamma log log10 log1p log2 log_sigmoid_forward logaddexp
+        logaddexp2 logit mish pow rsqrt selu sigmoid silu sin sinc sinh smooth_l1_loss softplus
+        soft_margin_loss sqrt tan tanh xlogy leaky_relu _prelu_kernel softshrink mse_loss binary_cross_entropy
+        binary_cross_entropy_with_logits""",
     "normalises": """
         batch_norm_elemt _batch_norm_no_update _batch_norm_with_update cudnn_batch_norm native_batch_norm
         _native_batch_norm_legit _native_batch_norm_legit_no_training native_group_norm native_layer_norm
@@ -71,8 +73,8 @@ PRODUCTS: Mapping[str, str] = {
     "a softmax: an exponential and a division": """
         _log_softmax _logcumsumexp logcumsumexp logsumexp _masked_softmax _safe_softmax _softmax""",
     "interpolates": """
-        affine_grid_generator grid_sampler_2d grid_sampler_3d upsample_bicubic2d upsample_bilinear2d upsample_linear1d
-        upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa""",
+        affine_grid_generator grid_sampler_2d grid_sampler_3d upsample_bicubic2d upsample_bilinear2d
+        upsample_linear1d upsample_trilinear3d _upsample_bicubic2d_aa _upsample_bilinear2d_aa""",
     "scales what it keeps": "native_dropout dropout",
     "loses what it selects": "nll_loss_forward nll_loss2d_forward scatter_reduce index_reduce",
     "the gates of a recurrent cell": "_thnn_fused_gru_cell _thnn_fused_lstm_cell",

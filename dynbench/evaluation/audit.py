@@ -177,21 +177,26 @@ class _Look:
 
 
 def _audit_unseen(at: _AtPoint, what: str, image: Tensor) -> None:
-    """What the executor runs on an image (1, channels, height, width) of which nobody can have kept the answer: first
-    with no counter that it could notice, then twice with it. All three must be the same."""
-    where = f'point "{at.point.name}", {what}'
-    seen, macs = _seen_and_counted(at, where, image)
+    whole = sum(layer.macs for layer in at.costs.layers)
+    audit_unseen(at.executor, f'point "{at.point.name}", {what}', image, whole)
+
+
+def audit_unseen(executor: nn.Module, where: str, image: Tensor, whole: int) -> None:
+    """Look at what `executor` runs on an image (1, channels, height, width) of which nobody can have kept the answer:
+    first with no counter that it could notice, then twice with it. Raises AuditFailed, with `where` it was, when they
+    are not the same, when it computes with what cannot be counted, and when element-wise products are many beside the
+    `whole` model's MACs."""
+    seen, macs = _seen_and_counted(executor, where, image)
     for _ in range(ATTEMPTS - 1):
         if seen.macs <= macs:
             break
-        seen, macs = _seen_and_counted(at, where, unseen_images(image))
+        seen, macs = _seen_and_counted(executor, where, unseen_images(image))
     if seen.macs != macs:
         raise AuditFailed(
             f"{where}: {macs} MACs were executed where the counter sees them, {seen.macs} on all threads with no "
             "counter on"
         )
     _check_allowed(where, seen)
-    whole = sum(layer.macs for layer in at.costs.layers)
     if seen.products > PRODUCTS * whole:
         raise AuditFailed(
             f"{where}: element-wise operators multiplied or divided {seen.products} numbers, which are no MACs to the "
@@ -199,11 +204,11 @@ def _audit_unseen(at: _AtPoint, what: str, image: Tensor) -> None:
         )
 
 
-def _seen_and_counted(at: _AtPoint, where: str, image: Tensor) -> tuple[Work, int]:
+def _seen_and_counted(executor: nn.Module, where: str, image: Tensor) -> tuple[Work, int]:
     """What the trace saw of one image, and the MACs that were counted of it twice."""
-    seen = trace(lambda: at.executor(image))
+    seen = trace(lambda: executor(image))
     with leaving(image.numel()) as left:
-        counts = [executed_macs(at.executor, image, where)[0] for _ in range(2)]
+        counts = [executed_macs(executor, image, where)[0] for _ in range(2)]
     if counts[0] != counts[1]:
         raise AuditFailed(f"{where}: {counts[0]} MACs were executed, and {counts[1]} when it came again")
     if left:
