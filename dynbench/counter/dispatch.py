@@ -16,7 +16,7 @@ from dynbench.counter.operators import Kind, kind_of
 from dynbench.counter.work import TRUTH, Work
 
 
-class Counter(TorchDispatchMode):
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts into `work` whatever the thread computes inside. Of `torch.cond` it runs the branch that is taken, once,
     and of `while_loop` every turn; nothing is traced or compiled. `modules` names the modules that MACs are told apart
     by."""
@@ -24,13 +24,13 @@ class Counter(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, modules: Mapping[nn.Module, str] | None = None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.work = Work()
         self._names = modules or {}
         self._running = [""]
 
     def __enter__(self) -> "Counter":
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -47,7 +47,7 @@ class Counter(TorchDispatchMode):
         given = _tensors((*args, *kwargs.values()))
         strange = next(filter(None, map(_strange, given)), None)
         if strange is not None:
-            self.work.refuse(func.name(), strange)
+            self.work.refuse(_name(func), strange)
         elif kind != "free":
             self._book(func, args, kwargs, given, out)
         return out
@@ -56,10 +56,10 @@ class Counter(TorchDispatchMode):
         named = {name: _sized(value) for name, value in _named(func, args, kwargs).items()}
         if given and all(one.dtype == torch.bool for one in given):
             named[TRUTH] = True
-        self.work.add(func.name(), named, [one.shape for one in _tensors((out,))], self._running[-1])
+        self.work.add(_name(func), named, [one.shape for one in _tensors((out,))], self._running[-1])
 
     def _higher_order(self, func: HigherOrderOperator, args: Any, kwargs: Any) -> Any:
-        name = func.name()
+        name = str(func.name())  # type: ignore[no-untyped-call]
         if name == "cond":
             return self._cond(*args, **kwargs)
         if name == "while_loop":
@@ -115,8 +115,13 @@ def counted_by_module(model: nn.Module, *inputs: Any) -> tuple[Work, Any]:
 
 
 @cache
+def _name(func: OpOverload) -> str:
+    return str(func.name())  # type: ignore[no-untyped-call]
+
+
+@cache
 def _kind(func: OpOverload) -> Kind:
-    return kind_of(func.name())
+    return kind_of(_name(func))
 
 
 @cache

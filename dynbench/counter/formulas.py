@@ -64,7 +64,7 @@ def _attention(given: Arguments, out: Size) -> int:  # noqa: ARG001
     """Queries (..., L, E), keys (..., S, E), values (..., S, F): L * S scores of E products, and as many times F. What
     a causal mask hides is counted, as everywhere."""
     *heads, length, width = given["query"]
-    return prod(heads) * length * int(given["key"][-2]) * (width + int(given["value"][-1]))
+    return int(prod(heads) * length * given["key"][-2] * (width + given["value"][-1]))
 
 
 def _attention_rows(given: Arguments, out: Size) -> int:
@@ -82,14 +82,15 @@ def _multi_head(given: Arguments, out: Size) -> int:  # noqa: ARG001
     """Queries (batch, L, D), keys and values (batch, S, D): four projections of D * D, and the attention."""
     batch, length, width = given["query"]
     others = int(given["key"][1])
-    return batch * (2 * width * width * (length + others) + 2 * length * others * width)
+    return int(batch * (2 * width * width * (length + others) + 2 * length * others * width))
 
 
 def _encoder_layer(given: Arguments, out: Size) -> int:
     """Self-attention and two linear layers on tokens (batch, L, D)."""
     source = given["src"]
     attention = _multi_head({"query": source, "key": source}, out)
-    return attention + source[0] * source[1] * (prod(given["ffn_weight_1"]) + prod(given["ffn_weight_2"]))
+    weights: int = prod(given["ffn_weight_1"]) + prod(given["ffn_weight_2"])
+    return attention + int(source[0] * source[1]) * weights
 
 
 def _rnn_layer(given: Arguments, out: Size) -> int:  # noqa: ARG001
@@ -102,7 +103,8 @@ def _cudnn_rnn(given: Arguments, out: Size) -> int:  # noqa: ARG001
     if given["batch_sizes"]:
         raise UncountableError("sequences of different lengths")
     steps = given["input"][0] * given["input"][1]
-    return int(steps) * sum(prod(size) for size in given["weight"] if len(size) > 1)
+    weights: int = sum(prod(size) for size in given["weight"] if len(size) > 1)
+    return int(steps) * weights
 
 
 def _trilinear(given: Arguments, out: Size) -> int:  # noqa: ARG001

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import prod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Size
@@ -86,7 +86,7 @@ def _registered(packet: str) -> Callable[..., int]:
     formula = flop_registry[getattr(getattr(torch.ops, space), operator)]
     wrapped = getattr(formula, "__wrapped__", None)
     if space != "dynbench" or wrapped is None:
-        return formula
+        return cast("Callable[..., int]", formula)
     # The wrapper looks for tensors in nested containers, which takes longer than a small convolution.
     return lambda *sizes, out_val: int(wrapped(*sizes, out_shape=out_val))
 
@@ -99,7 +99,7 @@ def _products(operator: str, given: Mapping[str, Any], out: Sequence[Size]) -> i
     if operator in LOGICAL and given.get(TRUTH):
         return 0
     if "target" in given and isinstance(given["target"], Size):
-        sizes.append(torch.broadcast_shapes(given["self"], given["target"]))
+        sizes.append(torch.broadcast_shapes(given["self"], given["target"]))  # type: ignore[no-untyped-call]
     return max(map(prod, [*sizes, *out]), default=0)
 
 

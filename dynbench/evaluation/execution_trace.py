@@ -57,7 +57,7 @@ def _silent() -> Iterator[None]:
 def _seen(nodes: Mapping[int, Mapping[str, Any]]) -> Work:
     """Downwards from what called everything."""
     children: dict[int, list[int]] = {}
-    left = []
+    left: list[int] = []
     for number, node in nodes.items():
         caller = node["ctrl_deps"]
         (left if caller == number or caller not in nodes else children.setdefault(caller, [])).append(number)

@@ -67,6 +67,10 @@ def watched(doing: str, files_only: bool = False) -> Iterator[None]:
         found = f"; {error}"  # what was found otherwise may follow from this
         if not watch.findings:
             raise
+    except Exception as error:
+        if not watch.findings:
+            raise
+        found = f"; {type(error).__name__}: {error}"  # so may this
     finally:
         left, _active = _active, outer
     if left is not watch:

@@ -4,14 +4,14 @@ reference too."""
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch.nn.modules import module as hooks
-
 from dynbench.errors import AuditFailed
 
 
 def switches() -> Mapping[str, Any]:
     """What each of them is now, by name; hooks that run with every module by their number."""
+    import torch
+    from torch.nn.modules import module as hooks
+
     backends = torch.backends
     found: dict[str, Any] = {
         "torch.get_num_threads": torch.get_num_threads(),
@@ -56,6 +56,8 @@ HOOKS = (
 
 def _flushes() -> bool:
     """Whether numbers that are too small for their type are taken for zero: asked of a product of two that are not."""
+    import torch
+
     return float(torch.tensor(1e-30, dtype=torch.float32) * torch.tensor(1e-10, dtype=torch.float32)) == 0.0
 
 

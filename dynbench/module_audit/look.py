@@ -1,7 +1,7 @@
 """Looks at any module: counts it on every image, alone and in batches, follows its masks, and times it."""
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def first_tensor(value: Any) -> Tensor:
 class _Look:
     work: Work
     answer: Tensor
-    zeroed: Tally[str]
+    zeroed: Mapping[str, float]
 
 
 def audit_module(
@@ -101,39 +101,44 @@ def _look(executor: First, image: Tensor) -> _Look:
     if watch.work.refused:
         raise AuditFailed(f"the module computes with {watch.work.refused[0]}: it is not known what that multiplies")
     shares = {layer: watch.zeroed[layer] / times for layer, times in watch.masks.items()}
-    return _Look(watch.work, answer, Tally(shares))  # type: ignore[arg-type]
+    return _Look(watch.work, answer, shares)
 
 
-def _macs(module: nn.Module, images: Tensor) -> int:
+def _macs(module: nn.Module, images: Tensor) -> float:
     """Of one of the images, on average."""
     with measuring(module):
         work, _ = counted(lambda: module(images))
-    return work.macs // len(images)
+    return work.macs / len(images)
 
 
-def _mean(parts: Sequence[Tally[str]]) -> dict[str, float]:
-    total: Tally[str] = Tally()
+def _mean(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
     for one in parts:
-        total.update(one)
+        for name, value in one.items():
+            total[name] = total.get(name, 0.0) + value
     return {name: value / len(parts) for name, value in total.items()}
 
 
-def _masked(parts: Sequence[Tally[str]]) -> tuple[Masked, ...]:
+def _masked(parts: Sequence[Mapping[str, float]]) -> tuple[Masked, ...]:
     return tuple(Masked(layer, share) for layer, share in _mean(parts).items() if share >= MASKED)
 
 
 def _timing(
     executor: nn.Module, reference: nn.Module, images: Tensor, dearest: Tensor, size: int, itself: bool
 ) -> BatchTiming:
-    """Whole passes in turn, as everywhere. Without a dense module the reference is the same one on its dearest image."""
+    """Whole passes in turn, as everywhere. Without a dense module the reference is itself on its dearest image."""
     repeated = images.repeat(-(-size // len(images)), 1, 1, 1)
     batches = batches_of(repeated, size)
     dear = dearest.expand(size, *dearest.shape).contiguous()
-    call = (lambda x: reference(dear)) if itself else reference  # noqa: ARG005
+
+    def beside_it(x: Tensor) -> Tensor:
+        answer: Tensor = reference(dear if itself else x)
+        return answer
+
     with measuring(executor), measuring(reference):
-        beside, own = by_pass((call, executor), batches, ROUNDS, SEED)
-        macs = sum(counted(lambda one=one: executor(one))[0].macs for one in batches) / (size * len(batches))
-        most = counted(lambda: call(batches[0]))[0].macs / size
+        beside, own = by_pass((beside_it, executor), batches, ROUNDS, SEED)
+        macs = sum(_macs(executor, batch) for batch in batches) / len(batches)
+        most = _macs(reference, dear if itself else batches[0])
     saved = macs < most and macs > 0
     ratio = (beside.mean / own.mean) / (most / macs) if saved else None
     return BatchTiming(size, own.percentile(50), own.percentile(95), own.mean, beside.mean, macs, ratio)

@@ -1,6 +1,7 @@
 """Masks that are no skips: outputs that were computed, and multiplied by zero afterwards."""
 
 from collections import Counter as Tally
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -12,13 +13,13 @@ MULTIPLIES = frozenset({"mul", "mul_", "multiply", "multiply_"})
 FILLS = frozenset({"masked_fill", "masked_fill_"})
 
 
-class MaskWatch(Counter):
+class MaskWatch(Counter):  # type: ignore[no-untyped-call]
     """Counts, and follows what modules computed to where it is multiplied by a mask. `zeroed`: by module, the sum over
     its masks of the fraction that is zero; `masks`: how many there were."""
 
     def __init__(self, modules: dict[nn.Module, str]) -> None:
         super().__init__(modules)
-        self.zeroed: Tally[str] = Tally()
+        self.zeroed: dict[str, float] = defaultdict(float)
         self.masks: Tally[str] = Tally()
         self._made_by: dict[int, str] = {}
         self._kept: list[Tensor] = []

@@ -59,7 +59,12 @@ class InAThread(_Hides):
 
     def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
         found: list[Tensor] = []
-        thread = Thread(target=lambda: found.append(super(InAThread, self).classify(linear, x).detach()))
+
+        def work() -> None:
+            with torch.inference_mode():  # modes are a thread's own
+                found.append(super(InAThread, self).classify(linear, x))
+
+        thread = Thread(target=work)
         thread.start()
         thread.join()
         return found[0]
