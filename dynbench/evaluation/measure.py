@@ -117,7 +117,7 @@ def _arrays(
     for audited in audits:
         if len(audited.logits):
             arrays[f"{audited.point}/audit_numbers"] = np.array(chosen)
-            arrays[f"{audited.point}/audit_logits"] = audited.logits[: len(chosen)]
+            arrays[f"{audited.point}/audit_logits"] = audited.logits
     return arrays
 
 
