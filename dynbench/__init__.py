@@ -1,31 +1,15 @@
 """dynbench: the benchmark harness for dynamic inference."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
-    from torch import Tensor, nn
 
-    from dynbench.module_audit.report import AuditReport
+    from dynbench.module_audit.look import audit_module as audit
 
 
 __all__ = ["audit", "load"]
-
-
-def audit(
-    module: "nn.Module", images: "Tensor", dense: "nn.Module | None" = None, batch_sizes: "Sequence[int]" = (1, 32)
-) -> "AuditReport":
-    """Say what any module executes on `images` (n, channels, height, width), normalised as it wants them: MACs of each
-    image, whether they differ, whether masks are skips, and what is saved on the clock beside `dense`.
-
-    Raises AuditFailed for what cannot be counted, as `dynbench.module_audit` says.
-    """
-    from dynbench.module_audit.look import audit_module
-
-    return audit_module(module, images, dense, batch_sizes)
 
 
 def load(results: str | Path) -> "pd.DataFrame":
@@ -35,3 +19,12 @@ def load(results: str | Path) -> "pd.DataFrame":
     from dynbench.record.folder import ResultsFolder
 
     return flat_table(ResultsFolder(Path(results)).records())
+
+
+def __getattr__(name: str) -> Any:
+    """`dynbench.audit`, with torch, when it is first asked for."""
+    if name != "audit":
+        raise AttributeError(f"module dynbench has no attribute {name}")
+    from dynbench.module_audit.look import audit_module
+
+    return audit_module

@@ -61,7 +61,7 @@ def _flushes() -> bool:
     return float(torch.tensor(1e-30, dtype=torch.float32) * torch.tensor(1e-10, dtype=torch.float32)) == 0.0
 
 
-class Switches:
+class GlobalSwitches:
     """As they were when this was made."""
 
     def __init__(self) -> None:

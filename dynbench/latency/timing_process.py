@@ -23,7 +23,7 @@ from dynbench.evaluation.trained import Trained
 from dynbench.executors import FoldedBackbone, kernels_of
 from dynbench.guards.model_changes import kept
 from dynbench.guards.side_effects import unwatched, watched
-from dynbench.guards.switches import Switches
+from dynbench.guards.switches import GlobalSwitches
 from dynbench.guards.tampering import seal, verify
 from dynbench.kernels.cpu import operators as native
 from dynbench.latency.answers import KeptAnswers, check_answers
@@ -115,7 +115,7 @@ def _timings(
         batches = batches_of(timed.images, size)
         if not batches:
             continue
-        own_calls, before = KeptAnswers(timed.executor), Switches()
+        own_calls, before = KeptAnswers(timed.executor), GlobalSwitches()
         with measuring(timed.trained.model):
             reference, own = by_pass(
                 (dense, own_calls), batches, protocol.rounds, SEED, partial(before.check, "while it was timed")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dynbench.errors import AuditFailed
-from dynbench.guards.switches import Switches, switches
+from dynbench.guards.switches import GlobalSwitches, switches
 from dynbench.guards.tampering import seal, verify
 
 TURNS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
@@ -39,7 +39,7 @@ TURNS: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
 @pytest.mark.parametrize("name", TURNS)
 def test_a_turned_switch_is_named(name: str) -> None:
     there, back = TURNS[name]
-    before = Switches()
+    before = GlobalSwitches()
     seal()
     there()
     try:
@@ -53,7 +53,7 @@ def test_a_turned_switch_is_named(name: str) -> None:
 
 
 def test_hooks_on_every_module_are_noticed() -> None:
-    before = Switches()
+    before = GlobalSwitches()
     handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
     with pytest.raises(AuditFailed, match="the number of _global_forward_hooks is 1"):
         before.check("while it was timed")
