@@ -1,13 +1,15 @@
 """dynbench: the benchmark harness for dynamic inference."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dynbench.module_audit.look import audit_module as audit
 
-__all__ = ["load"]
+
+__all__ = ["audit", "load"]
 
 
 def load(results: str | Path) -> "pd.DataFrame":
@@ -17,3 +19,12 @@ def load(results: str | Path) -> "pd.DataFrame":
     from dynbench.record.folder import ResultsFolder
 
     return flat_table(ResultsFolder(Path(results)).records())
+
+
+def __getattr__(name: str) -> Any:
+    """`dynbench.audit`, with torch, when it is first asked for."""
+    if name != "audit":
+        raise AttributeError(f"module dynbench has no attribute {name}")
+    from dynbench.module_audit.look import audit_module
+
+    return audit_module

@@ -1,11 +1,9 @@
 """Multiply-accumulates (MACs): what every layer costs whole, and what it cost each image.
 
 One MAC is one multiplication and one addition; BN, activations, pooling and biases are not counted, which is
-the convention of the published figures. Static costs come from fvcore.
+the convention of the published figures. Products of two activations (attention, `matmul`, `einsum`) are.
 """
 
-import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.backbones import Backbone
+from dynbench.counter.static import macs_by_module
 
 Kind = Literal["backbone", "shortcut", "control"]
 KINDS: tuple[Kind, ...] = ("backbone", "shortcut", "control")
 """Of layers, as records name them; "control" are gates, and whatever else a method adds to its backbone."""
-# What fvcore would count besides multiply-accumulates of weights.
-UNCOUNTED = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d", "upsample_nearest2d")
 
 
 @dataclass(frozen=True)
@@ -90,6 +87,14 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         model.train(was_training)
 
 
+@contextmanager
+def measuring(model: nn.Module) -> Iterator[nn.Module]:
+    """As `evaluating`, in torch's inference mode: how a model is evaluated, audited and timed alike, so that nothing
+    tells it which."""
+    with evaluating(model), torch.inference_mode():
+        yield model
+
+
 def _backbone_prefix(model: nn.Module) -> str:
     """Name of the backbone in the model. Gates may be backbones too: of several, it is the one at `backbone`."""
     prefixes: list[str] = [name for name, module in model.named_modules() if isinstance(module, Backbone)]
@@ -98,21 +103,6 @@ def _backbone_prefix(model: nn.Module) -> str:
     if len(prefixes) > 1 and "backbone" not in prefixes:
         raise ValueError(f'the model holds several backbones ({", ".join(prefixes)}); call its own one "backbone"')
     return "backbone" if len(prefixes) > 1 else prefixes[0]
-
-
-def _shortcuts(model: nn.Module, prefix: str) -> tuple[str, ...]:
-    """Where the names of the shortcuts' layers start."""
-    backbone = model.get_submodule(prefix)
-    assert isinstance(backbone, Backbone)
-    dot = f"{prefix}." if prefix else ""
-    return tuple(f"{dot}{name}.{block.shortcut_name}." for name, block in backbone.named_blocks())
-
-
-def _kind(layer: str, prefix: str, shortcuts: tuple[str, ...]) -> Kind:
-    inside = not prefix or layer == prefix or layer.startswith(f"{prefix}.")
-    if not inside:
-        return "control"
-    return "shortcut" if f"{layer}.".startswith(shortcuts) else "backbone"
 
 
 def _sizes(layer: nn.Module, macs: int) -> tuple[int, int, int]:
@@ -125,37 +115,51 @@ def _sizes(layer: nn.Module, macs: int) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
-def _nothing(inputs: object, outputs: object) -> Counter[str]:  # noqa: ARG001  (fvcore's signature)
-    """fvcore's handle of an operation that is not counted; its own None leaves the default handle in force."""
-    return Counter()
-
-
 def static_costs(model: nn.Module, shape: tuple[int, int, int]) -> tuple[LayerCost, ...]:
-    """Cost of every layer of `model` on one image of `shape` (channels, height, width), all of it running.
+    """Cost of every layer of `model` on one image of `shape` (channels, height, width), all of it running. A layer is a
+    module that spends MACs itself, outside the modules in it; one that runs several times costs them all.
 
-    Raises ValueError when MACs are spent outside named layers: a method could then not say whether they ran.
+    Raises ValueError when MACs are spent outside named layers, where a method could not say whether they ran, and for
+    operators whose MACs are not known.
     """
-    device = next(model.parameters()).device
-    with evaluating(model), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fvcore traces with torch.jit, which announces its retirement
-        from fvcore.nn import FlopCountAnalysis
-
-        analysis = FlopCountAnalysis(model, torch.zeros(1, *shape, device=device))
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        analysis.set_op_handle(**{f"aten::{op}": _nothing for op in UNCOUNTED})
-        by_module = analysis.by_module()
+    with evaluating(model):
+        macs = macs_by_module(model, shape)
     prefix = _backbone_prefix(model)
-    leaves = [name for name, module in model.named_modules() if not any(True for _ in module.children())]
-    shortcuts = _shortcuts(model, prefix)
-    costs = tuple(
-        LayerCost(name, _kind(name, prefix, shortcuts), macs, *_sizes(model.get_submodule(name), macs))
-        for name in leaves
-        if (macs := int(by_module[name]))
-    )
-    outside = int(by_module[""]) - sum(cost.macs for cost in costs)
+    outside = macs.get("", 0)
     if outside:
         raise ValueError(f"{outside} MACs of the model are spent outside its named layers; put them into modules")
-    return costs
+    own = {name: macs[name] for name, _ in model.named_modules() if macs.get(name)}
+    kinds = _kinds(model.get_submodule(prefix), prefix, own)
+    return tuple(
+        LayerCost(name, kinds.get(name, "control"), int(spent), *_sizes(model.get_submodule(name), int(spent)))
+        for name, spent in own.items()
+    )
+
+
+def _kinds(backbone: nn.Module, prefix: str, macs: Mapping[str, int]) -> Mapping[str, Kind]:
+    """The kind of each layer that is the backbone's own. What was put into it is a gate, wherever it stands: in place
+    of a layer, only the one that spends most is that layer."""
+    assert isinstance(backbone, Backbone)
+    dot = f"{prefix}." if prefix else ""
+    kinds: dict[str, Kind] = {}
+    for name, kind in _own_layers(backbone):
+        whole = f"{dot}{name}"
+        below = [layer for layer in macs if layer == whole or layer.startswith(f"{whole}.")]
+        if kind == "shortcut":
+            kinds |= dict.fromkeys(below, kind)
+        elif below:
+            kinds[max(below, key=lambda layer: (layer == whole, macs[layer]))] = kind
+    return kinds
+
+
+def _own_layers(backbone: Backbone) -> Iterator[tuple[str, Kind]]:
+    """Names, in the backbone, of the layers that it is made of, a block's shortcut as one."""
+    for end in (backbone.stem_conv, backbone.last_conv, backbone.linear_name):
+        if end is not None:
+            yield end, "backbone"
+    for name, block in backbone.named_blocks():
+        yield from ((f"{name}.{conv}", "backbone") for conv in block.branch_convs())
+        yield f"{name}.{block.shortcut_name}", "shortcut"
 
 
 def dense_macs(backbone: Backbone) -> int:

@@ -39,8 +39,8 @@ def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
 def produce(run: Run, context: Context) -> Record:
     """Train and evaluate one run; its record is written, finished or failed. Of several processes the first one writes,
     and the others' records have no results."""
-    seal()  # in a process of its own that is before the plugin is imported
     fp32_is_fp32()
+    seal()  # in a process of its own that is before the plugin is imported
     started = time.time()
     try:
         record, arrays = _finished(run, context)
@@ -90,7 +90,7 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
     verify("after training")
-    points, arrays = measure(Trained.in_run(run, method, model, data, context), data)
+    points, arrays = measure(Trained.in_run(run, method, model, data, context), data, run.run_id)
     verify("after evaluation")
     if context.processes.first:
         save_weights(model, context.weights(run.run_id))

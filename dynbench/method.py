@@ -117,8 +117,8 @@ class Method(ABC):
     @abstractmethod
     def build(self, backbone: Backbone) -> nn.Module:
         """The model, holding `backbone`; as its attribute `backbone`, if it holds other `Backbone`s too. Layers outside
-        are counted as gates. `model(x)` runs every layer once, so that the static cost of each can be read from
-        it."""
+        are counted as gates. `model(x)` runs every layer as often as it can run at most, so that the static cost of
+        each can be read from it."""
 
     def restore(self, backbone: Backbone, weights: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG002
         """A model that the trained `weights` (its state, by name) fit into; they are loaded afterwards. Default: as

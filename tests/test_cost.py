@@ -86,9 +86,21 @@ class Functional(nn.Module):
         return nn.functional.linear(self.inner(x).flatten(1), self.weight)
 
 
+class Outside(Controlled):
+    """Multiplies in the outermost module, whose MACs no usage could name."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self.policy(x).flatten(1), torch.ones(5, 3 * 64)).sum() + self.net(x)
+
+
 def test_macs_outside_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="960 MACs of the model are spent outside its named layers"):
-        static_costs(Controlled(small_backbone(), Functional()), SHAPE)
+        static_costs(Outside(small_backbone(), nn.Conv2d(3, 3, 1)), SHAPE)
+
+
+def test_a_module_is_a_layer_for_what_it_multiplies_itself() -> None:
+    costs = by_name(Controlled(small_backbone(), Functional()))
+    assert (costs["policy"].macs, costs["policy.inner"].macs) == (960, 9 * 64)
 
 
 def test_a_model_must_hold_a_backbone() -> None:

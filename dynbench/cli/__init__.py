@@ -57,6 +57,7 @@ COMMANDS: dict[str, str] = {
     "evaluate": "Evaluate backbone weights from a file.",
     "verify": "Evaluate a finished run's weights again: as recorded?",
     "sensitivity": "Prune one layer at a time and evaluate: which layers bear it.",
+    "audit": "Say what any module executes, image by image, and what it saves.",
     "test": "Try a method: does it keep what every method has to keep?",
     "new": "Write a small package to start a method of your own from.",
     "methods": "List the registered methods and their parameters.",

@@ -20,10 +20,10 @@ def load_target(target: str) -> tuple[type[Method], str | None]:
     path, _, name = target.rpartition(":") if ".py:" in target else (target, "", "")
     if not path.endswith(".py"):
         return load_method(target), target
-    return _class_of(_module_at(Path(path)), path, name), None
+    return _class_of(load_file(Path(path)), path, name), None
 
 
-def _module_at(path: Path) -> ModuleType:
+def load_file(path: Path) -> ModuleType:
     """The file as a module; it may import what lies beside it. Raises UserError."""
     if not path.is_file():
         raise UserError(f"no file {path}")

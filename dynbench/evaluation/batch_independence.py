@@ -9,6 +9,7 @@ from torch import Tensor
 from dynbench.data.image_files import Images
 from dynbench.errors import AuditFailed
 from dynbench.evaluation.answers import PointEvaluation, Prediction
+from dynbench.evaluation.audit import Audit
 from dynbench.evaluation.trained import Trained
 from dynbench.guards.side_effects import watched
 from dynbench.method import Output, Point
@@ -51,6 +52,33 @@ def differing(first: PointEvaluation, again: Prediction, order: Tensor) -> list[
             f"got another class and their MACs moved by {100 * moved:.2g} %; infer looks at the batch"
         )
     return [int(number) for number in numbers[classes | (before != after).any(axis=1)]]
+
+
+def check_as_evaluated(
+    trained: Trained, images: Images, audits: Sequence[Audit], found: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Hold what `infer` says of images (n, channels, height, width), uint8, one at a time, against what it said in the
+    evaluation's batches: `found`, for each point the classes (n,) and MACs by kind (n, 3).
+
+    Raises AuditFailed when more than one image differs by more than rounding could explain.
+    """
+    for point, audited, (classes, macs) in zip(trained.points, audits, found, strict=True):
+        logits, alone = (audited.logits, audited.macs) if len(audited.logits) else _one_by_one(trained, images, point)
+        moved = np.abs(alone - macs).sum(1) > SHARE * macs.sum(1)
+        differ = np.flatnonzero((logits.argmax(1) != classes) | moved)
+        if len(differ) > ROUNDED:
+            raise AuditFailed(
+                f'point "{point.name}": {len(differ)} of {len(images)} images that were drawn get another class or '
+                f"other MACs alone than where they were evaluated (number {differ[0]}); infer looks at the batch"
+            )
+
+
+def _one_by_one(trained: Trained, images: Images, point: Point) -> tuple[np.ndarray, np.ndarray]:
+    x = trained.normalise(images[:].to(trained.device))
+    with watched("while it was evaluated"):
+        outputs = [trained.infer(one, [point])[0] for one in torch.split(x, 1)]
+    macs = [trained.costs(output.usage, 1).by_kind for output in outputs]
+    return torch.cat([output.logits for output in outputs]).cpu().numpy(), torch.cat(macs).cpu().numpy()
 
 
 def check_alone(trained: Trained, images: Images, doubtful: Sequence[int], point: Point) -> None:

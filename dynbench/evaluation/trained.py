@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dynbench.build import restored_model
 from dynbench.context import Context
-from dynbench.cost import CostModel, evaluating, static_costs
+from dynbench.cost import CostModel, measuring, static_costs
 from dynbench.data import Shape
 from dynbench.data.augment import Normalise
 from dynbench.data.image_files import Images, in_batches
@@ -95,8 +95,8 @@ class Trained:
 
     def infer(self, x: Tensor, points: Sequence[Point] | None = None) -> list[Output]:
         """One output for each of `points` (None: all) on normalised images `x` (batch, channels, height, width), in
-        evaluation mode and without gradients. Nobody watches: see `predict`."""
-        with evaluating(self.model):
+        evaluation and in inference mode. Nobody watches: see `predict`."""
+        with measuring(self.model):
             return list(self.method.infer(self.model, x, self.points if points is None else points))
 
     def executor(self, point: Point) -> nn.Module | None:
@@ -118,7 +118,7 @@ class Trained:
         images, size = images.to(self.device), batch_size or self.batch_size
         asked = self.points if points is None else points
         tallies = [Tally(with_usage) for _ in asked]
-        with evaluating(self.model), watched("while it was evaluated"):
+        with measuring(self.model), watched("while it was evaluated"):
             for batch in in_batches(images, size, self.processes.part(len(images), size)):
                 x = self.normalise(batch)
                 for tally, output in zip(tallies, self.infer(x, asked), strict=True):

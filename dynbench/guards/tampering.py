@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from dynbench.errors import AuditFailed
+from dynbench.guards.switches import switches
 
 
 class Exempt(NamedTuple):
@@ -105,6 +106,7 @@ def _parts() -> Iterator[tuple[str, Any]]:
     """Names and what they stand for: objects, and the code of functions, which can be exchanged in place."""
     for name in (*sealed_modules(), *COUNTERS):
         yield from _of_module(_imported(name))
+    yield from switches().items()
     for name, attributes in OTHERS.items():
         module = importlib.import_module(name)
         for attribute in attributes:

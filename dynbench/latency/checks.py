@@ -7,10 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynbench.cost import evaluating
+from dynbench.cost import measuring
+from dynbench.data.split import Data
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference, unseen_images
+from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference
+from dynbench.evaluation.batch_independence import FEW, SHARE
 from dynbench.evaluation.trained import Trained
+from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.latency.loop import batches_of, once
 from dynbench.method import Point
 from dynbench.record.folder import ResultsFolder
@@ -49,28 +52,66 @@ class Timed:
         return np.concatenate(accounted)
 
 
-def check_timed_executor(timed: Timed, sizes: tuple[int, ...], results: ResultsFolder, run_id: str) -> None:
+@dataclass(frozen=True)
+class Evaluated:
+    """What the evaluation found of one operating point, as far as the record's arrays still know it: `logits` (k,
+    classes) of `images`, uint8 (k, channels, height, width); and of the first validation images, which are timed,
+    `answers` and `macs` (n,), both empty in older records."""
+
+    images: Tensor
+    logits: np.ndarray
+    answers: np.ndarray
+    macs: np.ndarray
+
+
+def evaluated(results: ResultsFolder, run_id: str, point: Point, data: Data) -> Evaluated:
+    """Read it. Older records have the logits of the first validation images, and perhaps none."""
+    arrays = results.arrays(run_id) if results.arrays_path(run_id).is_file() else {}
+    images = data.validation.images
+    logits = arrays.get(f"{point.name}/audit_logits", np.empty((0, 0), np.float32))
+    numbers = arrays.get(f"{point.name}/audit_numbers", np.arange(len(logits)))
+    nothing = np.empty(0, np.int64)
+    return Evaluated(
+        images[torch.from_numpy(numbers)],
+        logits[: len(numbers)],
+        arrays.get(f"{point.name}/val_answers", nothing),
+        arrays.get(f"{point.name}/val_macs", nothing),
+    )
+
+
+def check_timed_executor(timed: Timed, sizes: tuple[int, ...], known: Evaluated) -> None:
     """Raises AuditFailed when the answers are not those of the evaluation, when the executor does not execute what is
-    accounted, or when images that it has seen are far faster than others."""
-    with evaluating(timed.trained.model):
-        _check_logits(timed, _evaluated_logits(results, run_id, timed.point))
+    accounted, alone or in batches of `sizes`, or when images that it has seen are far faster than others."""
+    with measuring(timed.trained.model):
+        _check_logits(timed, known)
+        _check_as_evaluated(timed, known)
         for size in sizes:
             _check_not_remembered(timed, size)
-        audit_again(timed.trained, timed.executor, timed.images[:AUDITED], timed.point)
+        audit_again(timed.trained, timed.executor, timed.images[:AUDITED], timed.point, sizes)
 
 
-def _evaluated_logits(results: ResultsFolder, run_id: str, point: Point) -> np.ndarray:
-    """Of the first validation images, (images, classes); none in older records."""
-    if not results.arrays_path(run_id).is_file():
-        return np.empty((0, 0), np.float32)
-    return results.arrays(run_id).get(f"{point.name}/audit_logits", np.empty((0, 0), np.float32))
+def _check_as_evaluated(timed: Timed, known: Evaluated) -> None:
+    """Classes and MACs of the timed images, which `realised` is computed from, are those of the evaluation."""
+    count = min(len(known.answers), len(timed.images))
+    if not count:
+        return
+    (output,) = timed.trained.infer(timed.images[:count], [timed.point])
+    classes = output.logits.argmax(1).cpu().numpy() != known.answers[:count]
+    macs = timed.trained.costs(output.usage, count).by_kind.sum(1).cpu().numpy()
+    moved = abs(int(macs.sum()) - int(known.macs[:count].sum())) / max(1, int(known.macs[:count].sum()))
+    if int(classes.sum()) > max(FEW, SHARE * count) or moved > SHARE:
+        raise AuditFailed(
+            f'point "{timed.point.name}": where it is timed, infer gives {int(classes.sum())} of {count} images '
+            f"another class than where it was evaluated, and their MACs moved by {100 * moved:.2g} %"
+        )
 
 
-def _check_logits(timed: Timed, evaluated: np.ndarray) -> None:
-    expected = torch.from_numpy(evaluated).to(timed.images.device)
-    limit = ACROSS[timed.images.device.type]
+def _check_logits(timed: Timed, known: Evaluated) -> None:
+    images = timed.trained.normalise(known.images.to(timed.images.device))
+    expected = torch.from_numpy(known.logits).to(images.device)
+    limit = ACROSS[images.device.type]
     differ = []
-    for index, (image, logits) in enumerate(zip(torch.split(timed.images, 1), expected, strict=False)):
+    for index, (image, logits) in enumerate(zip(torch.split(images, 1), expected, strict=True)):
         (answer,) = timed.trained.infer(image, [timed.point])
         if not relative_difference(answer.logits[0], logits) <= limit:
             differ.append(index)

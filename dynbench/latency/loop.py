@@ -41,9 +41,16 @@ def batches_of(images: Tensor, size: int) -> list[Tensor]:
     return [images[start : start + size].contiguous() for start in range(0, len(images) - size + 1, size)]
 
 
-def by_pass(calls: Sequence[Call], batches: Sequence[Tensor], rounds: int, seed: int) -> list[Samples]:
+def by_pass(
+    calls: Sequence[Call],
+    batches: Sequence[Tensor],
+    rounds: int,
+    seed: int,
+    between: Callable[[], None] = lambda: None,
+) -> list[Samples]:
     """Time every call on every batch, `rounds` times, one whole pass over the batches after another: each round takes
-    the calls in a new order, and each pass the batches, after a warm-up. The caller sets the mode (inference)."""
+    the calls in a new order, and each pass the batches, after a warm-up. `between` is called after each pass. The
+    caller sets the mode (inference)."""
     order = np.random.default_rng(seed)
     taken = np.empty((len(calls), rounds, len(batches)))
     for turn in range(rounds):
@@ -52,6 +59,7 @@ def by_pass(calls: Sequence[Call], batches: Sequence[Tensor], rounds: int, seed:
             _warm_up(calls[which], batches)
             for index in order.permutation(len(batches)):
                 taken[which, turn, index] = once(calls[which], batches[index])
+            between()
     return [Samples(times) for times in taken]
 
 

@@ -7,6 +7,7 @@ Allocator, caches and thread pools of a process that has trained are not those o
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import nn
 
 from dynbench.backbones import build_backbone
 from dynbench.build import data_for
+from dynbench.cost import measuring
 from dynbench.data import load_data
 from dynbench.device import fp32_is_fp32
 from dynbench.errors import AuditFailed
@@ -22,9 +24,11 @@ from dynbench.evaluation.trained import Trained
 from dynbench.executors import FoldedBackbone, kernels_of
 from dynbench.guards.model_changes import kept
 from dynbench.guards.side_effects import unwatched, watched
+from dynbench.guards.switches import GlobalSwitches
 from dynbench.guards.tampering import seal, verify
 from dynbench.kernels.cpu import operators as native
-from dynbench.latency.checks import Timed, check_timed_executor
+from dynbench.latency.answers import KeptAnswers, check_answers
+from dynbench.latency.checks import Timed, check_timed_executor, evaluated
 from dynbench.latency.figures import Samples, realised
 from dynbench.latency.loop import batches_of, by_pass
 from dynbench.latency.request import TimingAnswer, TimingRequest, write_answer
@@ -50,8 +54,8 @@ def answer_alone(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.nda
 
 def answer(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
     """What `time_run` gives, or why it is refused."""
-    seal()
     fp32_is_fp32()
+    seal()
     try:
         return time_run(request)
     except AuditFailed as error:
@@ -84,7 +88,7 @@ def time_run(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray
             if executor is not None:
                 timed = Timed(trained, executor, point, images)
                 points[point.name] = _latency(request, record, timed, dense, raw)
-                check_timed_executor(timed, request.protocol.batches, results, request.run_id)
+                check_timed_executor(timed, request.protocol.batches, evaluated(results, run.run_id, point, data))
     verify("after timing")
     return TimingAnswer(points=points), raw
 
@@ -117,8 +121,12 @@ def _timings(
         batches = batches_of(timed.images, size)
         if not batches:
             continue
-        with torch.inference_mode():
-            reference, own = by_pass((dense, timed.executor), batches, protocol.rounds, SEED)
+        own_calls, before = KeptAnswers(timed.executor), GlobalSwitches()
+        with measuring(timed.trained.model):
+            reference, own = by_pass(
+                (dense, own_calls), batches, protocol.rounds, SEED, partial(before.check, "while it was timed")
+            )
+        check_answers(timed, own_calls, batches)
         raw[f"{point}/{size}/ms"], raw[f"{point}/{size}/dense_ms"] = own.ms, reference.ms
         yield _timing(size, own, reference, float(macs[: size * len(batches)].mean()), macs_dense)
 

@@ -153,8 +153,9 @@ class ResultsFolder:
 
     def arrays(self, run_id: str, *names: str) -> dict[str, np.ndarray]:
         """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
-        the test split in its own order; and, not in older files, `POINT/audit_logits` (float32), of the audited
-        validation images, and what `record.usage_arrays` reads. Given `names`, only those of them that are there.
+        the test split in its own order; and, not in older files, `POINT/audit_logits` (float32) of audited
+        validation images, whose numbers are in `POINT/audit_numbers`, `POINT/val_answers` and `POINT/val_macs` (int64)
+        over the validation split, and what `record.usage_arrays` reads. Given `names`, only those that are there.
         Raises UserError when they are missing or damaged, or are not what the run's record says that they are."""
         record = self.read(run_id)
         if record is None:

@@ -203,7 +203,7 @@ class PointRecord(_Part):
     audited: bool = False
     """Whether executed MACs were shown to equal accounted MACs, image by image."""
     audit_images: Count = 0
-    """On how many validation images; 0: the method has no executor, it is simulated."""
+    """On how many images, of both splits (in older records, of validation); 0: the method has no executor."""
     audit_difference: Amount = 0.0
     """Largest difference of the executor's logits from evaluation's, relative to the image's largest logit."""
     latency: Latency | None = None

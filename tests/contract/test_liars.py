@@ -20,6 +20,7 @@ from dynbench.suite.recipe import Recipe
 from dynbench.suite.schema import LatencyProtocol, Limits
 from tests.conftest import Register
 from tests.helpers.liars import (
+    elsewhere,
     hides_work,
     labels,
     masks,
@@ -90,8 +91,15 @@ CAUGHT = {
     hides_work.InAProcess: "while it was audited, the plugin started a process",
     hides_work.WithoutModes: "MACs were executed where the counter sees them, .* with no counter on",
     hides_work.InNumpy: r"takes numbers out of torch, where nothing is counted: Tensor.numpy of \(1, 16\)",
-    hides_work.WithoutAFormula: "multiplies with aten::.*mv_?, which has no FLOP formula",
+    hides_work.WithoutAFormula: r"never-seen image \d: \d+ MACs were executed and \d+ accounted",
+    hides_work.Unlisted: "computes with aten::_foreach_mul.*, of which it is not known what it multiplies",
     hides_work.InProducts: "element-wise operators multiplied .* numbers, which are no MACs to the counter",
+    elsewhere.ZerosForBatches: "a batch of 16: the executor's logits differ from infer's on 16 images",
+    elsewhere.ClaimsLessInBatches: "get another class or other MACs alone than where they were evaluated",
+    elsewhere.ClaimsLessOnTheTest: "get another class or other MACs alone|MACs were executed and .* accounted",
+    elsewhere.AdaptsToTheBatch: "infer looks at the batch|weights changed",
+    elsewhere.Moody: "the method is declared static, and spends .* MACs on one image and .* on another",
+    elsewhere.WorksElsewhere: "as many MACs were executed as accounted, elsewhere; layer .*gate: 16 executed, 0",
     weights.ChangesWeights: "while it was audited, the model's weights changed: linear.weight",
     training.StepsItself: "epoch 1, (optimizers made 7 steps where the trainer made 6|the loss changed parameters)",
     training.ByHand: "in stage train, epoch 1, the loss changed parameters itself",
@@ -130,3 +138,19 @@ def test_a_plugin_that_knows_where_it_is_timed_is_caught_by_its_answers(
     assert record.status == "failed"
     assert "while it was timed: " in str(record.error)
     assert "where it is timed, infer gives other logits than where it was evaluated" in str(record.error)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (elsewhere.KnowsTheClock, "calls that were timed gave other logits than infer"),
+        (
+            elsewhere.SlowsTheReference,
+            "while it was timed, torch.backends.mkldnn.enabled is False, and was True before",
+        ),
+    ],
+)
+def test_a_liar_is_not_timed(method: type[Method], words: str, tmp_path: Path, register: Register) -> None:
+    record = recorded(method, tmp_path, register, timed=True)
+    assert record.status == "failed"
+    assert words in str(record.error)

@@ -59,7 +59,12 @@ class InAThread(_Hides):
 
     def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
         found: list[Tensor] = []
-        thread = Thread(target=lambda: found.append(super(InAThread, self).classify(linear, x).detach()))
+
+        def work() -> None:
+            with torch.inference_mode():  # modes are a thread's own
+                found.append(super(InAThread, self).classify(linear, x))
+
+        thread = Thread(target=work)
         thread.start()
         thread.join()
         return found[0]
@@ -91,12 +96,22 @@ class InNumpy(_Hides):
 
 
 class WithoutAFormula(_Hides):
-    """A matrix times a vector, which the counter does not know."""
+    """A matrix times a vector, which torch's counter does not know."""
 
     name = "without_a_formula"
 
     def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
         return torch.stack([torch.mv(linear.weight, one) + linear.bias for one in x])
+
+
+class Unlisted(_Hides):
+    """Products by an operator that the counter has never heard of."""
+
+    name = "unlisted"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        products = torch._foreach_mul([x] * len(linear.weight), list(linear.weight))
+        return torch.stack([one.sum(1) for one in products], 1) + linear.bias
 
 
 class InProducts(_Hides):
