@@ -22,6 +22,7 @@ from dynbench.report.page.findings import claim_rows, held_against, in_a_sentenc
 from dynbench.report.page.made_on import bibtex, finished_on, made_on
 from dynbench.report.page.palette import Look, looks, palette_css
 from dynbench.report.page.pictures import histograms, intervals, trainings
+from dynbench.report.page.ran import what_ran
 from dynbench.report.page.rows import page_table
 from dynbench.report.page.views import View, accuracy_views, realised_views
 
@@ -58,6 +59,7 @@ def html_page(found: Analysis) -> str:
         engines=[engines_table(block) for block in found.latency if block.engines],
         untimed=list(dict.fromkeys(name for block in found.latency for name in block.simulated)),
         histograms=histograms(found),
+        ran=what_ran(found),
         trainings=trainings(found),
         budgets=[budget_table(found, setting) for setting in found.settings],
         claims=claim_rows(found),
