@@ -10,9 +10,11 @@ from bs4 import BeautifulSoup, Tag
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.record.folder import ResultsFolder
+from dynbench.report.accuracy_tables import curves_table
 from dynbench.report.page.page import ASSETS, html_page, visible
 from dynbench.report.page.palette import CONTRAST, DAY, NIGHT, SHAPES, contrast, looks, readable
 from dynbench.report.report_files import write_report
+from tests.analysis.test_curves import folder_of
 from tests.helpers.records import Fake, make_record, small_suite, write_fakes
 from tests.report.page.made_up import SHOWN, hostile, many, usual, write_page
 
@@ -125,6 +127,13 @@ def test_controls_are_named_with_their_intervals(page: BeautifulSoup) -> None:
     assert all(re.search(r"[+-]\d+\.\d\d \([+-]\d+\.\d\d to ", row.get_text()) for row in rows)
     assert all(row.svg["aria-label"] in row.get_text() for row in rows)
     assert page.select("#controls li")
+
+
+def test_curves_of_operating_points_have_their_areas(tmp_path: Path) -> None:
+    found = folder_of(tmp_path)
+    assert found.curves
+    page = BeautifulSoup(html_page(found), "html.parser")
+    assert any(curves_table(found.curves).title in caption.get_text() for caption in page.select("#controls caption"))
 
 
 def test_bins_hold_every_image_once(page: BeautifulSoup) -> None:
