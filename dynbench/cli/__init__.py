@@ -64,13 +64,26 @@ COMMANDS: dict[str, str] = {
 }
 
 
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print version and commit, as records bear them, and end."""
+    if asked and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        from dynbench.record.machine import commit
+
+        click.echo(f"dynbench, version {version('dynbench')}, commit {commit()}")
+        context.exit()
+
+
 @click.group(
     cls=LazyGroup,
     commands_in="dynbench.cli.commands",
     help_lines=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="dynbench")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Version, commit."
+)
 def cli() -> None:
     """The benchmark harness for dynamic inference: MACs, accuracy and latency as executed."""
 

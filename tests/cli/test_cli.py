@@ -60,7 +60,7 @@ def test_every_command_explains_itself(call: Call, name: str) -> None:
 def test_it_runs_as_a_module(cli: Cli) -> None:
     result = cli("--version")
     assert result.returncode == 0
-    assert "version 0." in result.stdout
+    assert re.fullmatch(r"dynbench, version 0\.\d+\.\d+, commit (unknown|[0-9a-f]{40}(-dirty)?)\n", result.stdout)
 
 
 def test_an_unknown_command_names_the_nearest(call: Call) -> None:

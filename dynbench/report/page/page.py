@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.analysis.words import setting_title
-from dynbench.report.accuracy_tables import budget_table, quoted_table
+from dynbench.report.accuracy_tables import budget_table, curves_table, quoted_table
 from dynbench.report.latency_tables import engines_table, latency_table
 from dynbench.report.page.findings import claim_rows, held_against, in_a_sentence
 from dynbench.report.page.made_on import bibtex, finished_on, made_on
 from dynbench.report.page.palette import Look, looks, palette_css
 from dynbench.report.page.pictures import histograms, intervals, trainings
+from dynbench.report.page.ran import what_ran
 from dynbench.report.page.rows import page_table
 from dynbench.report.page.views import View, accuracy_views, realised_views
 
@@ -53,11 +54,13 @@ def html_page(found: Analysis) -> str:
         realised=realised,
         data=_json({"views": {"accuracy": _plain(accuracy), "realised": _plain(realised)}, "looks": _looks(known)}),
         held=list(zip(held, intervals(held), strict=True)),
+        curves=curves_table(found.curves) if found.curves else None,
         left_out=len(found.comparisons) - len(held),
         timings=[latency_table(block) for block in found.latency],
         engines=[engines_table(block) for block in found.latency if block.engines],
         untimed=list(dict.fromkeys(name for block in found.latency for name in block.simulated)),
         histograms=histograms(found),
+        ran=what_ran(found),
         trainings=trainings(found),
         budgets=[budget_table(found, setting) for setting in found.settings],
         claims=claim_rows(found),

@@ -218,7 +218,7 @@ def test_it_prints(page: Any) -> None:
 def test_hostile_names_are_text(opened: Opened, tmp_path: Path) -> None:
     path = write_page(tmp_path, hostile())
     page = opened.show(path)
-    page.locator('#accuracy-chart .mark[data-row="1"]').hover()
+    page.locator('#accuracy-chart .mark[data-row="2"]').hover()
     assert "<img src=x" in cards(page)[0]
     assert "[U+202E]" in cards(page)[0]
     assert page.evaluate("window.stolen") is None

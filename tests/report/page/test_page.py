@@ -10,9 +10,11 @@ from bs4 import BeautifulSoup, Tag
 
 from dynbench.analysis.analysis import Analysis
 from dynbench.record.folder import ResultsFolder
+from dynbench.report.accuracy_tables import curves_table
 from dynbench.report.page.page import ASSETS, html_page, visible
 from dynbench.report.page.palette import CONTRAST, DAY, NIGHT, SHAPES, contrast, looks, readable
 from dynbench.report.report_files import write_report
+from tests.analysis.test_curves import folder_of
 from tests.helpers.records import Fake, make_record, small_suite, write_fakes
 from tests.report.page.made_up import SHOWN, hostile, many, usual, write_page
 
@@ -127,6 +129,13 @@ def test_controls_are_named_with_their_intervals(page: BeautifulSoup) -> None:
     assert page.select("#controls li")
 
 
+def test_curves_of_operating_points_have_their_areas(tmp_path: Path) -> None:
+    found = folder_of(tmp_path)
+    assert found.curves
+    page = BeautifulSoup(html_page(found), "html.parser")
+    assert any(curves_table(found.curves).title in caption.get_text() for caption in page.select("#controls caption"))
+
+
 def test_bins_hold_every_image_once(page: BeautifulSoup) -> None:
     first = page.select_one("#images figure")
     counts = [int(re.search(r"(\d+) images?,", bar["aria-label"])[1]) for bar in first.select("rect")]
@@ -155,8 +164,9 @@ LOADS = ("src", "srcset", "poster", "data", "action", "formaction", "background"
 
 
 def test_it_needs_no_second_file_and_no_network(path: Path, page: BeautifulSoup) -> None:
-    assert not page.select("link, iframe, object, embed, base, img, audio, video, source, use, image")
-    assert not [tag for tag in page.find_all() if any(tag.has_attr(name) for name in LOADS)]
+    assert not page.select("link, iframe, object, embed, base, audio, video, source, use, image")
+    loads = [tag for tag in page.find_all() if any(tag.has_attr(name) for name in LOADS)]
+    assert loads == page.select('img[src^="data:image/png;base64,"]')
     assert all(link["href"].startswith("#") for link in page.select("[href]"))
     text = path.read_text()
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|localStorage|sessionStorage|indexedDB|cookie", text)
