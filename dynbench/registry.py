@@ -80,12 +80,15 @@ def try_import(name: str, limits: Limits = DEFAULT_LIMITS) -> None:
     """Import the method called `name` in a process that is held to the limits of planning, once, unless this one is:
     whoever imports it here afterwards is not hung or ended by it. Raises UserError when it is unknown, broken or not a
     Method, and when it hangs or ends the process."""
+    from dynbench.guards.side_effects import unwatched
+
     plugin = find(name)
     if plugin.is_own or name in _tried or is_supervised():
         return
     get_ready("dynbench.registry", "dynbench.method")  # of several children each would import PyTorch
     try:
-        call(_import_there, name, limits=limits.while_planning)
+        with unwatched():  # the pipe to the child is ours, wherever a method is first asked for
+            call(_import_there, name, limits=limits.while_planning)
     except ChildEnded as error:
         raise UserError(f'method "{name}" of {plugin.distribution} does not import: {error}') from error
     _tried.add(name)

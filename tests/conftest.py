@@ -1,6 +1,7 @@
 """Shared fixtures: suites, ways to run the command line, methods that are made up for one test."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,12 @@ class _Program(click.Command):
 
     def main(self, args: Any = None, **_: Any) -> Any:
         return main(list(args))
+
+
+def pytest_configure() -> None:
+    """Started in the background by a shell, these tests are deaf to Ctrl-C, and so would be the commands they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,12 @@ Flags = np.ndarray
 
 
 def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """Percentile interval of the mean of `differences` (images,), resampling images. Always the same."""
+    """Percentile interval of the mean of `differences` (images,) in points of accuracy, resampling images. Always the
+    same. A single image says nothing of others: all that is possible."""
     from scipy.stats import bootstrap
 
+    if len(differences) == 1:
+        return -100.0, 100.0
     result = bootstrap(
         (differences,),
         np.mean,
@@ -47,7 +50,8 @@ class Paired:
 
 
 def paired_intervals(paired: Sequence[Paired]) -> list[tuple[float, float]]:
-    """Return `bootstrap_interval` of each of `paired`, images weighted alike, from one drawing of resamples for all.
+    """Return `bootstrap_interval` of each of `paired`, as fractions, images weighted alike, from one drawing of
+    resamples for all.
 
     What a resample comes to is how often it took each image, times the images' sums: a product of matrices in place of
     a gathering of images for each pair. Equal sums are multiplied once: the operating points of one net often answer
@@ -59,7 +63,10 @@ def paired_intervals(paired: Sequence[Paired]) -> list[tuple[float, float]]:
         found |= dict(zip(keys, _resampled(np.stack([distinct[key] for key in keys])), strict=True))
     tails = [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)]
     ends = (
-        np.percentile(found[one.sums.tobytes(), len(one.sums)] / (len(one.sums) * one.count), tails) for one in paired
+        np.percentile(found[one.sums.tobytes(), len(one.sums)] / (len(one.sums) * one.count), tails)
+        if len(one.sums) > 1
+        else (-1.0, 1.0)  # as of a single image in `bootstrap_interval`
+        for one in paired
     )
     return [(float(low), float(high)) for low, high in ends]
 

@@ -58,6 +58,9 @@ class ResultsFolder:
 
     path: Path
     _known: dict[str, _Read] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _checked: dict[str, tuple[_Stamp | None, _Stamp | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def of_record(cls, file: Path) -> "ResultsFolder":
@@ -120,7 +123,7 @@ class ResultsFolder:
             raise UserError(f"no records in {folder}; `dynbench run SUITE --results {self}` makes them")
         for record in found:
             if record.status == "finished":
-                self._arrays_of(record, needed_arrays(record))
+                self._check_arrays_of(record)
         return found
 
     def records_of(self, runs: Sequence[Run]) -> tuple[Record, ...]:
@@ -160,14 +163,16 @@ class ResultsFolder:
         record = self.read(run_id)
         if record is None:
             raise UserError(f"the per-image arrays of {run_id} have no record in {self}")
-        return self._arrays_of(record, names)
+        self._check_arrays_of(record)
+        return load_arrays(self.arrays_path(run_id), *names)
 
-    def _arrays_of(self, record: Record, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
-        """All of them, or those of `names`, of a record that has been held against those that it needs."""
+    def _check_arrays_of(self, record: Record) -> None:
+        """Hold a record's arrays against it, once, and again only when either file has changed."""
         path = self.arrays_path(record.run_id)
-        arrays = load_arrays(path, *(*needed_arrays(record), *names) if names else ())
-        check_arrays(record, arrays, path)
-        return {name: arrays[name] for name in names if name in arrays} if names else arrays
+        stamps = _stamp_of(self.record_path(record.run_id)), _stamp_of(path)
+        if self._checked.get(record.run_id) != stamps:
+            check_arrays(record, load_arrays(path, *needed_arrays(record)), path)
+            self._checked[record.run_id] = stamps
 
     def write_record(self, record: Record, arrays: Mapping[str, np.ndarray] | None = None) -> None:
         """Write the per-image arrays, then the record: a record that is there has its arrays."""

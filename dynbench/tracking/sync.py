@@ -1,11 +1,12 @@
 """Send to MLflow what it does not have yet, from the records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Literal
 
 from dynbench.errors import UserError
+from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder, RunTaken
 from dynbench.record.schema import Record
 from dynbench.tracking.location import Location, find_location, read_state
@@ -36,13 +37,40 @@ def sync(results: ResultsFolder, uri: str | None) -> Synced:
     records = results.records()
     store = cache(partial(_store, results))
     try:
-        outcomes = [_sync_record(results, record, uri, store) for record in records]
+        outcomes = [_sync_record(results, record, _place(results, record, uri), store) for record in records]
         for suite, place in {record.run.suite: _place(results, record, uri) for record in records}.items():
             if not plots_are_there(results, suite, place):
                 send_plots(results, suite, store(place))
     except TrackingFailed as error:
         raise UserError(f"{error}; what has been sent is noted, the same command sends the rest") from error
     return Synced(outcomes.count("sent"), outcomes.count("there"), outcomes.count("busy"))
+
+
+def send_rest(results: ResultsFolder, runs: Sequence[Run], uri: str | None, seconds: float) -> str | None:
+    """Send what an earlier command, which was killed or found MLflow silent, has left unsent of finished `runs`. Waits
+    `seconds` in all. Returns what went wrong, in one line, or None; raises nothing. `uri` as for `Tracker`."""
+    records = [record for run in runs if (record := results.read(run.run_id)) and _was_begun(record)]
+    if not records:
+        return None
+    try:
+        place, patience = find_location(results, uri), Patience(seconds)
+        _send_all(results, records, place, patience)
+    except UserError as error:
+        return str(error)
+    except TrackingFailed as error:
+        return f"{error}; nothing is lost: `{how_to_sync(results, place)}` sends it later"
+    return None
+
+
+def _send_all(results: ResultsFolder, records: Sequence[Record], place: Location, patience: Patience) -> None:
+    store = Store(place, patience)
+    for record in records:
+        _sync_record(results, record, place, lambda _: store, patience)
+
+
+def _was_begun(record: Record) -> bool:
+    """Whether a record was to be sent and was not: without tracking it says nothing of MLflow."""
+    return record.tracked is not None and not record.tracked.complete
 
 
 def _store(results: ResultsFolder, place: Location) -> Store:
@@ -54,13 +82,15 @@ def _store(results: ResultsFolder, place: Location) -> Store:
     return Store(place, Patience(SECONDS))
 
 
-def _sync_record(results: ResultsFolder, record: Record, uri: str | None, store: GetStore) -> Outcome:
-    if _is_there(record, _place(results, record, uri)):
+def _sync_record(
+    results: ResultsFolder, record: Record, place: Location, store: GetStore, patience: Patience | None = None
+) -> Outcome:
+    if _is_there(record, place):
         return "there"
     try:
         with results.lock(record.run_id):  # a failed run may be done again just now
             record = _as_last_known(results, results.read(record.run_id) or record)
-            _send(results, record, store(_place(results, record, uri)))
+            _send(results, record, store(place), patience or Patience(SECONDS))
     except RunTaken:
         return "busy"
     return "sent"
@@ -81,9 +111,9 @@ def _is_there(record: Record, place: Location) -> bool:
     return tracked is not None and tracked.complete and tracked.uri == place.stored and not place.is_missing
 
 
-def _send(results: ResultsFolder, record: Record, store: Store) -> None:
+def _send(results: ResultsFolder, record: Record, store: Store, patience: Patience) -> None:
     """Send what is missing of one record; also when that fails, the record says how far it went."""
-    opened = store.open(record.run, record.started, record.tracked, Patience(SECONDS))
+    opened = store.open(record.run, record.started, record.tracked, patience)
     try:
         opened.describe(record.run)
         opened.finish(record)

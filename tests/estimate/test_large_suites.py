@@ -27,6 +27,7 @@ name: large
 data: digits
 backbones: [{name: resnet8, width: 0.25}]
 recipe: {epochs: 1, batch_size: 128}
+limits: {runs: 2000}
 seeds: [SEEDS]
 methods:
   - {name: dense, params: {width: [0.5, 0.6, 0.7, 1.0]}}

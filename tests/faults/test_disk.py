@@ -34,7 +34,7 @@ def on_a_disk(options: str, folder: Path, *arguments: object) -> Ended:
 def test_a_full_disk(suite: Path, tmp_path: Path) -> None:
     """The plots, the database or a checkpoint: whatever comes first does not fit."""
     results = tmp_path / "results"
-    ended = on_a_disk("size=300k", results, "run", suite, "--results", results)
+    ended = on_a_disk("size=40k", results, "run", suite, "--results", results)
     assert ended.code == 2
     assert is_told(ended)
     assert any("No space left on device" in line for line in ended.errors)

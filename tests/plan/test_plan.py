@@ -169,7 +169,7 @@ def test_more_validation_images_than_there_are(tmp_path: Path) -> None:
 
 def test_a_plugin_that_cannot_be_planned_is_one_line(tmp_path: Path, register: Register) -> None:
     register("exits", BrokenStart)
-    assert problem(tmp_path, "exits") == """s.yaml:8: method "exits" cannot be planned: KeyError('no start')"""
+    assert problem(tmp_path, "exits") == """s.yaml:8: method "exits" cannot be planned: KeyError: 'no start'"""
 
 
 def test_ids_do_not_depend_on_names_places_or_defaults(tmp_path: Path) -> None:

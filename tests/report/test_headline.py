@@ -119,4 +119,4 @@ def test_the_tables_of_the_documentation_are_what_the_command_prints() -> None:
         return headline(Analysis.of(ResultsFolder(folder)))
 
     assert replaced(page.read_text(), page, table) == page.read_text()
-    assert [folder.resolve() for folder in folders] == [ROOT / "results" / "reference" / "cifar10-cpu"]
+    assert [folder.resolve() for folder in folders] == [ROOT / "results" / "reference" / "cifar10-cpu-sgd"]

@@ -27,7 +27,7 @@ from dynbench.record.machine import Machine
 from dynbench.record.schema import Budget, EpochRecord, Macs, PointRecord, Record, StageBudget, Tracked
 from dynbench.suite.recipe import Recipe
 from dynbench.suite.schema import BackboneSpec, DataSpec
-from dynbench.tracking import Tracker, log_plots, sync
+from dynbench.tracking import Tracker, log_plots, send_rest, sync
 from dynbench.tracking.location import find_location, read_state
 from dynbench.tracking.payload import epoch_values, result_values, run_parameters
 from dynbench.tracking.store import Store
@@ -394,6 +394,28 @@ def test_sync_sends_once(results):
     runs = server_runs(sqlite_uri(results))
     assert {record.tracked.run_id for record in ResultsFolder(results).records()} == {run.info.run_id for run in runs}
     assert '"/' not in "".join(path.read_text() for path in results.glob("records/*.json"))
+
+
+@pytest.mark.usefixtures("database")
+def test_a_later_run_sends_what_an_earlier_one_began_to_send(results):
+    begun, untracked = make_record(0), make_record(1)
+    write(results, begun.model_copy(update={"tracked": Tracked(uri="sqlite:///mlflow.db", run_id="")}))
+    write(results, untracked)
+    runs = [begun.run, untracked.run]
+    assert send_rest(ResultsFolder(results), runs, None, 60) is None
+    sent, unsent = (ResultsFolder(results).read(run.run_id) for run in runs)
+    assert sent.tracked.complete
+    assert unsent.tracked is None
+    assert [run.info.run_id for run in server_runs(sqlite_uri(results))] == [sent.tracked.run_id]
+
+
+def test_a_later_run_finds_the_server_still_down(results, slept):
+    record = make_record()
+    write(results, record.model_copy(update={"tracked": Tracked(uri=DOWN, run_id="")}))
+    problem = send_rest(ResultsFolder(results), [record.run], DOWN, 60)
+    assert sum(slept) < 20
+    assert "no answer (NewConnectionError)" in problem
+    assert f"dynbench sync '{results}'" in problem
 
 
 @pytest.mark.usefixtures("database")

@@ -74,19 +74,10 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     suite = folder.parent / "resume.yaml"
     suite.write_text(SUITE)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits a signal that is ignored
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dynbench", "run", str(suite), "--results", str(folder), "--device", "cpu"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=folder.parent,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
-    with process:
+    command = [sys.executable, "-m", "dynbench", "run", str(suite), "--results", str(folder), "--device", "cpu"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=folder.parent
+    ) as process:
         try:
             yield process
         finally:

@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -109,12 +109,15 @@ def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: "Obs
     if not plan.todo:
         console.print(f"{suite.file.name}: all {len(plan.runs)} runs are finished")
         show_report(folder, console, draw=False)
+        _track_rest(suite, folder, plan.runs)
         _say_lines(unplanned_lines(plan.controls))
         return plan.any_failed
     tracker = _tracker(suite, folder)
     done = _do(plan, console, launcher, tracker, deadline)
     after = plan.again()
     lost = list(after.lost(done.asked))
+    if tracker is not None and tracker.problem is None:
+        _track_rest(suite, folder, plan.runs)
     if after.any_record:
         _show(suite, folder, tracker, console)
     _say_lines(f"left out: {line}" for line in done.left_out)
@@ -134,6 +137,15 @@ def _tracker(suite: Suite, folder: ResultsFolder) -> "Tracker | None":
 
     asked = suite.file.tracking
     return Tracker(folder, asked.uri, asked.seconds) if asked.backend == "mlflow" else None
+
+
+def _track_rest(suite: Suite, folder: ResultsFolder, runs: Sequence[Run]) -> None:
+    """Send to MLflow what an earlier command began to send and did not end, where the suite asks for it."""
+    from dynbench.tracking import send_rest
+
+    asked = suite.file.tracking
+    problem = send_rest(folder, runs, asked.uri, asked.seconds) if asked.backend == "mlflow" else None
+    _say_lines([problem] if problem else [])
 
 
 class _Done(NamedTuple):

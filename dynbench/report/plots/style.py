@@ -1,7 +1,8 @@
 """How every figure looks: colours, markers, and files that are the same each time they are drawn."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from math import nan
 from pathlib import Path
@@ -55,9 +56,13 @@ _RC: Any = {
 }
 
 
-def styled() -> AbstractContextManager[None]:
-    """Figures are made and written in this style; the process's own settings stay as they were."""
-    return rc_context(_RC)
+@contextmanager
+def styled() -> Iterator[None]:
+    """Figures are made and written in this style; the process's own settings stay as they were. A character that the
+    font lacks is drawn as a box, and nothing is said of it: names are other people's."""
+    with rc_context(_RC), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:
