@@ -16,6 +16,7 @@ from dynbench.analysis.statistics import Flags, Paired, mcnemar, paired_interval
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, seed_mean
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
+from dynbench.record.schema import times_the_macs
 
 MATCHED = 0.05
 """Cost of method and control may differ by this fraction and still be called matched."""
@@ -57,7 +58,7 @@ class Comparison:
     @property
     def macs_ratio(self) -> float:
         """Mean MACs of the method over those of the control."""
-        return self.point.macs.mean / self.control.macs.mean
+        return times_the_macs(self.point.macs.mean, self.control.macs.mean)
 
     @property
     def matched(self) -> bool:
@@ -98,7 +99,7 @@ class _Candidates:
 
     def nearest(self, macs: float) -> PointSummary:
         """Return that of nearest cost; among those that match, rather one that was not trained longer."""
-        apart = np.abs(macs / self._macs - 1) > MATCHED
+        apart = np.array([abs(times_the_macs(macs, own) - 1) > MATCHED for own in self._macs])
         best = int(np.lexsort((np.abs(self._macs - macs), self._longer, apart))[0])  # the last key counts first
         return self._controls[best].point
 

@@ -15,6 +15,7 @@ from dynbench.analysis.statistics import bootstrap_interval, normal_half_width
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, SeedMean, seed_mean
 from dynbench.errors import UserError
 from dynbench.record.folder import ResultsFolder
+from dynbench.record.schema import times_the_macs
 
 LEAST = 3
 """Points that answer differently make a curve; two cost modes of the same answers do not."""
@@ -101,7 +102,7 @@ def _control_curves(
         chosen: list[PointSummary] = []
         nets = sorted((other for other in static if other.run.method == method), key=lambda net: net.epochs or 0)
         for point in (point for net in nets for point in net.points):
-            if all(abs(point.macs.mean / other.macs.mean - 1) > SAME for other in chosen):
+            if all(abs(times_the_macs(point.macs.mean, other.macs.mean) - 1) > SAME for other in chosen):
                 chosen.append(point)
         yield tuple(sorted(chosen, key=lambda point: point.macs.mean))
 

@@ -8,7 +8,7 @@ from dynbench.analysis.names import Names
 from dynbench.analysis.summary import ConfigurationRecords
 from dynbench.analysis.words import short_macs
 from dynbench.plan.run import Run
-from dynbench.record.schema import EngineRecord, Latency, PointRecord, Record, Timing
+from dynbench.record.schema import EngineRecord, Latency, PointRecord, Record, Timing, times_the_macs
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class TimedPoint:
 
     def promised(self, timing: Timing) -> float:
         """Dense MACs over the method's: the speed-up if every saved MAC were saved time."""
-        return self.latency.macs_dense / timing.macs_mean
+        return times_the_macs(self.latency.macs_dense, timing.macs_mean)
 
 
 def speed_up(timing: Timing) -> float:

@@ -16,7 +16,7 @@ from dynbench.analysis.statistics import Flags
 from dynbench.errors import UserError
 from dynbench.files import read_bounded, write_atomically
 from dynbench.plan.configuration import identity_key
-from dynbench.record.schema import LARGEST, Amount, AtLeastOne, Count, Positive
+from dynbench.record.schema import LARGEST, Amount, AtLeastOne, Count
 from dynbench.suite.schema import CheckRules
 
 
@@ -59,7 +59,7 @@ class _Part(BaseModel):
 class BaselineMacs(_Part):
     """Over the test images; `deviation` is their standard deviation."""
 
-    mean: Positive
+    mean: Amount
     deviation: Amount
 
 

@@ -37,8 +37,9 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
-        if types:  # tensors that are made of others
-            return func(*args, **kwargs) if all(kind is FakeTensor for kind in types) else NotImplemented
+        others = [kind for kind in types if kind is not Tensor]  # tensors that are made of others
+        if others:
+            return func(*args, **kwargs) if all(kind is FakeTensor for kind in others) else NotImplemented
         kind = _kind(func)
         if kind == "inside":
             with self:
@@ -53,7 +54,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
     def _book(self, func: OpOverload, args: Any, kwargs: Any, given: list[Tensor], out: Any) -> None:
-        named = {name: _sized(value) for name, value in _named(func, args, kwargs).items()}
+        named = named_sizes(func, args, kwargs)
         if given and all(one.dtype == torch.bool for one in given):
             named[TRUTH] = True
         self.work.add(_name(func), named, [one.shape for one in _tensors((out,))], self._running[-1])
@@ -127,6 +128,11 @@ def _kind(func: OpOverload) -> Kind:
 @cache
 def _argument_names(func: OpOverload) -> tuple[tuple[str, Any], ...]:
     return tuple((one.name, one.default_value) for one in func._schema.arguments)
+
+
+def named_sizes(func: OpOverload, args: Any, kwargs: Any) -> dict[str, Any]:
+    """A call's arguments by the names of the operator's schema, tensors as their sizes."""
+    return {name: _sized(value) for name, value in _named(func, args, kwargs).items()}
 
 
 def _named(func: OpOverload, args: Any, kwargs: Any) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _elements(name: str) -> Formula:
     return macs
 
 
-def _convolution(given: Arguments, out: Size) -> int:
+def convolution_macs(given: Arguments, out: Size) -> int:
     """Weights (K, C / groups, taps...): all of them once for each output pixel. Transposed, weights are (C, K / groups,
     taps...), and each pixel of the input meets all of its channel's."""
     if given.get("transposed"):
@@ -71,11 +71,12 @@ def _attention_rows(given: Arguments, out: Size) -> int:
     """The same of (batch, L, heads, E); of rows that are packed without padding the lengths are not in the shapes."""
     if any(given.get(name) is not None for name in ("cum_seq_q", "cu_seqlens_q")):
         raise UncountableError("sequences of different lengths")
-    turned = {name: [size[0], size[2], size[1], size[3]] for name, size in given.items() if name in _ROWS}
-    return _attention(turned, out)
+    return _attention(heads_first(given), out)
 
 
-_ROWS = ("query", "key", "value")
+def heads_first(given: Arguments) -> Arguments:
+    """Sizes (batch, L, heads, E) of queries, keys and values as (batch, heads, L, E)."""
+    return {name: [given[name][i] for i in (0, 2, 1, 3)] for name in ("query", "key", "value")}
 
 
 def _multi_head(given: Arguments, out: Size) -> int:  # noqa: ARG001
@@ -156,7 +157,7 @@ FORMULAS: Mapping[str, Formula] = {
             "_conv_depthwise2d",
             "_slow_conv2d_forward",
         ),
-        _convolution,
+        convolution_macs,
     ),
     **dict.fromkeys(("cudnn_convolution_transpose", "slow_conv_transpose2d", "slow_conv_transpose3d"), _transposed),
     "conv_tbc": _conv_tbc,

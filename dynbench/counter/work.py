@@ -99,8 +99,16 @@ def _products(operator: str, given: Mapping[str, Any], out: Sequence[Size]) -> i
     if operator in LOGICAL and given.get(TRUTH):
         return 0
     if "target" in given and isinstance(given["target"], Size):
-        sizes.append(torch.broadcast_shapes(given["self"], given["target"]))  # type: ignore[no-untyped-call]
+        sizes.append(_paired(given["self"], given["target"]))
     return max(map(prod, [*sizes, *out]), default=0)
+
+
+def _paired(values: Size, target: Size) -> Size:
+    """Each value with its target; where targets are numbers of classes, the values."""
+    try:
+        return cast("Size", torch.broadcast_shapes(values, target))  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return values
 
 
 TRUTH = "all are truth values"

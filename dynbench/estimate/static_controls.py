@@ -26,7 +26,7 @@ from dynbench.plan.configuration import by_configuration
 from dynbench.plan.expand import Suite, in_order, with_start
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
-from dynbench.record.schema import Record
+from dynbench.record.schema import Record, times_the_macs
 from dynbench.registry import load_method
 from dynbench.suite.schema import BackboneSpec, BudgetCap
 
@@ -231,7 +231,8 @@ def _has_narrow(dense: Iterable[Run], nearest: Run, subject: _Subject, info: Dat
     """Whether the suite's own `dense` runs hold one of the same budget that is near enough, or as near as the
     `nearest`: several widths give one net."""
     same = [run for run in dense if run.backbone == nearest.backbone]
-    apart = [abs(_macs(run.built, info) / subject.macs - 1) for run in (nearest, *same) if run.epochs == nearest.epochs]
+    nets = (run for run in (nearest, *same) if run.epochs == nearest.epochs)
+    apart = [abs(times_the_macs(_macs(run.built, info), subject.macs) - 1) for run in nets]
     return min(apart[1:], default=1.0) <= max(SAME, apart[0])
 
 
@@ -253,6 +254,8 @@ def _pruned(subject: _Subject, info: DatasetInfo) -> dict[str, Any]:
     """Parameters of the dense backbone that is pruned until it costs what `subject` does. Raises _NoControlError."""
     whole = _macs(subject.run.backbone, info)
     share = round(subject.macs / whole, 4)
+    if share <= 0:
+        raise _NoControlError("the method spends next to no MACs, and no pruned net does")
     if share >= 1:
         raise _NoControlError(f"the method spends {subject.macs / whole:.1%} of the dense backbone's MACs")
     start = subject.run.start

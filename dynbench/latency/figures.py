@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynbench.record.schema import EngineRecord, Latency, Timing
+from dynbench.record.schema import EngineRecord, Latency, Timing, times_the_macs
 
 
 def with_engines(latency: Latency, engines: Sequence[EngineRecord]) -> Latency:
@@ -50,4 +50,4 @@ class Samples:
 def realised(dense: Samples, method: Samples, dense_macs: float, method_macs: float) -> float:
     """(dense time / method time) / (dense MACs / method MACs), on the same images: 1 means that every saved MAC was
     saved time."""
-    return (dense.mean / method.mean) / (dense_macs / method_macs)
+    return (dense.mean / method.mean) / times_the_macs(dense_macs, method_macs)

@@ -98,10 +98,16 @@ class Budget(_Part):
         return sum(stage.seconds for stage in (*self.pretrained, *self.stages))
 
 
+def times_the_macs(one: float, other: float) -> float:
+    """Return how many times the MACs of `other` `one` has. Less than one MAC counts as one: an operating point that
+    multiplies nothing has its ratios too."""
+    return max(1.0, one) / max(1.0, other)
+
+
 class Macs(_Part):
     """MACs per image over a split; the first four over images, then the mean of each kind of layer."""
 
-    mean: Positive
+    mean: Amount
     p50: Amount
     p95: Amount
     max: Count
@@ -135,13 +141,15 @@ class Timing(_Part):
     dense_mean_ms: Positive
     dense_p50_ms: Amount
     throughput_ips: Amount
-    macs_mean: Positive
+    macs_mean: Amount
     """Of the timed images, accounted."""
     realised: Amount
     realised_best: Amount | None = None
     """The same against the dense backbone on the fastest engine, `best_engine`, eager PyTorch included. None: no static
     engine was timed at this batch size."""
     best_engine: str | None = None
+    dense_apart_p50_ms: Amount | None = None
+    """The dense backbone in a process that never imported the plugin, asked in between; None in older records."""
 
 
 class EngineTiming(_Part):

@@ -8,8 +8,8 @@ from random import SystemRandom
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from dynbench.counter.training import TrainingCounter
 from dynbench.data.catalogue import Shape
 from dynbench.errors import AuditFailed
 from dynbench.recipe.resizing import at_side, epoch_sides
@@ -25,16 +25,16 @@ def training_macs(
     stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int, fraction: float = 0.0
 ) -> int:
     """MACs of one training image of `shape` (channels, height, width) after a `fraction` of `stage`: loss and its
-    gradients, frozen parts not counted. Measured with torch's FLOP counter (2 per MAC) on a copy of the model."""
+    gradients, frozen parts not counted. Measured on a copy of the model."""
     copy = deepcopy(model).train()
     device = next(copy.parameters()).device
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(IMAGES, *shape, generator=generator).to(device)
     y = torch.randint(classes, (IMAGES,), generator=generator).to(device)
-    with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
+    with torch.random.fork_rng(), TrainingCounter() as counter:
         torch.manual_seed(0)  # a loss may sample what it runs
         stage.loss(copy, x, y, Progress(int(fraction * stage.epochs), stage.epochs, fraction)).backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops()) // (2 * IMAGES)
+    return counter.macs // IMAGES
 
 
 def step_macs(stage: Stage, model: nn.Module) -> int:
@@ -45,9 +45,9 @@ def step_macs(stage: Stage, model: nn.Module) -> int:
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
     optimizer = stage.optimizer(copy)
-    with FlopCounterMode(display=False) as counter:
+    with TrainingCounter() as counter:
         optimizer.step()
-    return int(counter.get_total_flops()) // 2
+    return counter.macs
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import time
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.cost import evaluating
+from dynbench.counter.training import TrainingCounter
 from dynbench.data.split import Data
 from dynbench.guards.decoy_labels import made_up
 from dynbench.guards.model_changes import parameters_kept, steps_are
@@ -39,9 +39,9 @@ def calibrate_model(
         parameters_kept(model, doing),
         steps_are(0, doing),
         watched(doing),
-        FlopCounterMode(display=False) as counter,
+        TrainingCounter() as counter,
     ):
         method.calibrate(model, images, aside.labels.to(device).clone())
-    macs = int(counter.get_total_flops()) // 2
+    macs = counter.macs
     seconds = time.perf_counter() - started
     return StageBudget(name=NAME, epochs=0, images=len(aside), train_macs=0, seconds=seconds, edit_macs=macs)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from dynbench.backbones.weights import load_weights, save_weights
 from dynbench.context import Context
+from dynbench.counter.training import TrainingCounter
 from dynbench.data.split import Data, Split
 from dynbench.errors import UserError
 from dynbench.evaluation.answers import PointEvaluation
@@ -114,9 +114,9 @@ class Session:
     def _edit(self, stage: Stage) -> int:
         """The stage's edits, in place; the MACs that they dispatched."""
         doing = f"in the edit before stage {stage.name}"
-        with watched(doing), steps_are(0, doing), FlopCounterMode(display=False) as counter:
+        with watched(doing), steps_are(0, doing), TrainingCounter() as counter:
             apply_edits(stage, self.model, partial(self._training_images, stage))
-        return int(counter.get_total_flops()) // 2
+        return counter.macs
 
     def _training_images(self, stage: Stage, count: int) -> Tensor:
         """`count` of them, or all: the same ones whenever the run goes on."""
@@ -172,9 +172,9 @@ class Session:
 
     def _finish(self, trainer: StageTrainer, doing: str) -> int:
         """Give the model what the stage results in; the MACs that this dispatched."""
-        with watched(doing), FlopCounterMode(display=False) as counter:
+        with watched(doing), TrainingCounter() as counter:
             trainer.finish()
-        return int(counter.get_total_flops()) // 2
+        return counter.macs
 
     def _keep(
         self,

@@ -12,7 +12,8 @@ from dynbench_methods.dense import Dense
 
 from dynbench.execute import execute
 from dynbench.latency import timing_process
-from dynbench.latency.timer import Timer
+from dynbench.latency.dense_apart import dense_apart
+from dynbench.latency.timer import Asks, Timer
 from dynbench.method import Method
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
@@ -46,6 +47,14 @@ def ask_here(
     return timing_process.answer(request)
 
 
+def ask_beside_another(
+    module: str, request: Any, kind: type[Any], doing: str, limits: Limits, /
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """The same, with the dense net in a process that never imports the method."""
+    with dense_apart(request.device, request.protocol.threads, "spawn") as apart:
+        return timing_process.answer(request, apart)
+
+
 @pytest.fixture(autouse=True)
 def undo_patches() -> Iterator[None]:
     yield
@@ -53,12 +62,14 @@ def undo_patches() -> Iterator[None]:
         patches.UNDO.pop()()
 
 
-def recorded(method: type[Method], results: Path, register: Register, timed: bool = False, **params: Any) -> Record:
+def recorded(
+    method: type[Method], results: Path, register: Register, timed: bool = False, ask: Asks = ask_here, **params: Any
+) -> Record:
     """The record of a whole run of the method on the digits."""
     register(method.name, method)
     run = make_run(method, RECIPE, **params)
     ResultsFolder(results).work(run.run_id).mkdir(parents=True)
-    timer = Timer(ResultsFolder(results), SHORT, "cpu", None, "a test", ask=ask_here) if timed else None
+    timer = Timer(ResultsFolder(results), SHORT, "cpu", None, "a test", ask=ask) if timed else None
     execute(run, make_context(results), timer)
     record = ResultsFolder(results).read(run.run_id)
     assert record is not None
@@ -154,3 +165,18 @@ def test_a_liar_is_not_timed(method: type[Method], words: str, tmp_path: Path, r
     record = recorded(method, tmp_path, register, timed=True)
     assert record.status == "failed"
     assert words in str(record.error)
+
+
+@pytest.mark.parametrize("method", [Dense, elsewhere.SlowsTheDense])
+def test_the_reference_is_as_fast_without_the_plugin(method: type[Method], tmp_path: Path, register: Register) -> None:
+    record = recorded(method, tmp_path, register, timed=True, ask=ask_beside_another)
+    if method is Dense:
+        assert (record.status, record.error) == ("finished", None)
+        (point,) = record.points
+        assert point.latency is not None
+        assert point.latency.timings[0].dense_apart_p50_ms is not None
+        return
+    assert re.search(
+        r"batch size 1: the dense net takes [\d.]+ times as long beside the plugin as in a process that",
+        str(record.error),
+    )

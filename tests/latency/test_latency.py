@@ -82,6 +82,7 @@ def test_time_adds_latency_to_finished_runs(results: Path, call: Call) -> None:
         with np.load(ResultsFolder(results).latency_arrays_path(record.run_id)) as raw:
             name = record.points[0].name
             assert raw[f"{name}/1/ms"].shape == raw[f"{name}/1/dense_ms"].shape == (2, 6)
+            assert raw[f"{name}/1/dense_apart_ms"].shape == (2, 6)
             single = record.points[0].latency.timings[0] if record.points[0].latency else None
             assert single is not None
             assert single.p50_ms == pytest.approx(np.percentile(raw[f"{name}/1/ms"], 50))

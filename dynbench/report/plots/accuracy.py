@@ -22,7 +22,7 @@ from dynbench.report.plots.style import GREY, broken, method_colour, new_figure
 WIDTH, HEIGHT = 8.0, 4.2
 MARGIN = 0.09
 LOG_FROM = 12
-"""Costs that span more than this factor are drawn on a logarithmic axis."""
+"""Costs that span more than this factor are drawn on a logarithmic axis, if none of them is zero."""
 
 
 def accuracy_figure(found: Analysis) -> Figure:
@@ -61,7 +61,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
 def _limit(axes: Axes, panel: Panel, scale: float) -> None:
     """Settle the limits, so that the front can reach the right edge."""
     axes.autoscale_view()
-    if max(panel.costs) > LOG_FROM * min(panel.costs):
+    if max(panel.costs) > LOG_FROM * min(panel.costs) > 0:
         axes.set_xscale("log")
         axes.set_xlim(min(panel.costs) / scale / 1.25, max(panel.costs) / scale * 1.25)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from dynbench_methods.dense import Dense
@@ -12,6 +12,7 @@ from dynbench.backbones import Backbone
 from dynbench.method import LayerUsage, Output, Point
 
 from .masks import Whole
+from .patches import UNDO
 
 
 def _nothing(x: Tensor, layers: Sequence[str] = ("linear",)) -> dict[str, LayerUsage]:
@@ -113,6 +114,24 @@ class SlowsTheReference(Dense):
                 return logits
 
         return Executor(model)
+
+
+class SlowsTheDense(Dense):
+    """Has every module of the reference's kind run twice, by a part of PyTorch that no switch tells of."""
+
+    name = "slows_the_dense"
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        once = nn.Module.__call__
+
+        def twice(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if type(module).__name__ == "FoldedBackbone":
+                once(module, *args, **kwargs)
+            return once(module, *args, **kwargs)
+
+        nn.Module.__call__ = twice  # type: ignore[method-assign]
+        UNDO.append(lambda: setattr(nn.Module, "__call__", once))
+        return Whole(model)
 
 
 class Moody(Dense):
