@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from dynbench.cost import CostModel, measuring
-from dynbench.counter.dispatch import counted, counted_by_module
+from dynbench.counter.dispatch import counted
 from dynbench.counter.work import Work
 from dynbench.errors import AuditFailed
 from dynbench.evaluation.execution_trace import trace
+from dynbench.evaluation.layer_by_layer import LayersRan, layer_by_layer
 from dynbench.evaluation.unseen_images import unseen_images
-from dynbench.executors import module_by_module
 from dynbench.guards.leaving import leaving
 from dynbench.guards.side_effects import watched
 from dynbench.isolate.pulse import alive
@@ -287,24 +287,20 @@ def relative_difference(logits: Tensor, expected: Tensor) -> float:
 
 def _audit_layers(at: _AtPoint, image: Tensor, what: str) -> None:
     """MACs of one image (1, channels, height, width) by layer: gates may not pass for backbone, nor one layer for
-    another."""
+    another. A layer that ran less than was accounted may have run where no part names it; one that ran more has not."""
     (expected,) = at.subject.infer(image, [at.point])
-    layer = _first_difference(at, image, at.costs(expected.usage, 1).by_layer)
-    if layer:
-        raise AuditFailed(f'point "{at.point.name}", {what}: as many MACs were executed as accounted, elsewhere{layer}')
+    for one in _layers_of(at, image, at.costs(expected.usage, 1).by_layer):
+        if one.executed > one.accounted:
+            raise AuditFailed(
+                f'point "{at.point.name}", {what}: as many MACs were executed as accounted, elsewhere{one.words}'
+            )
 
 
 def _first_difference(at: _AtPoint, image: Tensor, accounted: Tensor) -> str:
-    """The first part of the executor that ran something else than was accounted, where parts name their layers or are
-    layers of the model."""
-    with module_by_module():
-        work, _ = counted_by_module(at.executor, image)
+    """The first part of the executor that ran something else than was accounted, in words."""
+    return next((one.words for one in _layers_of(at, image, accounted) if one.executed != one.accounted), "")
+
+
+def _layers_of(at: _AtPoint, image: Tensor, accounted: Tensor) -> Sequence[LayersRan]:
     macs = {layer.name: int(one) for layer, one in zip(at.costs.layers, accounted.tolist(), strict=True)}
-    names = {module: (name,) for name, module in at.subject.model.named_modules() if name in macs}
-    for name, module in at.executor.named_modules():
-        layers = getattr(module, "layers", ()) or names.get(module, ())
-        executed = sum(own for part, own in work.by_module.items() if f"{part}.".startswith(f"{name}."))
-        total = sum(macs.get(layer, 0) for layer in layers)
-        if layers and executed != total:
-            return f"; layer {' and '.join(layers)}: {executed} executed, {total} accounted"
-    return ""
+    return layer_by_layer(at.executor, at.subject.model, image, macs)
