@@ -12,6 +12,7 @@ import torch
 
 from dynbench.data.split import RawData, Split
 from dynbench.errors import UserError
+from dynbench.files import read_bounded
 from dynbench.suite.schema import DataSpec
 
 # SHA-1 of the original binary version's files.
@@ -33,6 +34,8 @@ PYTHON_MD5 = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 RECORD_BYTES = 1 + 3 * 32 * 32
+LARGEST_SHEET = 2**26
+"""Bytes."""
 WHAT_TO_DO = "delete it to download it again, or put a whole copy there"
 
 
@@ -53,9 +56,9 @@ class Layout:
         """One file's content. Raises UserError when it is missing or does not have the published hash."""
         path = folder / name
         try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"CIFAR-10 is incomplete: cannot read {path} ({error.strerror}); {WHAT_TO_DO}") from error
+            content = read_bounded(path, "images", LARGEST_SHEET)
+        except UserError as error:
+            raise UserError(f"CIFAR-10 is incomplete: {error}; {WHAT_TO_DO}") from error
         if hashlib.new(self.algorithm, content, usedforsecurity=False).hexdigest() != self.hashes[name]:
             raise UserError(f"CIFAR-10 is damaged: {path} does not have its published hash; {WHAT_TO_DO}")
         return content

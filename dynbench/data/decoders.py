@@ -116,6 +116,8 @@ def _work(start: "SimpleQueue[Files]", ready: "SimpleQueue[None]", tasks: "Simpl
         batch, place, index, seed = task
         try:
             batch.put(place, _pixels(root / names[index], batch.side, index, seed))
+        except UserError as error:
+            batch.put(place, None, f"{error}; put a whole copy there")
         except Exception as error:  # whatever a damaged file makes a decoder raise
             batch.put(place, None, f"cannot decode {root / names[index]} ({_reason(error)}); put a whole copy there")
         del task, batch  # memory of a batch that is used up need not wait for the next

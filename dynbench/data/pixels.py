@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from dynbench.files import open_bounded
+
 AREA = (0.08, 1.0)
 RATIO = (3 / 4, 4 / 3)
 TRIES = 10
@@ -20,6 +22,7 @@ TRIES = 10
 RESIZED = 256 / 224
 """Shorter side of the resized image over that of the crop, in evaluation."""
 HALF = 0.5
+LARGEST_IMAGE = 2**30
 
 Box = tuple[int, int, int, int]
 
@@ -44,7 +47,7 @@ def random_crop(path: Path | str, side: int, draw: Random) -> np.ndarray:
     which scales in the frequency domain. PyTorch scales the rest, bilinear and antialiased, to within rounding of what
     Pillow does, in a third of the time. Raises OSError and its like when the file cannot be read.
     """
-    with Image.open(path) as image:
+    with open_bounded(Path(path), "image", LARGEST_IMAGE) as file, Image.open(file) as image:
         width, height = image.size
         left, top, w, h = draw_box(width, height, draw)
         flipped = draw.random() < HALF
@@ -60,7 +63,7 @@ def random_crop(path: Path | str, side: int, draw: Random) -> np.ndarray:
 def centre_crop(path: Path | str, side: int) -> np.ndarray:
     """The image resized so that its shorter side is 256/224 of `side`, and the middle of that, uint8 (3, side, side):
     bit for bit torchvision's Resize and CenterCrop of a Pillow image. Raises OSError and its like."""
-    with Image.open(path) as image:
+    with open_bounded(Path(path), "image", LARGEST_IMAGE) as file, Image.open(file) as image:
         pixels = _rgb(image)
     short = round(side * RESIZED)
     width, height = pixels.size

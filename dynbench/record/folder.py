@@ -20,7 +20,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dynbench.errors import UserError
-from dynbench.files import write_atomically
+from dynbench.files import read_bounded, write_atomically
 from dynbench.plan.run import Run
 from dynbench.record.arrays_file import load_arrays, save_arrays
 from dynbench.record.schema import Record
@@ -28,6 +28,7 @@ from dynbench.record.store import check_arrays, encode_record, read_record
 from dynbench.record.validity import is_component, needed_arrays
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
+LARGEST_TOKEN = 2**10
 """Where tracking goes unless it is told otherwise."""
 
 
@@ -264,14 +265,17 @@ class ResultsFolder:
         """Return a text that is this folder's alone; made the first time. Who reads the same shares the folder."""
         if not self._token.is_file():
             write_atomically(self._token, uuid.uuid4().hex.encode())
-        return self._token.read_text()
+        return self._read_token()
 
     def has_token(self, token: str) -> bool:
         """Say whether this is the folder with that token: it may be another one at the same path."""
         try:
-            return self._token.read_text() == token
-        except OSError:
+            return self._read_token() == token
+        except UserError:
             return False
+
+    def _read_token(self) -> str:
+        return read_bounded(self._token, "token", LARGEST_TOKEN).decode(errors="replace")
 
     @property
     def _token(self) -> Path:

@@ -29,7 +29,6 @@ def release(results: ResultsFolder, record: Record, folder: Path) -> Path:
             f"{record.run_id}: its weights would be {len(content) / 1e6:.1f} MB, and a file of {LIMIT_MB} MB is the "
             "limit; name smaller runs with --run"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.run_id}.safetensors"
     write_atomically(path, content)
     return path

@@ -10,21 +10,24 @@ from dynbench.analysis.names import Names
 from dynbench.analysis.summary import ConfigurationRecords, PointSummary, Setting
 from dynbench.analysis.words import accuracy, short_macs
 from dynbench.errors import UserError
-from dynbench.files import write_atomically
+from dynbench.files import read_bounded, write_atomically
 from dynbench.report.accuracy_tables import results_table
 from dynbench.report.markdown import bullets, one_line, titled
 
 END = "<!-- /dynbench table -->"
+LARGEST_PAGE = 2**24
+"""Bytes."""
 _START = re.compile(r"^<!-- dynbench table (\S+) -->$", re.MULTILINE)
 
 
 def replace_tables(path: Path, table: Callable[[Path], str]) -> tuple[Path, ...]:
     """Put `table(folder)` into every marked place of the file at `path`; folders are relative to the file's. Returns
     the folders. Raises UserError when there is no such place, or one has no end."""
+    content = read_bounded(path, "page", LARGEST_PAGE)
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read page {path}: {error}") from error
     folders = tuple(path.parent / found for found in _START.findall(text))
     write_atomically(path, replaced(text, path, table).encode())
     return folders

@@ -1,8 +1,10 @@
 """Images in files: what is cut out of them, by whom, and in which batches."""
 
 import gc
+import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -139,16 +141,29 @@ def test_only_a_few_batches_are_decoded_ahead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"no image at all", "it is no image"), (None, "No such file or directory"), (b"", "it is no image")],
+    [(b"no image at all", "it is no image"), (b"", "it is no image")],
 )
-def test_a_file_that_cannot_be_decoded_is_named(content: bytes | None, reason: str, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_decoded_is_named(content: bytes, reason: str, tmp_path: Path) -> None:
     images = grey_files(tmp_path, 4)
     path = tmp_path / "2.JPEG"
-    path.unlink() if content is None else path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(UserError) as error:
         images[:4]
     assert str(error.value) == f"cannot decode {path} ({reason}); put a whole copy there"
     assert len(images[torch.tensor([0, 1, 3])]) == 3
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"), [(os.mkfifo, "it is a pipe, not a file"), (os.mkdir, "Is a directory"), (None, "No such file")]
+)
+def test_what_is_no_file_is_named(make: Callable[[Path], None] | None, reason: str, tmp_path: Path) -> None:
+    images = grey_files(tmp_path, 4)
+    path = tmp_path / "2.JPEG"
+    path.unlink()
+    if make:
+        make(path)
+    with pytest.raises(UserError, match=f"cannot read image {path}: {reason}.*; put a whole copy there"):
+        images[:4]
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
