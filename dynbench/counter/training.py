@@ -42,13 +42,13 @@ class TrainingCounter(Counter):  # type: ignore[no-untyped-call]
 def _convolution(given: Arguments, out: Size) -> int:  # noqa: ARG001
     """The gradients of image and weights, as far as they are asked for: each takes what the convolution took."""
     asked = sum(map(bool, given["output_mask"][:2]))  # not of the bias, which is a sum
-    return asked * convolution_macs(given, given["grad_output"])
+    return int(asked * convolution_macs(given, given["grad_output"]))
 
 
 def _attention(given: Arguments, out: Size) -> int:  # noqa: ARG001
     """Scores again, and the gradients of scores, values, queries and keys: five products of matrices for two."""
     *heads, length, width = given["query"]
-    scores = prod(heads) * int(length) * int(given["key"][-2])
+    scores: int = prod(heads) * int(length) * int(given["key"][-2])
     return scores * (3 * int(width) + 2 * int(given["value"][-1]))
 
 
@@ -59,12 +59,12 @@ def _attention_rows(given: Arguments, out: Size) -> int:
 def _recurrent_layer(given: Arguments, out: Size) -> int:  # noqa: ARG001
     """The gradients of inputs and of weights at each step."""
     steps = int(given["input"][0] * given["input"][1])
-    return 2 * steps * (prod(given["weight1"]) + prod(given["weight2"]))
+    return 2 * steps * int(prod(given["weight1"]) + prod(given["weight2"]))
 
 
 def _recurrent(given: Arguments, out: Size) -> int:  # noqa: ARG001
     steps = int(given["input"][0] * given["input"][1])
-    return 2 * steps * sum(prod(size) for size in given["weight"] if len(size) > 1)
+    return 2 * steps * int(sum(prod(size) for size in given["weight"] if len(size) > 1))
 
 
 GRADIENTS: Mapping[str, Formula] = {

@@ -67,7 +67,7 @@ def dense_apart(device: str, threads: int | None, start: Literal["fork", "spawn"
     `multiprocessing` has it: a fork must come before anything is computed and before a plugin is imported."""
     context = multiprocessing.get_context(start)
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(ours, theirs, device, threads), daemon=True)
+    process = context.Process(target=_serve, args=(ours, theirs, device, threads), daemon=True)  # type: ignore[attr-defined]
     process.start()
     theirs.close()
     try:
