@@ -16,6 +16,10 @@ from dynbench.counter.operators import Kind, kind_of
 from dynbench.counter.work import TRUTH, Work
 
 
+PLAIN = Tensor.__torch_dispatch__
+"""Of tensors that leave it to PyTorch how they are computed with, parameters among them."""
+
+
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts into `work` whatever the thread computes inside. Of `torch.cond` it runs the branch that is taken, once,
     and of `while_loop` every turn; nothing is traced or compiled. `modules` names the modules that MACs are told apart
@@ -37,7 +41,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if isinstance(func, HigherOrderOperator):
             return self._higher_order(func, args, kwargs)
-        others = [kind for kind in types if kind is not Tensor]  # tensors that are made of others
+        others = [kind for kind in types if kind.__torch_dispatch__ is not PLAIN]  # tensors that are made of others
         if others:
             return func(*args, **kwargs) if all(kind is FakeTensor for kind in others) else NotImplemented
         kind = _kind(func)

@@ -67,6 +67,18 @@ class _First(nn.Module):
         return found
 
 
+def test_parameters_may_be_changed_by_hand() -> None:
+    net = nn.Linear(4, 4)
+
+    def step() -> None:
+        net(torch.ones(1, 4)).sum().backward()
+        for parameter in net.parameters():
+            assert parameter.grad is not None
+            parameter.data.sub_(0.1 * parameter.grad)
+
+    assert counted(step) == 2 * 4 * 4
+
+
 def test_an_optimizer_multiplies_no_matrices() -> None:
     net = nn.Linear(4, 4)
     net(torch.ones(1, 4)).sum().backward()
