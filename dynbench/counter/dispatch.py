@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dynbench.counter.operators import Kind, kind_of
 from dynbench.counter.work import TRUTH, Work
 
-
 PLAIN = Tensor.__torch_dispatch__
 """Of tensors that leave it to PyTorch how they are computed with, parameters among them."""
 
