@@ -7,7 +7,7 @@ import pytest
 import torch
 from dynbench_methods.laudnet.losses import block_costs, bounds_at, distance, laudnet_loss, temperature_at
 from dynbench_methods.laudnet.maskers import straight_through
-from dynbench_methods.laudnet.method import LaudNetMethod, own_recipe
+from dynbench_methods.laudnet.method import LaudNetMethod
 from dynbench_methods.laudnet.net import Chosen, LaudNet, parts_of
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -256,9 +256,9 @@ def test_it_starts_from_a_trained_net_and_has_its_own_epochs_and_rate() -> None:
     assert method_of(dense_epochs=11).start() == FromDense(11)
     assert method_of(init="w.pt", init_epochs=3).start() == FromFile("w.pt", 3)
     recipe = Recipe(epochs=22, batch_size=64, optimizer=Sgd(lr=0.1), warmup_epochs=1)
-    own = own_recipe(method_of(epochs=11).config, recipe)
+    own = method_of(epochs=11).config.own_recipe(recipe)
     assert (own.epochs, own.warmup_epochs, own.optimizer.lr) == (11, 0, 0.02)
-    assert own_recipe(method_of(lr=None).config, recipe).optimizer.lr == 0.1
+    assert method_of(lr=None).config.own_recipe(recipe).optimizer.lr == 0.1
 
 
 @pytest.mark.parametrize(

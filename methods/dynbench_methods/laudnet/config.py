@@ -4,13 +4,13 @@ from typing import Literal, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from dynbench.method import MethodConfig
+from dynbench_methods.from_dense import FromDenseConfig
 
 Mode = Literal["layer", "channel", "spatial", "both", "none"]
 """Of a stage. both: spatial and channel. none: its blocks run whole."""
 
 
-class LaudNetConfig(MethodConfig):
+class LaudNetConfig(FromDenseConfig):
     """Where a value is a list, it has an entry for each stage, or one for all of them."""
 
     modes: tuple[Mode, ...] = Field(("layer",), min_length=1)
@@ -34,29 +34,13 @@ class LaudNetConfig(MethodConfig):
     """Temperature of the gates at the start."""
     tau_last: PositiveFloat = 0.1
     """At the end; it falls exponentially."""
-    init: str = "dense"
-    """The suite's trained dense backbone, or backbone weights: a file, or a name of torchvision's."""
-    init_epochs: int | None = Field(None, ge=0)
-    """Epochs that a file's weights were trained for; they count in the budget."""
-    dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
-    epochs: PositiveInt | None = None
-    """Of LAUDNet's own training. None: the recipe's."""
     lr: PositiveFloat | None = 0.02
     """Learning rate of an SGD recipe. None: the recipe's."""
 
     @model_validator(mode="after")
-    def _start_has_one_budget(self) -> "LaudNetConfig":
-        if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
-        if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs goes with init: dense")
+    def _means_something(self) -> "LaudNetConfig":
         if self.tau_last > self.tau_first:
             raise ValueError("tau_last is above tau_first; the gates' temperature falls")
-        return self
-
-    @model_validator(mode="after")
-    def _something_is_skipped(self) -> "LaudNetConfig":
         if set(self.modes) == {"none"}:
             raise ValueError("modes: no stage skips anything")
         return self

@@ -15,9 +15,7 @@ from dynbench.method import (
     Point,
     Progress,
     Recipe,
-    Sgd,
     Stage,
-    lasting,
     recipe_stage,
 )
 from dynbench_methods.laudnet.config import LaudNetConfig
@@ -49,9 +47,7 @@ class LaudNetMethod(Method):
         return None
 
     def start(self) -> FromDense | FromFile | None:
-        if self.config.init_epochs is not None:
-            return FromFile(self.config.init, self.config.init_epochs)
-        return FromDense(self.config.dense_epochs)
+        return self.config.start()
 
     def build(self, backbone: Backbone) -> nn.Module:
         return LaudNet(backbone, self.config)
@@ -60,7 +56,7 @@ class LaudNetMethod(Method):
         return laudnet_loss(self.config, cast("LaudNet", model), x, y, progress, recipe)
 
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
-        return [recipe_stage(self, own_recipe(self.config, recipe), "laudnet")]
+        return [recipe_stage(self, self.config.own_recipe(recipe), "laudnet")]
 
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
         net = cast("LaudNet", model)
@@ -70,12 +66,3 @@ class LaudNetMethod(Method):
 
     def executor(self, model: nn.Module, point: Point) -> nn.Module:  # noqa: ARG002
         return laudnet_executor(cast("LaudNet", model))
-
-
-def own_recipe(config: LaudNetConfig, recipe: Recipe) -> Recipe:
-    """Return the suite's recipe over LAUDNet's epochs and at its learning rate, without a warm-up."""
-    recipe = lasting(recipe, config.epochs).model_copy(update={"warmup_epochs": 0})
-    if config.lr is None or not isinstance(recipe.optimizer, Sgd):
-        return recipe
-    optimizer = recipe.optimizer.model_copy(update={"lr": config.lr})
-    return recipe.model_copy(update={"optimizer": optimizer})
