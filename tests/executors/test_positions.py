@@ -18,6 +18,7 @@ from dynbench.executors import (
     PooledGate,
     PooledLinear,
     hard_gate,
+    patches_of,
     positions_read,
     spread,
     write_positions,
@@ -140,15 +141,16 @@ def test_a_block_computes_its_positions_and_no_others(side: int, bottleneck: boo
     """What is written nowhere is NaN, so that a position that is read without having been computed shows."""
     backbone = small_backbone(bottleneck, "B").eval()
     for index, (name, block) in enumerate(backbone.named_blocks()):
-        folded = FoldedBlock(block, name, kernels)
-        masked = MaskedBlock(folded, where_scores(folded.in_channels, index), side, None)
-        x = random_images(1, (folded.in_channels, 8, 8), index).abs()
-        with torch.inference_mode(), fresh_memory_is_poison():
-            out = masked(x)
+        folded, where = FoldedBlock(block, name, kernels), where_scores(block.in_channels, index)
+        masked = MaskedBlock(folded, where, side, None)
+        x = random_images(1, (block.in_channels, 8, 8), index).abs()
+        with torch.inference_mode():
             expected, beside = block(x), relu(block.shortcut(x))
-            size = (expected.shape[2], expected.shape[3])
-            assert masked.where is not None
-            runs = spread(masked.where(x, (-(-size[0] // side), -(-size[1] // side))) > 0, size)
+            size = (int(expected.shape[2]), int(expected.shape[3]))
+            where.bias -= where(x, patches_of(size, side)).median()
+            runs = spread(where(x, patches_of(size, side)) > 0, size)
+            with fresh_memory_is_poison():
+                out = masked(x)
         assert 0 < int(runs.sum()) < runs.numel()
         close(out, torch.where(runs[:, None], expected, beside))
 

@@ -17,7 +17,7 @@ from dynbench.suite.recipe import Recipe, Sgd
 from dynbench.suite.schema import BackboneSpec
 from tests.helpers.small import CPU, SHAPE, ask, random_images, random_split, small_backbone
 
-RECIPE = Recipe(epochs=11, batch_size=8, optimizer=Sgd(lr=0.1))
+RECIPE = Recipe(epochs=11, batch_size=8, optimizer=Sgd(name="sgd", lr=0.1))
 
 
 def method_of(**params: Any) -> Fbs:

@@ -255,7 +255,7 @@ def test_a_net_in_training_is_driven_to_its_target() -> None:
 def test_it_starts_from_a_trained_net_and_has_its_own_epochs_and_rate() -> None:
     assert method_of(dense_epochs=11).start() == FromDense(11)
     assert method_of(init="w.pt", init_epochs=3).start() == FromFile("w.pt", 3)
-    recipe = Recipe(epochs=22, batch_size=64, optimizer=Sgd(lr=0.1), warmup_epochs=1)
+    recipe = Recipe(epochs=22, batch_size=64, optimizer=Sgd(name="sgd", lr=0.1), warmup_epochs=1)
     own = method_of(epochs=11).config.own_recipe(recipe)
     assert (own.epochs, own.warmup_epochs, own.optimizer.lr) == (11, 0, 0.02)
     assert method_of(lr=None).config.own_recipe(recipe).optimizer.lr == 0.1
