@@ -46,6 +46,12 @@ def net_of(backbone: Backbone | None = None, **params: Any) -> tuple[LaudNetMeth
     return method, cast("LaudNet", method.build(backbone or small_backbone())).eval()
 
 
+def between(scores: Tensor) -> Tensor:
+    """What half of the scores (n, outputs) are above: midway between two of them, where rounding moves none across."""
+    ordered, middle = scores.sort(dim=0).values, len(scores) // 2
+    return (ordered[middle - 1] + ordered[middle]) / 2
+
+
 def planted(backbone: Backbone | None = None, **params: Any) -> tuple[LaudNetMethod, LaudNet]:
     """Maskers that let about half run, other parts for other images."""
     method, net = net_of(backbone, **params)
@@ -58,7 +64,7 @@ def planted(backbone: Backbone | None = None, **params: Any) -> tuple[LaudNetMet
                 hook = layer.register_forward_hook(lambda _, __, out, seen=seen: seen.append(out.flatten(0, -2)))
                 net(x)
                 hook.remove()
-                layer.bias -= seen[0].median(0).values
+                layer.bias -= between(seen[0])
     return method, net
 
 
@@ -79,7 +85,8 @@ def test_in_training_a_gate_opens_as_often_as_its_score_says_and_passes_the_soft
     assert float(runs.detach().mean()) == pytest.approx(1 / (1 + math.exp(-1)), abs=0.01)
     runs.sum().backward()
     assert scores.grad is not None
-    assert float(scores.grad.min()) > 0
+    assert float(scores.grad.min()) >= 0  # far from its steepest place it is 0 in fp32
+    assert float(scores.grad.mean()) > 0.01
     assert float(scores.grad.max()) <= 0.25 / 0.5 + 1e-6  # the steepest place of a sigmoid at that temperature
 
 

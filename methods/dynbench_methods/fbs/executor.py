@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from dynbench.method import Backbone, FoldedBackbone, FoldedBlock, FoldedConv, PooledLinear, ResidualBlock
-from dynbench_methods.fbs.net import BlockSaliences, FbsNet, Salience
+from dynbench_methods.fbs.net import LIMIT, BlockSaliences, FbsNet, Salience
 
 
 class BoostedConv(nn.Module):
@@ -30,12 +30,12 @@ class BoostedConv(nn.Module):
         self.count = math.ceil(density * layer.out_channels)
 
     def winners(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (1, in, h, w) or their means (1, in) -> the channels that run, int64, and their saliences (1, n)."""
+        """Features (1, in, h, w) or their means (1, in) -> the channels that run, int64, and their factors (1, n)."""
         values = self.gate(pooled)
         if self.count >= values.shape[1]:
-            return torch.arange(values.shape[1], device=values.device), values
+            return torch.arange(values.shape[1], device=values.device), values.clamp(max=LIMIT)
         active = (values > values.topk(self.count + 1, dim=1).values[:, -1:])[0].nonzero()[:, 0]
-        return active, values[:, active]
+        return active, values[:, active].clamp(max=LIMIT)
 
     def forward(
         self,

@@ -10,6 +10,9 @@ from torch.nn.functional import relu
 
 from dynbench.method import Backbone, LayerUsage, ResidualBlock
 
+LIMIT = 4.0
+"""Largest factor of a channel: saliences are unbounded, and multiply what the next ones are computed from."""
+
 
 def winners(saliences: Tensor, density: float) -> Tensor:
     """Return which channels are among the ceil(density * n) largest of saliences (batch, n), bool. Strictly above the
@@ -99,7 +102,7 @@ def boosted_block(
 
 def _boosted(y: Tensor, beta: Tensor, saliences: Tensor, runs: Tensor) -> Tensor:
     """`m (g (y - beta) + beta)`: y is a BN's output, whose shift is not boosted."""
-    scale = (saliences * runs)[:, :, None, None].to(y.dtype)
+    scale = (saliences.clamp(max=LIMIT) * runs)[:, :, None, None].to(y.dtype)
     shift = beta[:, None, None].to(y.dtype)
     return (y - shift) * scale + shift * runs[:, :, None, None].to(y.dtype)
 
