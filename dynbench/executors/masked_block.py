@@ -29,7 +29,7 @@ class MaskedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, in, h, w) -> (batch, out, h', w'), image by image."""
-        return self._one(x) if len(x) == 1 else torch.cat([self._one(image) for image in x.split(1)])
+        return self._one(x) if len(x) == 1 else torch.cat([self._one(image) for image in torch.split(x, 1)])
 
     def _one(self, x: Tensor) -> Tensor:
         if self.where is None:

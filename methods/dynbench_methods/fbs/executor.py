@@ -111,7 +111,7 @@ class FbsExecutor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, h, w) -> (batch, classes)."""
-        return self._one(x) if len(x) == 1 else torch.cat([self._one(image) for image in x.split(1)])
+        return self._one(x) if len(x) == 1 else torch.cat([self._one(image) for image in torch.split(x, 1)])
 
     def _one(self, x: Tensor) -> Tensor:
         x = self.backbone.stem(x)

@@ -14,7 +14,7 @@ from dynbench_methods.laudnet.net import Chosen, LaudNet
 
 def temperature_at(config: LaudNetConfig, fraction: float) -> float:
     """Return the gates' temperature after a `fraction` of the training; it falls exponentially."""
-    return config.tau_first * (config.tau_last / config.tau_first) ** fraction
+    return float(config.tau_first * (config.tau_last / config.tau_first) ** fraction)
 
 
 def bounds_at(config: LaudNetConfig, progress: Progress) -> tuple[float, float]:
