@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from dynbench.method import Backbone, FoldedBackbone, FoldedBlock, FoldedConv, PooledLinear, ResidualBlock
-from dynbench_methods.fbs.net import LIMIT, BlockSaliences, FbsNet, Salience
+from dynbench_methods.fbs.net import LIMIT, BlockSaliences, ChannelSalience, FbsNet
 
 
 class BoostedConv(nn.Module):
@@ -18,7 +18,7 @@ class BoostedConv(nn.Module):
     beta: Tensor
 
     def __init__(
-        self, block: ResidualBlock, conv: str, name: str, salience: Salience, gate: str, density: float
+        self, block: ResidualBlock, conv: str, name: str, salience: ChannelSalience, gate: str, density: float
     ) -> None:
         super().__init__()
         layer, norm = block.conv_and_norm(conv)
@@ -61,7 +61,7 @@ class BoostedBlock(nn.Module):
         super().__init__()
         self.folded = folded
         self.convs = nn.ModuleList(
-            BoostedConv(block, conv, name, cast("Salience", saliences[conv]), gate, density)
+            BoostedConv(block, conv, name, cast("ChannelSalience", saliences[conv]), gate, density)
             for conv in block.branch_convs()
         )
 

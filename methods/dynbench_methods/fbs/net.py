@@ -23,7 +23,7 @@ def winners(saliences: Tensor, density: float) -> Tensor:
     return saliences > saliences.topk(count + 1, dim=1).values[:, -1:]
 
 
-class Salience(nn.Module):
+class ChannelSalience(nn.Module):
     """The saliences of a convolution's output channels, from the mean of its input; they start at about 1."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -41,7 +41,7 @@ class BlockSaliences(nn.ModuleDict):
     """Those of a block's convolutions, by their names."""
 
     def __init__(self, block: ResidualBlock) -> None:
-        super().__init__({name: Salience(block.conv_and_norm(name)[0]) for name in block.branch_convs()})
+        super().__init__({name: ChannelSalience(block.conv_and_norm(name)[0]) for name in block.branch_convs()})
 
 
 @dataclass(frozen=True)
