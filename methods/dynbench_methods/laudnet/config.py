@@ -1,5 +1,6 @@
 """What LAUDNet is told."""
 
+from collections.abc import Sized
 from typing import Literal, cast
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -48,11 +49,16 @@ class LaudNetConfig(FromDenseConfig):
     def of_stage(self, stage: int) -> tuple[Mode, int, int]:
         """Mode, granularity and group of a stage, counted from 0."""
         mode, side, group = (
-            values[stage if len(values) > 1 else 0] for values in (self.modes, self.granularity, self.group)
+            values[min(stage, len(values) - 1)] for values in (self.modes, self.granularity, self.group)
         )
         return cast("Mode", mode), cast("int", side), cast("int", group)
 
     def lengths(self) -> dict[str, int]:
-        """Of the lists that have an entry for each stage."""
-        lists = {"modes": self.modes, "granularity": self.granularity, "group": self.group}
+        """Of the lists that have an entry for each stage and say something in one of these modes."""
+        modes = set(self.modes)
+        lists: dict[str, Sized] = {"modes": self.modes}
+        if modes & {"spatial", "both"}:
+            lists["granularity"] = self.granularity
+        if modes & {"channel", "both"}:
+            lists["group"] = self.group
         return {name: len(values) for name, values in lists.items() if len(values) > 1}
