@@ -22,15 +22,23 @@ from dynbench.executors import (
     FoldedBlock,
     FoldedConv,
     GatedExecutor,
+    MaskedBlock,
+    MaskedExecutor,
+    PatchScores,
     PooledGate,
     PooledLinear,
     Switches,
     When,
     active_channels,
+    hard_gate,
     join_rows,
     narrow_rows,
     open_rows,
+    patches_of,
+    positions_read,
     runs_per_image,
+    spread,
+    write_positions,
 )
 from dynbench.stage import Progress, Stage, lasting, make_optimizer, make_schedule, recipe_stage
 from dynbench.suite.model import Model
@@ -47,6 +55,9 @@ __all__ += ["Progress", "Stage", "lasting", "make_optimizer", "make_schedule", "
 __all__ += ["FoldedBackbone", "FoldedBlock", "FoldedConv", "GatedExecutor", "PooledLinear"]
 __all__ += ["Decision", "PooledGate", "Switches", "When", "active_channels"]
 __all__ += ["ActiveRows", "join_rows", "narrow_rows", "open_rows", "runs_per_image"]
+# Parts of executors that leave out positions of feature maps.
+__all__ += ["MaskedBlock", "MaskedExecutor", "PatchScores", "hard_gate", "patches_of", "positions_read", "spread"]
+__all__ += ["write_positions"]
 # Removing filters for good, and what layers cost.
 __all__ += ["InnerConv", "fit_filters", "inner_convs", "l1_norms", "largest", "rounded_up"]
 __all__ += ["LayerCost", "dense_macs", "evaluating", "static_costs"]

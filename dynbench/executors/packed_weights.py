@@ -40,3 +40,16 @@ class PackedWeights:
         weight = self.weight if outputs is not None else self.by_input if by_input else self.packed
         assert weight is not None
         return native.convolution(x, weight, self.bias, outputs, inputs, scale, residual, relu, *self.options, by_input)
+
+    def at(
+        self,
+        x: Tensor,
+        where: Tensor,
+        out: Tensor,
+        outputs: Tensor | None = None,
+        inputs: Tensor | None = None,
+        add: bool = False,
+    ) -> Tensor:
+        """As `write_positions`, of one image."""
+        weight = self.weight if outputs is not None else self.packed
+        return native.convolution_at(out, x, where, weight, self.bias, outputs, inputs, add, *self.options)

@@ -48,6 +48,8 @@ def test_what_is_quoted_of_its_papers_stands_on_a_card(family: str) -> None:
         "blockdrop": r"BlockDrop",
         "pruning": r"ResNet-\d+-pruned-\w|NISP",
         "early_exit": r"BranchyNet|DG-Res",
+        "laudnet": r"LAUDNet",
+        "fbs": r"FBS",
     }
     rows = [row for row in QUOTED if re.match(own[family], row["method"]) and row.get("accepted", True)]
     assert rows

@@ -24,6 +24,7 @@ def available() -> bool:
         return False
     if torch.ops.dynbench.convolution not in flop_registry:
         register_flop_formula(torch.ops.dynbench.convolution)(_convolution_flops)
+        register_flop_formula(torch.ops.dynbench.convolution_at)(_positions_flops)
         register_flop_formula(torch.ops.dynbench.pooled_linear)(_linear_flops)
     _vector_size()  # asked for while an executor is watched, it would be an operator without a FLOP formula
     return True
@@ -83,6 +84,28 @@ def convolution(
     return result
 
 
+def convolution_at(
+    out: Tensor,
+    x: Tensor,
+    where: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    outputs: Tensor | None,
+    inputs: Tensor | None,
+    add: bool,
+    stride: int,
+    padding: int,
+    dilation: int,
+) -> Tensor:
+    """Write `relu(conv(x) + bias)`, with `add` `relu(conv(x) + bias + out)`, into `out` (1, active outputs, h', w') at
+    the positions `where`, int64 indices of (h', w') laid flat; nothing else of it is touched. The rest is as in
+    `convolution`, for one image. Returns `out`."""
+    result: Tensor = torch.ops.dynbench.convolution_at.default(
+        out, x, where, weight, bias, outputs, inputs, add, stride, padding, dilation
+    )
+    return result
+
+
 def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """`linear(mean of x over pixels)` of one image, then ReLU if asked for: x (1, C, h, w), or (1, C) that is pooled
     already, weight (K, C), bias (K,) -> (1, K)."""
@@ -122,6 +145,22 @@ def _convolution_flops(
     by_input = rest[-1] is True
     active_inputs = weight[0 if by_input else 1] if inputs is None else inputs[0]
     return 2 * batch * channels * height * width * active_inputs * weight[2] * weight[3]
+
+
+def _positions_flops(
+    out: Shape,
+    x: Shape,  # noqa: ARG001
+    where: Shape,
+    weight: Shape,
+    bias: Shape,  # noqa: ARG001
+    outputs: Shape | None,  # noqa: ARG001
+    inputs: Shape | None,
+    *rest: object,  # noqa: ARG001
+    **options: object,  # noqa: ARG001
+) -> int:
+    """2 for every position, output channel, active input channel and tap."""
+    active_inputs = weight[1] if inputs is None else inputs[0]
+    return 2 * where[0] * out[1] * active_inputs * weight[2] * weight[3]
 
 
 def _linear_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: object) -> int:  # noqa: ARG001

@@ -8,6 +8,7 @@
 #include "convolution.h"
 #include "decision.h"
 #include "pooled_linear.h"
+#include "positions.h"
 
 namespace {
 
@@ -86,6 +87,47 @@ Tensor convolution(const Tensor& features, const Tensor& weight, const Tensor& b
   return result;
 }
 
+// relu(conv(x) + bias), or with `add` relu(conv(x) + bias + out), into `out` (1, active outputs, OH, OW) at the positions
+// `where`; packed weights where all outputs run.
+Tensor convolution_at(Tensor out, const Tensor& features, const Tensor& where, const Tensor& weight, const Tensor& bias,
+                      const OptionalTensor& outputs, const OptionalTensor& inputs, bool add, int64_t stride,
+                      int64_t padding, int64_t dilation) {
+  const bool packed = weight.dim() == 5;
+  const Tensor x = with_planes(features, "x");
+  TORCH_CHECK((packed || weight.dim() == 4), "x must be (1, C, H, W), weight in rows or packed");
+  TORCH_CHECK(stride > 0 && padding >= 0 && dilation > 0, "stride, padding or dilation");
+  TORCH_CHECK(!packed || (weight.size(4) == dynbench::KB && !outputs), "packed weights: this machine's, all outputs");
+  const int64_t K = bias.numel(), C = weight.size(1);
+  TORCH_CHECK(weight.size(0) == (packed ? (K + dynbench::KB - 1) / dynbench::KB : K), "weight and bias differ");
+  const dynbench::Geometry g(x.size(2), x.size(3), weight.size(2), weight.size(3), stride, padding, dilation);
+  const int64_t in = inputs ? inputs->numel() : C, active = outputs ? outputs->numel() : K;
+  TORCH_CHECK(x.size(0) == 1 && (x.size(1) == in || x.size(1) == C), "x has shape ", x.sizes(), ", expected one image of ",
+              in, " or ", C, " channels");
+  floats(out, "out");
+  TORCH_CHECK(out.sizes() == at::IntArrayRef({1, active, g.OH, g.OW}), "out has shape ", out.sizes());
+  const int64_t* positions = channels(where, g.pixels(), "where");
+  const dynbench::Convolution c{.g = g,
+                                .x = planes(x),
+                                .images = 1,
+                                .x_channels = x.size(1),
+                                .weight = floats(weight, "weight"),
+                                .channels = C,
+                                .packed = packed,
+                                .bias = floats(bias, "bias"),
+                                .outputs = channels(outputs, K, "outputs"),
+                                .active_outputs = active,
+                                .inputs = channels(inputs, C, "inputs"),
+                                .active_inputs = in,
+                                .scale = nullptr,
+                                .scale_image = 0,
+                                .scale_output = 0,
+                                .residual = {},
+                                .relu = true,
+                                .out = {out.mutable_data_ptr<float>(), out.stride(0), out.stride(1)}};
+  dynbench::run_at(c, {positions, where.numel(), add});
+  return out;
+}
+
 Tensor pooled_linear(const Tensor& features, const Tensor& weight, const Tensor& bias, bool relu) {
   const bool pooled = features.dim() == 2;
   const Tensor x = pooled ? features.contiguous() : with_planes(features, "x");
@@ -144,6 +186,9 @@ TORCH_LIBRARY(dynbench, m) {
   m.def(
       "convolution(Tensor x, Tensor weight, Tensor bias, Tensor? outputs, Tensor? inputs, Tensor? scale, "
       "Tensor? residual, bool relu, int stride, int padding, int dilation, bool by_input) -> Tensor");
+  m.def(
+      "convolution_at(Tensor(a!) out, Tensor x, Tensor where, Tensor weight, Tensor bias, Tensor? outputs, "
+      "Tensor? inputs, bool add, int stride, int padding, int dilation) -> Tensor(a!)");
   m.def("pooled_linear(Tensor x, Tensor weight, Tensor bias, bool relu) -> Tensor");
   m.def(
       "active(Tensor scores, int start, int group, int activation, float above, int top) -> (Tensor, Tensor)");
@@ -154,6 +199,7 @@ TORCH_LIBRARY(dynbench, m) {
 
 TORCH_LIBRARY_IMPL(dynbench, CPU, m) {
   m.impl("convolution", &convolution);
+  m.impl("convolution_at", &convolution_at);
   m.impl("pooled_linear", &pooled_linear);
   m.impl("active", &active);
 }
