@@ -2,19 +2,21 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from dynbench_methods.dense import Dense
+from torch import Tensor, nn
 
 from dynbench.execute import execute
 from dynbench.latency import timing_process
 from dynbench.latency.dense_apart import dense_apart
 from dynbench.latency.timer import Asks, Timer
-from dynbench.method import Method
+from dynbench.method import Method, Output, Point
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import Record
 from dynbench.suite.recipe import Recipe
@@ -84,6 +86,35 @@ def test_the_honest_originals_pass(method: type[Method], tmp_path: Path, registe
     assert all(point.audited and point.latency is not None for point in record.points)
 
 
+class Spy(Dense):
+    """Honest; notes in which mode it is asked."""
+
+    name = "spy"
+    modes: set[tuple[bool, bool, bool]] = set()
+
+    class Executor(masks.Whole):
+        def forward(self, x: Tensor) -> Tensor:
+            Spy.modes.add(mode_of(self))
+            return super().forward(x)
+
+    def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
+        Spy.modes.add(mode_of(model))
+        return super().infer(model, x, points)
+
+    def executor(self, model: nn.Module, point: Point) -> nn.Module:
+        return self.Executor(model)
+
+
+def mode_of(module: nn.Module) -> tuple[bool, bool, bool]:
+    return torch.is_inference_mode_enabled(), torch.is_grad_enabled(), module.training
+
+
+def test_evaluation_audit_and_clock_have_one_mode(tmp_path: Path, register: Register) -> None:
+    Spy.modes.clear()
+    assert recorded(Spy, tmp_path, register, timed=True).status == "finished"
+    assert Spy.modes == {(True, False, False)}
+
+
 AGAIN = r"never-seen image 0: 0 MACs were executed where the counter sees them, \d+ on all threads"
 CAUGHT = {
     masks.Masks: r'point "sequential", never-seen image 0: \d+ MACs were executed and \d+ accounted',
@@ -102,12 +133,18 @@ CAUGHT = {
     hides_work.InAProcess: "while it was audited, the plugin started a process",
     hides_work.WithoutModes: "MACs were executed where the counter sees them, .* with no counter on",
     hides_work.InNumpy: r"takes numbers out of torch, where nothing is counted: Tensor.numpy of \(1, 16\)",
+    hides_work.InNumpyUnseen: r"takes numbers out of torch, where nothing is counted: Tensor.numpy of \(1, 16\)",
+    hides_work.InOneDnn: "computes with aten::to_mkldnn, of which it is not known what it multiplies",
+    hides_work.Frozen: r"never-seen image \d: \d+ MACs were executed and \d+ accounted",
+    hides_work.InBags: r"never-seen image \d: \d+ MACs were executed and \d+ accounted",
+    hides_work.Dilated: r"never-seen image \d: \d+ MACs were executed and \d+ accounted",
     hides_work.WithoutAFormula: r"never-seen image \d: \d+ MACs were executed and \d+ accounted",
     hides_work.Unlisted: "computes with aten::_foreach_mul.*, of which it is not known what it multiplies",
     hides_work.InProducts: "element-wise operators multiplied .* numbers, which are no MACs to the counter",
     elsewhere.ZerosForBatches: "a batch of 16: the executor's logits differ from infer's on 16 images",
     elsewhere.ClaimsLessInBatches: "get another class or other MACs alone than where they were evaluated",
     elsewhere.ClaimsLessOnTheTest: "get another class or other MACs alone|MACs were executed and .* accounted",
+    elsewhere.KnowsTheFirst: "MACs were executed and .* accounted|infer looks at the batch",
     elsewhere.AdaptsToTheBatch: "infer looks at the batch|weights changed",
     elsewhere.Moody: "the method is declared static, and spends .* MACs on one image and .* on another",
     elsewhere.WorksElsewhere: "as many MACs were executed as accounted, elsewhere; layer .*gate: 16 executed, 0",

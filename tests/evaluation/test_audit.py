@@ -255,6 +255,22 @@ def test_one_image_may_be_decided_in_float64_and_no_more() -> None:
         audit(asked(method, model), x, method.points(model))
 
 
+class OnlyFloat32(RoundsOtherwise):
+    class Executor(RoundsOtherwise.Executor):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.dtype == torch.float64:
+                raise TypeError("its kernels know float32")
+            return super().forward(x)
+
+
+def test_what_cannot_do_float64_is_told_what_was_found() -> None:
+    method = make(OnlyFloat32)
+    x = images(4)
+    x[1, 0, 0, 0] = 7
+    with pytest.raises(AuditFailed, match=r"image 1: \d+ MACs were executed and \d+ accounted"):
+        audit(asked(method, model := trained(method, "resnet8")), x, method.points(model))
+
+
 class Simulated(Dense):
     def executor(self, model: nn.Module, point: Point) -> nn.Module | None:
         return None

@@ -59,6 +59,13 @@ class ClaimsLessOnTheTest(Dense):
         return [Output(model(x), {"layer1.0.conv1": LayerUsage(outputs=skips)}) for _ in points]
 
 
+class KnowsTheFirst(ClaimsLessOnTheTest):
+    """Claims less of all images but the first sixteen that it was asked about, which it takes for the audited ones."""
+
+    name = "knows_the_first"
+    calls = 21
+
+
 class AdaptsToTheBatch(Dense):
     """Normalises by the statistics of the batch."""
 

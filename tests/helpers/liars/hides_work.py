@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from threading import Thread
 from typing import cast
@@ -9,7 +10,7 @@ from typing import cast
 import torch
 from dynbench_methods.dense import Dense
 from torch import Tensor, nn
-from torch.nn.functional import unfold
+from torch.nn.functional import embedding_bag, unfold
 from torch.utils._python_dispatch import _disable_current_modes
 
 from dynbench.backbones import Backbone
@@ -93,6 +94,58 @@ class InNumpy(_Hides):
 
     def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
         return torch.from_numpy(x.numpy() @ linear.weight.detach().numpy().T + linear.bias.detach().numpy())
+
+
+class InNumpyUnseen(InNumpy):
+    """The same where PyTorch tells nobody which functions are called."""
+
+    name = "in_numpy_unseen"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            return super().classify(linear, x)
+
+
+class InOneDnn(_Hides):
+    """In the layout of oneDNN, whose operators a counter of shapes may not know."""
+
+    name = "in_onednn"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        weight, bias = linear.weight.to_mkldnn(), linear.bias.to_mkldnn()
+        return torch.nn.functional.linear(x.to_mkldnn(), weight, bias).to_dense()
+
+
+class Frozen(_Hides):
+    """Scripted and frozen: its weights are constants of a graph."""
+
+    name = "frozen"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its retirement
+            graph = torch.jit.freeze(torch.jit.script(linear.eval()))
+        return cast("Tensor", graph(x))
+
+
+class InBags(_Hides):
+    """A row of weights for each input, weighed and added."""
+
+    name = "in_bags"
+
+    def classify(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        rows = torch.arange(x.shape[1]).expand(len(x), -1)
+        return embedding_bag(rows, linear.weight.T, per_sample_weights=x, mode="sum") + linear.bias
+
+
+class Dilated(_Hides):
+    """A convolution by an operator that PyTorch's counter has no formula for."""
+
+    name = "dilated"
+    hidden = ("layer1.0.conv1",)
+
+    def convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
+        return torch.ops.aten.slow_conv_dilated2d(x, conv.weight, [3, 3], None, [1, 1], [1, 1], [1, 1])
 
 
 class WithoutAFormula(_Hides):
