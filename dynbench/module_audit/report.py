@@ -10,6 +10,9 @@ from html import escape
 MASKED = 0.01
 """Of a layer's outputs: fewer multiplied by zero are not worth a word."""
 
+LAYERS_SHOWN = 5
+"""So many layers a table shows; the JSON and the page have all."""
+
 
 @dataclass(frozen=True)
 class BatchTiming:
@@ -124,6 +127,7 @@ class AuditReport:
             ("other answers in a batch", str(self.alone)),
         ]
         rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in Counter(self.by_operator).most_common()]
+        rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in Counter(self.by_layer).most_common(LAYERS_SHOWN) if name]
         for one in self.timings:
             realised = "" if one.realised is None else f", realised {one.realised:.2f}"
             figures = f"p50 {one.p50_ms:.2f}, p95 {one.p95_ms:.2f} ms, reference {one.reference_ms:.2f} ms{realised}"

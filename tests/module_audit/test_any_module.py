@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import dynbench
 from dynbench.errors import AuditFailed
 from tests.conftest import Call
+from tests.helpers.pictures import noise, save
 
 torchvision = pytest.importorskip("torchvision")
 IMAGES = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -102,6 +103,18 @@ def test_the_command(call: Call, tmp_path: Path) -> None:
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["macs"] == [36 * 4 * 27 + 288] * 3
     assert found["verdict"] in (tmp_path / "found.html").read_text()
+
+
+def test_the_command_on_photographs(call: Call, tmp_path: Path) -> None:
+    for index in range(2):
+        save(noise(300, 260, index), tmp_path / "photographs" / "deeper" / f"{index}.jpg")
+    (tmp_path / "mine.py").write_text("from torch import nn\ndef net():\n    return nn.Conv2d(3, 2, 16, stride=16)\n")
+    said = call(
+        "audit", f"{tmp_path / 'mine.py'}:net", tmp_path / "photographs", "--data", "imagefolder", "--batch-sizes", "0"
+    )
+    assert said.exit_code == 0, said.output
+    assert ["images", "2"] in [line.split() for line in said.output.splitlines()]
+    assert f"{14 * 14 * 2 * 3 * 16 * 16:,}" in said.output
 
 
 @pytest.mark.parametrize(
