@@ -126,8 +126,8 @@ class AuditReport:
             (f"MACs of {self.reference}", f"{self.reference_macs:,.0f}"),
             ("other answers in a batch", str(self.alone)),
         ]
-        rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in Counter(self.by_operator).most_common()]
-        rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in Counter(self.by_layer).most_common(LAYERS_SHOWN) if name]
+        dearest = Counter(self.by_operator).most_common() + Counter(self.by_layer).most_common(LAYERS_SHOWN)
+        rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in dearest if name]
         for one in self.timings:
             realised = "" if one.realised is None else f", realised {one.realised:.2f}"
             figures = f"p50 {one.p50_ms:.2f}, p95 {one.p95_ms:.2f} ms, reference {one.reference_ms:.2f} ms{realised}"
