@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from dynbench import registry
 from dynbench.cli import main
+from dynbench.cli.options import get_ready_to_run
 from dynbench.guards.tampering import seal
 from dynbench.isolate.call import in_this_process
 
@@ -46,6 +47,12 @@ def pytest_configure() -> None:
     """Started in the background by a shell, these tests are deaf to Ctrl-C, and so would be the commands they start."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children_get_ready() -> None:
+    """What children are forked from imports all that a run needs, whichever test comes first: else each imports it."""
+    get_ready_to_run()
 
 
 @pytest.fixture(autouse=True)

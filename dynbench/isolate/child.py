@@ -80,5 +80,15 @@ def _die_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
     parent.join()
+    if not _is_open(parent.sentinel):  # closed by what runs here, which says nothing of the parent
+        return
     end_descendants()
     os._exit(1)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

@@ -1,9 +1,11 @@
 import hashlib
 import pickle
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from torch.nn.functional import pad
 from torchvision.datasets import CIFAR10
 from torchvision.transforms.v2 import Normalize
 
-from dynbench.data import DATASETS, cifar10, dataset_info, load_data
+from dynbench.data import DATASETS, cifar10, dataset_info, digits, load_data
 from dynbench.data.augment import Normalise, augmented, draw_changes
 from dynbench.data.epoch import Augment, epoch_batches
 from dynbench.data.split import Split, TestSplit, hold_out, stored_permutation
@@ -106,6 +108,15 @@ def test_digits_splits_are_disjoint_and_cover_the_data_set() -> None:
     pixels = torch.from_numpy(np.round(bunch.images * 255 / 16).astype(np.uint8))[:, None]
     assert set.union(*parts) == rows(Split(pixels, torch.from_numpy(bunch.target)))
     assert sum(map(len, parts)) == len(set.union(*parts)) == 1797
+
+
+def test_digits_are_scikit_learns_with_and_without_importing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing it takes longer than a short run, in each of whose processes the digits are read."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "sklearn.datasets", None)  # importing it fails
+        read = digits._table()
+    monkeypatch.setattr(digits, "find_spec", lambda name: SimpleNamespace(origin="/elsewhere/__init__.py"))
+    assert np.array_equal(read, digits._table())
 
 
 def test_digits_statistics_are_those_of_the_training_images() -> None:

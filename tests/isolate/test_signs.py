@@ -4,12 +4,13 @@ import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dynbench.errors import UserError
-from dynbench.isolate import pulse
+from dynbench.isolate import child, pulse
 from dynbench.isolate.call import call, is_supervised
 from dynbench.isolate.child import Ask
 from dynbench.isolate.limits import ChildDied, ChildEnded
@@ -147,3 +148,24 @@ def test_a_module_gives_signs_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     else:
         with pytest.raises(ChildEnded, match="no sign of progress"):
             run_module("slow", limits=Limits(silence_minutes=0.1))
+
+
+@pytest.mark.parametrize(("is_closed", "exits"), [(True, []), (False, [1])])
+def test_a_pipe_that_the_child_closes_is_no_death_of_its_parent(
+    is_closed: bool, exits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However soon: a busy machine may not have begun to wait for the parent's end by then."""
+    ours, theirs = os.pipe()
+    os.close(theirs)
+    if is_closed:
+        os.close(ours)
+    ended: list[int] = []
+    parent = SimpleNamespace(sentinel=ours, join=lambda: None)
+    with monkeypatch.context() as patch:
+        patch.setattr("dynbench.isolate.child.parent_process", lambda: parent)
+        patch.setattr("dynbench.isolate.child.end_descendants", lambda: None)
+        patch.setattr(os, "_exit", ended.append)
+        child._die_with_parent()
+    if not is_closed:
+        os.close(ours)
+    assert ended == exits
