@@ -1,1 +1,1 @@
-"""Wall-clock latency of executors, each in a process of its own, on real images, the dense backbone timed in between."""
+"""Wall-clock latency of executors: each in its own process, on real images, the dense backbone timed in between."""
