@@ -89,39 +89,39 @@ def _resampled(sums: np.ndarray) -> np.ndarray:
 def mcnemar(pairs: Sequence[tuple[Flags, Flags]]) -> tuple[float, ...]:
     """Exact two-sided p-value of each pair: among the images that only one of two nets gets right, either is as likely.
     That is a binomial test at one half, whose two tails are alike."""
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     only_one = np.array([int((one & ~other).sum()) for one, other in pairs])
     only_other = np.array([int((other & ~one).sum()) for one, other in pairs])
-    tails = 2 * binom.cdf(np.minimum(only_one, only_other), only_one + only_other, 0.5)
+    tails = 2 * bdtr(np.minimum(only_one, only_other), only_one + only_other, 0.5)
     return tuple(np.minimum(1.0, tails).tolist())
 
 
 def two_sample_interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
     """Student t interval of mean(after) - mean(before), two independent samples of at least two values each, with their
     pooled variance."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     freedom = len(before) + len(after) - 2
     squares = sum(float(np.var(values)) * len(values) for values in (before, after))
     error = (squares / freedom * (1 / len(before) + 1 / len(after))) ** 0.5
-    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom) * error)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2) * error)
     difference = float(np.mean(after) - np.mean(before))
     return difference - half, difference + half
 
 
 def paired_interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
     """Student t interval of mean(after - before), of at least two pairs in the same order."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     differences = np.subtract(after, before)
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1) * error)
+    half = float(stdtrit(len(differences) - 1, (1 + CONFIDENCE) / 2) * error)
     return float(differences.mean()) - half, float(differences.mean()) + half
 
 
 def normal_half_width(deviation: float, count: int) -> float:
     """Of the interval of a mean of `count` values with this standard deviation, many enough for the normal one."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return float(norm.ppf((1 + CONFIDENCE) / 2) * deviation / count**0.5)
+    return float(ndtri((1 + CONFIDENCE) / 2) * deviation / count**0.5)

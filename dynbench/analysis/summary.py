@@ -146,9 +146,9 @@ def seed_mean(values: Sequence[float]) -> SeedMean:
 @cache
 def _student(freedom: int) -> float:
     """Return the half-width of Student's 95 % interval, in standard errors of the mean."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.interval(0.95, freedom)[1])
+    return float(stdtrit(freedom, 0.975))
 
 
 def configurations(records: Iterable[Record]) -> tuple[ConfigurationRecords, ...]:

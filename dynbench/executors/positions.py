@@ -9,7 +9,7 @@ from dynbench.executors.convolution import FoldedConv
 
 
 def positions_read(mask: Tensor, conv: nn.Conv2d | FoldedConv, size: tuple[int, int]) -> Tensor:
-    """Return the positions (batch, *size) of its input that a convolution reads to compute those in `mask` (batch, h,
+    """Return the positions `(batch, *size)` of its input that a convolution reads to compute those in `mask` (batch, h,
     w) of its output: 1 where it does, of `mask`'s type, and differentiable where that is a float. It is LAUDNet's and
     DynConv's dilation: every stride-th pixel, and its neighbours under the kernel.
 
@@ -93,14 +93,14 @@ class PatchScores(nn.Module):
         self.register_buffer("bias", source.bias.detach())
 
     def forward(self, x: Tensor, patches: tuple[int, int]) -> Tensor:
-        """Features (batch, channels, h, w) -> scores (batch, *patches)."""
+        """Features (batch, channels, h, w) -> scores `(batch, *patches)`."""
         pooled = x if tuple(x.shape[2:]) == patches else adaptive_avg_pool2d(x, patches)
         scores = torch.bmm(self.weight.expand(len(x), -1, -1), pooled.flatten(2)) + self.bias
         return scores.view(len(x), *patches)
 
 
 def spread(patches: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return what each position of a map (batch, *size) has from its patch (batch, rows, columns): the nearest."""
+    """Return what each position of a map `(batch, *size)` has from its patch (batch, rows, columns): the nearest."""
     if tuple(patches.shape[1:]) == size:
         return patches
     row, column = (

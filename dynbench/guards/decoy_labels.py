@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from scipy.stats import binom
+from scipy.special import bdtrc  # scipy.stats, which has the distribution, takes long to import
 from torch import Tensor
 
 from dynbench.errors import AuditFailed
@@ -38,7 +38,7 @@ def check_not_copied(answers: Tensor, truth: Tensor, false: Tensor, classes: int
     binomially distributed with p = 1 / (classes - 1)."""
     wrong = int((answers != truth).sum())
     agree = int((answers == false).sum())
-    if classes > 2 and agree and binom.sf(agree - 1, wrong, 1 / (classes - 1)) < CHANCE:  # noqa: PLR2004
+    if classes > 2 and agree and bdtrc(agree - 1, wrong, 1 / (classes - 1)) < CHANCE:  # noqa: PLR2004
         raise AuditFailed(
             f"{doing}: {agree} of {wrong} wrong answers are labels that the harness had made up; infer looks at labels"
         )

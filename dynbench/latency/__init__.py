@@ -1,1 +1,1 @@
-"""Wall-clock latency of executors: in a fresh process, on real images, with the dense backbone timed in between."""
+"""Wall-clock latency of executors: each in its own process, on real images, the dense backbone timed in between."""

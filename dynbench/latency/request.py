@@ -1,4 +1,4 @@
-"""What the fresh processes are asked to time, and what they answer."""
+"""What the timing processes are asked to time, and what they answer."""
 
 from io import BytesIO
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Times finished runs on this machine, each in a process of its own; trains nothing.
 
-That process is a fresh one. One that is forked from a process which has imported PyTorch and done nothing else would
-save the seconds that importing takes: `tox -e bench` prints how its figures differ.
+That process is forked from one that has imported PyTorch and done nothing else: allocator, caches and thread pools are
+a fresh process's, without the seconds that importing takes. `tox -e bench` prints that its figures are the same.
 
 The static engines of the dense backbone are timed once for each backbone, in one more process with eager PyTorch
 beside them: their thread pools spin for a while after every call and would slow down a method that is timed in turn
@@ -63,7 +63,7 @@ class Timer:
         """`limits`: of each process that times something. `ask`: in place of these processes."""
         self._results, self._protocol, self._device = results, protocol, device
         self._data_root, self._command, self._limits = data_root, command, limits
-        self._ask = ask or ask_fresh_process
+        self._ask = ask or ask_process
         self._engines: dict[tuple[BaseModel, BaseModel], _Engines] = {}
 
     def time(self, record: Record) -> Record:
@@ -128,6 +128,13 @@ def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
         raise UserError(f"{record.run_id} is not timed: {error}") from error
     except RunTaken as error:
         raise UserError(f"{record.run_id} is being run by another process; time it when that is done") from error
+
+
+def ask_process(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:
+    """Have `module` answer in a process of its own: its answer and raw samples. Engines have a fresh one, for compilers
+    have not been tried in a forked one. Raises UserError that says why it failed."""
+    ask = ask_forked_process if module == TIMING else ask_fresh_process
+    return ask(module, request, kind, doing, limits)
 
 
 def ask_forked_process(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:

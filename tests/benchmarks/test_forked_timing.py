@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from dynbench.latency.request import TimingAnswer, TimingRequest
@@ -24,7 +23,6 @@ latency: none
 """
 
 
-@pytest.mark.usefixtures("in_process")
 def test_a_forked_process_times_as_a_fresh_one(benchmark: BenchmarkFixture, call: Call, tmp_path: Path) -> None:
     suite, results = tmp_path / "timed.yaml", ResultsFolder(tmp_path / "results")
     suite.write_text(SUITE)
@@ -64,5 +62,6 @@ def in_turn(request: TimingRequest) -> dict[int, dict[str, tuple[float, float, f
 
 def timed(ask: Asks, request: TimingRequest) -> dict[int, tuple[float, float, float]]:
     answer, _ = ask(TIMING, request, TimingAnswer, "timing", DEFAULT_LIMITS)
+    assert answer.refused is None, answer.refused
     latency = next(iter(answer.points.values()))
     return {one.batch: (one.p50_ms, one.dense_p50_ms, one.realised) for one in latency.timings}

@@ -165,7 +165,7 @@ def test_a_run_that_cannot_be_timed_is_finished(
     def fail(*_: object) -> None:
         raise UserError("timing it failed: as planned")
 
-    monkeypatch.setattr(timer, "ask_fresh_process", fail)
+    monkeypatch.setattr(timer, "ask_forked_process", fail)
     done = call("run", tiny_suite, "--results", tmp_path / "results", *SHORT)
     assert done.exit_code == 0, done.output
     assert "    not timed: timing it failed: as planned\n" in done.stdout
@@ -179,7 +179,7 @@ def test_a_run_that_is_interrupted_while_it_is_timed_is_finished(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(timer, "ask_fresh_process", interrupt)
+    monkeypatch.setattr(timer, "ask_forked_process", interrupt)
     results = tmp_path / "results"
     assert call("run", tiny_suite, "--results", results, *SHORT).exit_code == 130
     (record,) = ResultsFolder(results).records()

@@ -1,8 +1,10 @@
 """README is short, its two commands do all the set-up, and its method is one that dynbench takes."""
 
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 
+from dynbench.cli.options import read_suite
 from tests.conftest import Call
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,14 @@ def test_two_commands_do_all_the_set_up() -> None:
     assert run.strip().count("\n") == 0
     assert "dynbench run suites/quickstart.yaml" in run
     assert test.strip().endswith("tox")
+
+
+def test_the_quickstart_has_every_built_in_family() -> None:
+    """A family is a folder of methods/."""
+    built_in = [one for one in entry_points(group="dynbench.methods") if one.module.startswith("dynbench_methods.")]
+    families = {one.name: one.module.split(".")[1] for one in built_in}
+    suite = read_suite(ROOT / "suites" / "quickstart.yaml")
+    assert {families[entry.name] for entry in suite.file.methods} == set(families.values())
 
 
 def test_the_output_that_it_shows_fits_a_terminal() -> None:

@@ -17,7 +17,7 @@ from dynbench.analysis.summary import PointSummary
 from dynbench.report.plots.accuracy_key import FRONT, HOLLOW, draw_key
 from dynbench.report.plots.accuracy_panel import REACH, Panel, make_panel
 from dynbench.report.plots.labels import Label, Position, place_labels
-from dynbench.report.plots.style import GREY, broken, method_colour, new_figure
+from dynbench.report.plots.style import GREY, broken, method_colour, new_figure, settle
 
 WIDTH, HEIGHT = 8.0, 4.2
 MARGIN = 0.09
@@ -37,8 +37,7 @@ def accuracy_figure(found: Analysis) -> Figure:
         draw_key(key, panel)
         _draw(axes, panel)
     _caption(figure, panels)
-    figure.draw_without_rendering()  # the layout has to be settled before labels can be placed
-    figure.set_layout_engine("none")
+    settle(figure)  # before labels can be placed
     for (axes, _), panel in zip(grid, panels, strict=True):
         _write_labels(axes, panel)
     return figure

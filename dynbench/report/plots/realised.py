@@ -14,7 +14,7 @@ from dynbench.analysis.summary import CONTROL, pareto_front
 from dynbench.plan.run import Run
 from dynbench.record.schema import Timing
 from dynbench.report.plots.labels import Label, Position, place_labels
-from dynbench.report.plots.style import GREY, LABELS, broken, method_colour, new_figure, point_markers
+from dynbench.report.plots.style import GREY, LABELS, broken, method_colour, new_figure, point_markers, settle
 
 PANEL, HEIGHT, KEY = 3.4, 3.9, 1.8
 ROOM = 1.2
@@ -42,8 +42,7 @@ def realised_figure(timed: Sequence[Block]) -> Figure:
         row[0].set_title(f"{head}\n\nbatch {block.ends[0]}", fontsize=8)
         row[0].set_ylabel("realised speed-up: dense time / method time")
         _draw_key(row[-1], block)
-    figure.draw_without_rendering()  # the layout has to be settled before labels can be placed
-    figure.set_layout_engine("none")
+    settle(figure)  # before labels can be placed
     for row, block in zip(grid, timed, strict=True):
         for axes, batch in zip(row[:columns], block.ends, strict=False):
             _write_labels(axes, block, batch)

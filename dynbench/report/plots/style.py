@@ -90,9 +90,17 @@ def point_markers(points: Iterable[str]) -> dict[str, str]:
     return {name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(names)}
 
 
+def settle(figure: Figure) -> None:
+    """Lay `figure` out, once for whatever is drawn of it: that takes longer than drawing."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write `stem`.png and `stem`.svg: the same bytes for the same figure. Raises UserError."""
     with styled():
+        settle(figure)
         png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
         write_atomically(png, _render(figure, "png", {"Software": None}))
         write_atomically(svg, _render(figure, "svg", {"Date": None, "Creator": "dynbench"}))
