@@ -25,7 +25,7 @@ TIMED = 16
 ROUNDS = 5
 ATTEMPTS = 3
 FASTER = 2.0
-"""So many times faster, beyond what the variants cost in MACs, a repeated image is one whose answer was kept."""
+"""So many times faster, beyond what the variants cost, a repeated image is one whose answer was kept."""
 ACROSS = {"cpu": 1e-3, "cuda": 5e-2}
 """Largest difference of logits from those in another process, perhaps on another device (TF32)."""
 
@@ -39,9 +39,16 @@ class Timed:
     point: Point
     images: Tensor
 
-    def mean_macs(self, batches: Sequence[Tensor]) -> float:
-        """MACs accounted of an image of `batches`, on average."""
-        return float(self.macs(batches).sum()) / sum(map(len, batches))
+    def work(self, batches: Sequence[Tensor]) -> np.ndarray:
+        """MACs accounted of a batch, and layers of it that ran for one of its images at least: the means, float64
+        (2,)."""
+        found = []
+        for batch in batches:
+            (output,) = self.trained.infer(batch, [self.point])
+            costs = self.trained.costs(output.usage, len(batch))
+            found.append((float(costs.by_kind.sum()), int((costs.by_layer > 0).sum())))
+        means: np.ndarray = np.mean(found, axis=0)
+        return means
 
     def macs(self, batches: Sequence[Tensor]) -> np.ndarray:
         """MACs accounted of each image of `batches`, int64 (images,)."""
@@ -138,8 +145,9 @@ def _check_not_remembered(timed: Timed, size: int) -> None:
 
 
 def _times_faster(timed: Timed, batches: list[Tensor]) -> float:
-    """Time of never-seen variants over that of the batches themselves, divided by what the variants take more in MACs.
-    Of each batch, the shortest of `ROUNDS` times: what interrupts a call makes it longer, never shorter."""
+    """Time of never-seen variants over that of the batches themselves, divided by what the variants take more in MACs,
+    or in layers: in a small net, one image of a batch that goes on to the end takes as much time as all of it. Of each
+    batch, the shortest of `ROUNDS` times: what interrupts a call makes it longer, never shorter."""
     variants = [[unseen_images(batch) for batch in batches] for _ in range(ROUNDS)]
     repeated, fresh = np.empty((ROUNDS, len(batches))), np.empty((ROUNDS, len(batches)))
     with torch.inference_mode():
@@ -147,5 +155,5 @@ def _times_faster(timed: Timed, batches: list[Tensor]) -> float:
             for index, batch in enumerate(batches):
                 repeated[turn, index] = once(timed.executor, batch)
                 fresh[turn, index] = once(timed.executor, variants[turn][index])
-    more = timed.mean_macs([one for some in variants for one in some]) / max(1.0, timed.mean_macs(batches))
-    return float(fresh.min(axis=0).sum() / repeated.min(axis=0).sum()) / max(1.0, more)
+    more = timed.work([one for some in variants for one in some]) / timed.work(batches).clip(1.0)
+    return float(fresh.min(axis=0).sum() / repeated.min(axis=0).sum() / max(1.0, *more))
