@@ -1,6 +1,8 @@
 """The device that a suite asks for."""
 
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -9,6 +11,19 @@ from torch import nn
 from dynbench.errors import UserError
 
 Precision = Literal["fp32", "bf16"]
+
+
+@cache
+def linux_cpu() -> Mapping[str, str]:
+    """Return what Linux says of the first CPU, by the names that it has for it; nothing on other systems.
+
+    py-cpuinfo, which asks every system, starts a process that takes a second: too long where each run is a process."""
+    try:
+        said = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in said.partition("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in lines}
 
 
 @cache

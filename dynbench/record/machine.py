@@ -56,6 +56,10 @@ def _version(package: str) -> str | None:
 
 @cache
 def _cpu_name() -> str:
+    from dynbench.device import linux_cpu
+
+    if named := linux_cpu().get("model name"):
+        return named
     from cpuinfo import get_cpu_info
 
     return str(get_cpu_info().get("brand_raw") or platform.processor() or "unknown")

@@ -17,6 +17,8 @@ import torch
 from filelock import FileLock
 from platformdirs import user_cache_path
 
+from dynbench.device import linux_cpu
+
 SOURCE = Path(__file__).parent / "source"
 FLAGS = ("-O3", "-std=c++20", "-fno-math-errno", "-fno-trapping-math")
 ARCHITECTURE = "DYNBENCH_NATIVE_ARCH"
@@ -88,6 +90,8 @@ def _key() -> str:
 
 @cache
 def _features() -> str:
+    if said := linux_cpu().get("flags"):
+        return " ".join(sorted(said.split()))
     from cpuinfo import get_cpu_info
 
     return " ".join(sorted(get_cpu_info().get("flags", [])))
