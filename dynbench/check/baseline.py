@@ -56,11 +56,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+LEAST = 1e-9
+"""Mean MACs that are not none."""
+
+
 class BaselineMacs(_Part):
     """Over the test images; `deviation` is their standard deviation."""
 
     mean: Amount
     deviation: Amount
+
+    @model_validator(mode="after")
+    def _possible(self) -> "BaselineMacs":
+        """A mean of nothing is one of images that all cost nothing."""
+        if self.deviation and self.mean < LEAST:
+            raise ValueError("MACs that deviate from a mean of none")
+        return self
 
 
 class BaselineLatency(_Part):

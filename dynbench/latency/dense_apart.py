@@ -27,9 +27,9 @@ CALLS, LOOKS = 8, 3
 """So many calls at most are timed at a time, after so many of the rounds: every image costs a static net the same."""
 QUICK = 10
 """Per cent of the calls that are held against each other: the quickest, which nothing has interrupted."""
-SLOWER = 1.3
-"""So many times slower beside a plugin, the dense net is not the same net on the same machine. Less is their memory's
-place, or chance."""
+SLOWER = 1.5
+"""So many times slower beside a plugin, the dense net is not the same net on the same machine. Less is chance on a busy
+machine, or their memory's place."""
 ATTEMPTS = 3
 """A machine has moods: only what is found so often in a row is a finding."""
 
