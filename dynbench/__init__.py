@@ -13,8 +13,11 @@ __all__ = ["audit", "load"]
 
 
 def load(results: str | Path) -> "pd.DataFrame":
-    """The flat table of a results folder: one row per run and operating point, the columns of
-    `dynbench.analysis.columns.COLUMNS`. Raises UserError when there are no records or one is damaged."""
+    """Return the flat table of a results folder.
+
+    One row per run and operating point, the columns of `dynbench.analysis.columns.COLUMNS`. Raises UserError when there
+    are no records or one is damaged.
+    """
     from dynbench.analysis.columns import flat_table
     from dynbench.record.folder import ResultsFolder
 
@@ -22,7 +25,7 @@ def load(results: str | Path) -> "pd.DataFrame":
 
 
 def __getattr__(name: str) -> Any:
-    """`dynbench.audit`, with torch, when it is first asked for."""
+    """Return `dynbench.audit`, with torch, when it is first asked for."""
     if name != "audit":
         raise AttributeError(f"module dynbench has no attribute {name}")
     from dynbench.module_audit.look import audit_module

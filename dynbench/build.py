@@ -20,12 +20,18 @@ from dynbench.recipe.initialisation import initialise
 
 
 def data_for(method: Method, data: Data) -> Data:
-    """The data as the method's runs have them: with half of the validation split set aside where it calibrates."""
+    """Return the data as the method's runs have them.
+
+    With half of the validation split set aside where it calibrates.
+    """
     return data.with_calibration() if method.calibrates() else data
 
 
 def build_model(run: Run, method: Method, data: Data, context: Context) -> nn.Module:
-    """The run's model before training, with the weights it starts from. Raises UserError when they do not fit."""
+    """Return the run's model before training, with the weights it starts from.
+
+    Raises UserError when they do not fit.
+    """
     torch.manual_seed(derived_seed(run.seed, "init"))
     backbone = build_backbone(run.built, data.shape, data.num_classes)
     with watched("while it looked at the backbone"):
@@ -47,7 +53,7 @@ def _start_weights(run: Run, context: Context) -> Path:
 
 
 def restored_model(run: Run, method: Method, shape: Shape, classes: int, weights: Path) -> nn.Module:
-    """The run's trained model, for images of `shape`. Raises UserError when the weights do not fit."""
+    """Return the run's trained model, for images of `shape`. Raises UserError when the weights do not fit."""
     state, backbone = read_weights(weights), build_backbone(run.built, shape, classes)
     try:
         model = method.restore(backbone, state)

@@ -55,8 +55,11 @@ def active_share(part: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """MACs of one whole layer on one image, and how many channels it reads and writes, at how many positions, those of
-    all its calls together. 0 where nobody knows: it is no convolution and no linear layer."""
+    """What one whole layer costs on one image, and its channels and positions.
+
+    MACs, how many channels it reads and writes, and at how many positions, of all its calls together. 0 where this is
+    not known: it is no convolution and no linear layer.
+    """
 
     name: str
     kind: Kind
@@ -68,8 +71,10 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class ImageCosts:
-    """MACs of each image: `by_kind` int64 (batch, 3) in the order of `KINDS`; `by_layer` float64 (layers,) the
-    batch's sum for each layer."""
+    """MACs of each image.
+
+    `by_kind` int64 (batch, 3) in the order of `KINDS`; `by_layer` float64 (layers,) the batch's sum for each layer.
+    """
 
     by_kind: Tensor
     by_layer: Tensor
@@ -77,7 +82,7 @@ class ImageCosts:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """`model` in evaluation mode and without gradients; its mode is restored afterwards."""
+    """Put `model` in evaluation mode and without gradients; its mode is restored afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -89,8 +94,10 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def measuring(model: nn.Module) -> Iterator[nn.Module]:
-    """As `evaluating`, in torch's inference mode: how a model is evaluated, audited and timed alike, so that nothing
-    tells it which."""
+    """Set the modes as `evaluating` does, in torch's inference mode.
+
+    A model is evaluated, audited and timed in the same modes, so that nothing tells it which of these is done.
+    """
     with evaluating(model), torch.inference_mode():
         yield model
 
@@ -106,8 +113,10 @@ def _backbone_prefix(model: nn.Module) -> str:
 
 
 def _sizes(layer: nn.Module, macs: int) -> tuple[int, int, int]:
-    """Channels that a layer reads and writes, and its positions, which follow from its MACs: each weight is used once
-    at each of them."""
+    """Channels that a layer reads and writes, and its positions, which follow from its MACs.
+
+    Each weight is used once at each of them.
+    """
     if isinstance(layer, nn.Conv2d):
         return layer.in_channels, layer.out_channels, macs // layer.weight.numel()
     if isinstance(layer, nn.Linear):
@@ -116,8 +125,9 @@ def _sizes(layer: nn.Module, macs: int) -> tuple[int, int, int]:
 
 
 def static_costs(model: nn.Module, shape: tuple[int, int, int]) -> tuple[LayerCost, ...]:
-    """Cost of every layer of `model` on one image of `shape` (channels, height, width), all of it running. A layer is a
-    module that spends MACs itself, outside the modules in it; one that runs several times costs them all.
+    """Cost of every layer of `model` on one image of `shape` (channels, height, width), all of it running.
+
+    A layer is a module that spends MACs itself, outside the modules in it; one that runs several times costs them all.
 
     Raises ValueError when MACs are spent outside named layers, where a method could not say whether they ran, and for
     operators whose MACs are not known.
@@ -137,8 +147,11 @@ def static_costs(model: nn.Module, shape: tuple[int, int, int]) -> tuple[LayerCo
 
 
 def _kinds(backbone: nn.Module, prefix: str, macs: Mapping[str, int]) -> Mapping[str, Kind]:
-    """The kind of each layer that is the backbone's own. What was put into it is a gate, wherever it stands: in place
-    of a layer, only the one that spends most is that layer."""
+    """The kind of each layer that is the backbone's own.
+
+    What was put into it is a gate, wherever it stands: in place of a layer, only the one that spends most is that
+    layer.
+    """
     assert isinstance(backbone, Backbone)
     dot = f"{prefix}." if prefix else ""
     kinds: dict[str, Kind] = {}
@@ -163,7 +176,7 @@ def _own_layers(backbone: Backbone) -> Iterator[tuple[str, Kind]]:
 
 
 def dense_macs(backbone: Backbone) -> int:
-    """MACs of one image through the whole backbone."""
+    """Return MACs of one image through the whole backbone."""
     return sum(cost.macs for cost in static_costs(backbone, backbone.input_shape))
 
 
@@ -178,13 +191,19 @@ class CostModel:
         self._kinds = kinds.to(torch.float64)
 
     def __call__(self, usage: Mapping[str, LayerUsage], batch: int) -> ImageCosts:
-        """MACs of `batch` images. Each layer's are rounded to whole MACs: shares of channels are exact but for
-        floating point. Raises ValueError for unknown layers, wrong shapes and fractions outside [0, 1]."""
+        """MACs of `batch` images.
+
+        Each layer's are rounded to whole MACs: shares of channels are exact but for floating point. Raises ValueError
+        for unknown layers, wrong shapes and fractions outside [0, 1].
+        """
         macs = (self.shares(usage, batch) * self._macs[:, None]).round()
         return ImageCosts((macs.T @ self._kinds).to(torch.int64), macs.sum(1))
 
     def shares(self, usage: Mapping[str, LayerUsage], batch: int) -> Tensor:
-        """Which share of each layer's MACs ran for each of `batch` images, float64 (layers, batch). Raises as above."""
+        """Return which share of each layer's MACs ran for each of `batch` images, float64 (layers, batch).
+
+        Raises as above.
+        """
         shares = torch.ones(len(self.layers), batch, dtype=torch.float64, device=self._macs.device)
         parts = list(self._parts(usage, batch))
         for row, part in parts:
@@ -196,7 +215,7 @@ class CostModel:
         """Every share in `usage`, with the number of its layer."""
         for name, used in usage.items():
             if name not in self._index:
-                raise ValueError(f'usage names "{name}", which is no layer with MACs (layers: {list(self._index)})')
+                raise ValueError(f'usage names "{name}", which is not a layer with MACs (layers: {list(self._index)})')
             row = self._index[name]
             for which, part in used.parts.items():
                 _check_shape(self.layers[row], which, part, batch)

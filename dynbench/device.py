@@ -17,7 +17,8 @@ Precision = Literal["fp32", "bf16"]
 def linux_cpu() -> Mapping[str, str]:
     """Return what Linux says of the first CPU, by the names that it has for it; nothing on other systems.
 
-    py-cpuinfo, which asks every system, starts a process that takes a second: too long where each run is a process."""
+    py-cpuinfo, which asks every system, starts a process that takes a second: too long where each run is a process.
+    """
     try:
         said = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -35,7 +36,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def usable_precision(wanted: Precision, device: torch.device) -> Precision:
-    """`wanted`, or fp32 where the device would only emulate bf16."""
+    """Return `wanted`, or fp32 where the device would only emulate bf16."""
     if wanted == "fp32":
         return "fp32"
     has_bf16 = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else _cpu_has_bf16()
@@ -43,21 +44,26 @@ def usable_precision(wanted: Precision, device: torch.device) -> Precision:
 
 
 def fp32_is_fp32() -> None:
-    """For this process: PyTorch would convolve fp32 in TF32 on a GPU, of 10 bits, which records call fp32 and the audit
-    takes for another result."""
+    """Have this process compute fp32 in full, not in TF32.
+
+    PyTorch would convolve fp32 in TF32 on a GPU, of 10 bits, which records call fp32 and the audit takes for another
+    result.
+    """
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def on_device(model: nn.Module, device: torch.device, channels_last: bool) -> nn.Module:
-    """The model, moved to `device`, its weights in the memory format that a recipe asks for."""
+    """Return the model, moved to `device`, its weights in the memory format that a recipe asks for."""
     memory_format = torch.channels_last if channels_last else torch.contiguous_format
     return model.to(device, memory_format=memory_format)  # type: ignore[call-overload, no-any-return]
 
 
 def choose_device(wanted: str) -> torch.device:
-    """`auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`. Raises UserError when absent. In this
-    process fp32 is fp32 from then on."""
+    """Return the device for `auto` (the first CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises UserError when absent. In this process fp32 is fp32 from then on.
+    """
     fp32_is_fp32()
     if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")

@@ -10,7 +10,7 @@ LONGEST = 1000
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean "lc_net"? (known: ...)`, or only the known names when nothing is near."""
+    """Return `did you mean "lc_net"? (known: ...)`, or only the known names when nothing is near."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if len(name) <= LONGEST_NAME else ()
     hint = f'did you mean "{near[0]}"? ' if near else ""
@@ -18,8 +18,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def shortened(text: str, longest: int) -> str:
-    """Return `text`, or its beginning and its end with how much was left out between them: `longest` characters and a
-    few words at the most."""
+    """Return `text`, or its beginning and its end with how much was left out between them.
+
+    `longest` characters and a few words at the most.
+    """
     if len(text) <= longest:
         return text
     end = longest // 4
@@ -38,13 +40,15 @@ def describe(error: BaseException) -> str:
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what, where and what to do; the CLI prints it as one
-    line and exits with 2."""
+    """Something that the user can fix.
+
+    The message says what, where and what to do; the CLI prints it as one line and exits with 2.
+    """
 
 
 class AuditFailed(Exception):  # noqa: N818  (named for what happened)
-    """Executed and accounted MACs, or logits, differ: this run has failed, the others go on."""
+    """Executed and accounted MACs, or logits, differ: this run has failed, the others continue."""
 
 
 class TrainingDiverged(Exception):  # noqa: N818  (named for what happened, as people will search for it)
-    """The loss became NaN or infinite: this run has failed, the others go on."""
+    """The loss became NaN or infinite: this run has failed, the others continue."""

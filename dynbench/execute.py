@@ -1,4 +1,4 @@
-"""One run from its plan to its record: build, train (or go on training), evaluate, write down."""
+"""One run from its plan to its record: build, train (or continue training), evaluate, write down."""
 
 import time
 import traceback
@@ -28,17 +28,20 @@ from dynbench.train.session import Session
 
 
 def execute(run: Run, context: Context, timer: Timer | None = None) -> Record:
-    """Do one run and write its record, which says so when the run failed; time it, when there is a `timer`. The caller
-    holds the run's lock.
+    """Do one run and write its record, which says so when the run failed; time it, when there is a `timer`.
 
-    Raises UserError for what the user can mend (no data, no space); nothing is recorded then.
+    The caller holds the run's lock.
+
+    Raises UserError for what the user can fix (no data, no space); nothing is recorded then.
     """
     return complete(produce(run, context), context, timer)
 
 
 def produce(run: Run, context: Context) -> Record:
-    """Train and evaluate one run; its record is written, finished or failed. Of several processes the first one writes,
-    and the others' records have no results."""
+    """Train and evaluate one run; its record is written, finished or failed.
+
+    Of several processes the first one writes, and the others' records have no results.
+    """
     fp32_is_fp32()
     seal()  # in a process of its own that is before the plugin is imported
     started = time.time()
@@ -56,8 +59,10 @@ def produce(run: Run, context: Context) -> Record:
 
 
 def complete(record: Record, context: Context, timer: Timer | None = None) -> Record:
-    """Time a run that is produced, when there is a `timer`, tell the observer, and write down what they add. What was
-    trained is safe, however that ends."""
+    """Time a run that is produced, when there is a `timer`, tell the observer, and write down what they add.
+
+    What was trained is safe, however that ends.
+    """
     if timer is not None and record.status == "finished":
         try:
             record = _timed(record, context, timer)
@@ -85,7 +90,7 @@ def _finished(run: Run, context: Context) -> tuple[Record, Arrays]:
         method = run.make_method()
     spec = run.data.model_copy(update={"root": context.data_root})
     data = load_data(spec)
-    with watched("while it said whether it calibrates"):
+    with watched("when it was asked whether it calibrates"):
         data = data_for(method, data)
     model = build_model(run, method, data, context)
     journal = Session(run, method, model, data, context).train()
@@ -144,7 +149,10 @@ LONGEST_ERROR, LONGEST_TRACE = 2_000, 20_000
 
 
 def failed(run: Run, context: Context, started: float, summary: str, trace: str | None = None) -> Record:
-    """The record of a run that failed, for the reason in `summary`. What a plugin says at length is shortened."""
+    """Return the record of a run that failed, for the reason in `summary`.
+
+    What a plugin says at length is shortened.
+    """
     shown = None if trace is None else shortened(trace, LONGEST_TRACE)
     update = {"status": "failed", "error": shortened(summary, LONGEST_ERROR), "traceback": shown}
     return _record(run, context, started).model_copy(update=update)

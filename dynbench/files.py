@@ -11,8 +11,10 @@ from dynbench.errors import UserError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step, also across a crash. Raises UserError when it cannot be written
-    (permissions, a full disk); what was there before then stays."""
+    """Replace `path` by `content` in one step, also across a crash.
+
+    Raises UserError when it cannot be written (permissions, a full disk); what was there before then stays.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -33,9 +35,11 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def open_bounded(path: Path, what: str, most: int) -> BufferedReader:
-    """Open the file at `path` to be read. `what` it should be is named in errors. Raises UserError when there is none,
-    when it is larger than `most` bytes, and when it is no file: a folder, a pipe or a device, at which one might wait
-    for ever."""
+    """Open the file at `path` to be read.
+
+    `what` it should be is named in errors. Raises UserError when there is none, when it is larger than `most` bytes,
+    and when it is no file: a folder, a pipe or a device, at which one might wait for ever.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait to be opened
         found = os.fstat(handle)
@@ -68,7 +72,7 @@ def _no_file(mode: int) -> str:
 
 
 def _too_large(size: int, most: int) -> str:
-    return f"it has {size:,} bytes, and {most:,} are the most that are read"
+    return f"it has {size:,} bytes, more than the limit of {most:,}"
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:

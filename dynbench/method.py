@@ -87,13 +87,15 @@ class FromDense:
     """Start from the suite's trained dense backbone; its epochs and MACs count in this method's budget."""
 
     epochs: int | None = None
-    """From one that was trained for so many epochs. None: the recipe's."""
+    """From one that was trained for this many epochs. None: the recipe's."""
 
 
 @dataclass(frozen=True)
 class FromFile:
-    """Start from backbone weights in a file, trained for `epochs` epochs that count in the budget. `path` may also be
-    one of torchvision's names, as `ResNet50_Weights.IMAGENET1K_V2`."""
+    """Start from backbone weights in a file, trained for `epochs` epochs that count in the budget.
+
+    `path` may also be one of torchvision's names, as `ResNet50_Weights.IMAGENET1K_V2`.
+    """
 
     path: str
     epochs: int
@@ -114,26 +116,30 @@ class Method(ABC):
         self.config = config
 
     def unsupported(self, backbone: Backbone) -> str | None:  # noqa: ARG002
-        """Why this backbone cannot be used, or None."""
+        """Return why this backbone cannot be used, or None."""
         return None
 
     def backbone(self, spec: BackboneSpec) -> BackboneSpec:
-        """The backbone this method wants, given the suite's."""
+        """Return the backbone this method wants, given the suite's."""
         return spec
 
     def start(self) -> FromDense | FromFile | None:
-        """Where the backbone's weights come from; None: random initialisation."""
+        """Return where the backbone's weights come from; None: random initialisation."""
         return None
 
     @abstractmethod
     def build(self, backbone: Backbone) -> nn.Module:
-        """The model, holding `backbone`; as its attribute `backbone`, if it holds other `Backbone`s too. Layers outside
-        are counted as gates. `model(x)` runs every layer as often as it can run at most, so that the static cost of
-        each can be read from it."""
+        """Return the model, holding `backbone`; as its attribute `backbone`, if it holds other backbones too.
+
+        Layers outside are counted as gates. `model(x)` runs every layer as often as it can run at most, so that the
+        static cost of each can be read from it.
+        """
 
     def restore(self, backbone: Backbone, weights: Mapping[str, Tensor]) -> nn.Module:  # noqa: ARG002
-        """A model that the trained `weights` (its state, by name) fit into; they are loaded afterwards. Default: as
-        built. Override it where stages change shapes (pruning): they are not run again to time or evaluate."""
+        """Return a model that the trained `weights` (its state, by name) fit into; they are loaded afterwards.
+
+        Default: as built. Override it where stages change shapes (pruning): they are not run again to time or evaluate.
+        """
         return self.build(backbone)
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:  # noqa: ARG002
@@ -145,18 +151,24 @@ class Method(ABC):
         return {}
 
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
-        """What to train, and for how long. Default: one stage with the suite's recipe."""
+        """Return what to train, and for how long. Default: one stage with the suite's recipe."""
         return [recipe_stage(self, recipe)]
 
     def calibrates(self) -> bool:
-        """Whether `calibrate` is to be called. Half of the validation split is then set aside for it, and no figure is
-        read from that half. Default: where `calibrate` is overridden."""
+        """Return whether `calibrate` is to be called.
+
+        Half of the validation split is then set aside for it, and no figure is read from that half. Default: where
+        `calibrate` is overridden.
+        """
         return type(self).calibrate is not Method.calibrate
 
     def calibrate(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:  # noqa: B027
-        """Set after the last stage what is chosen on images that training has not seen: thresholds, statistics. They go
-        into the model's buffers; parameters stay as they are. `images` (n, channels, height, width) are normalised and
-        not augmented, `labels` int64 (n,); `model` is in evaluation mode. What it computes counts in the budget."""
+        """Set after the last stage what is chosen on images that training has not seen: thresholds, statistics.
+
+        They go into the model's buffers; parameters stay as they are. `images` (n, channels, height, width) are
+        normalised and not augmented, `labels` int64 (n,); `model` is in evaluation mode. What it computes counts in the
+        budget.
+        """
 
     def points(self, model: nn.Module) -> Sequence[Point]:  # noqa: ARG002
         """Operating points of the trained model. The first one is shown while training."""
@@ -164,9 +176,11 @@ class Method(ABC):
 
     @abstractmethod
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
-        """One output for each of `points` on images `x` (batch, channels, height, width): batched, masks
-        allowed, never timed."""
+        """Return one output for each of `points` on images `x` (batch, channels, height, width).
+
+        Batched, masks allowed, never timed.
+        """
 
     def executor(self, model: nn.Module, point: Point) -> nn.Module | None:  # noqa: ARG002
-        """A module that maps images to logits and really skips: the one that is timed. None: simulated."""
+        """Return a module that maps images to logits and really skips: the one that is timed. None: simulated."""
         return None

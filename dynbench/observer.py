@@ -1,4 +1,4 @@
-"""What happens during a suite, for whoever watches: the progress display, the tracker, tests."""
+"""What happens during a suite, for those who watch: the progress display, the tracker, tests."""
 
 from collections.abc import Sequence
 
@@ -10,37 +10,44 @@ class Observer:
     """Does nothing at every event; override what you want to see."""
 
     def suite_started(self, runs: Sequence[Run], finished: Sequence[Run]) -> None:
-        """`runs` are all of the suite's, `finished` those of them that have a record already."""
+        """Tell that a suite begins.
 
-    def run_started(self, run: Run) -> None: ...
+        `runs` are all of the suite's, `finished` those of them that have a record already.
+        """
+
+    def run_started(self, run: Run) -> None:
+        """Tell that a run begins."""
 
     def run_placed(self, run: Run, node: str) -> None:
-        """Where several are under way: `node` makes the run, again after another was lost with it."""
+        """Tell, where several are under way, that `node` makes the run, again after another was lost with it."""
 
     def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
-        """A stage of `epochs` epochs of `steps` steps begins, or goes on after `done` epochs."""
+        """Tell that a stage of `epochs` epochs of `steps` steps begins, or continues after `done` epochs."""
 
     def steps_done(self, epoch: int, step: int, loss: float) -> None:
-        """`step` steps of epoch number `epoch` are done; `loss` is their mean."""
+        """Tell that `step` steps of epoch number `epoch` are done; `loss` is their mean."""
 
     def steps_done_of(self, run: Run, epoch: int, step: int, loss: float) -> None:
-        """In place of `steps_done` where several runs are under way."""
+        """Tell in place of `steps_done` where several runs are under way."""
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
-        """`history` ends with the epoch that has just finished."""
+        """Tell that an epoch has finished: `history` ends with the epoch that has just finished."""
 
     def timing_started(self, run: Run) -> None:
-        """The run is trained and evaluated; its latency is measured now."""
+        """Tell that the run is trained and evaluated; its latency is measured now."""
 
     def timing_failed(self, run: Run, reason: str) -> None:
-        """It could not be measured; the run is finished without."""
+        """Tell that the latency could not be measured; the run is finished without."""
 
     def run_finished(self, record: Record) -> Record:
-        """A run's record is about to be written, finished or failed; return it, with what you add to it."""
+        """Tell that a run's record is about to be written, finished or failed; return it, with what you add to it."""
         return record
 
     def run_timed(self, record: Record) -> Record:
-        """The record, with latencies, of a run that had finished without is about to be written; as `run_finished`."""
+        """Tell that the record, with latencies, of a run that had finished without is about to be written.
+
+        As `run_finished`.
+        """
         return record
 
     def waiting(self, run: Run) -> None:
@@ -58,6 +65,7 @@ class Observers(Observer):
             observer.suite_started(runs, finished)
 
     def run_started(self, run: Run) -> None:
+        """Tell all observers that a run begins."""
         for observer in self._all:
             observer.run_started(run)
 

@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
 
 def check_batch(size: int, world: int) -> None:
-    """Raises UserError when a step of `size` images cannot be divided evenly among `world` processes: their mean
-    gradient would not be that of the step."""
+    """Check that a step of `size` images can be divided evenly among `world` processes.
+
+    Raises UserError when it cannot: their mean gradient would not be that of the step.
+    """
     if size % world:
         near = max(1, size // world) * world
         raise UserError(
@@ -25,8 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process is number `rank` of `world`, which all make the same calls in the same order. Alone, everything is
-    as it was given."""
+    """This process is number `rank` of `world`, which all make the same calls in the same order.
+
+    Alone, everything is as it was given.
+    """
 
     rank: int = 0
     world: int = 1
@@ -37,14 +41,17 @@ class ProcessGroup:
         return self.rank == 0
 
     def part(self, count: int, batch: int) -> slice:
-        """Which of `count` images this process evaluates: whole batches of `batch`, so that each image stands beside
-        the same others as on one process; nothing, when there are fewer batches than processes before it."""
+        """Return which of `count` images this process evaluates.
+
+        Whole batches of `batch`, so that each image stands beside the same others as on one process; nothing, when
+        there are fewer batches than processes before it.
+        """
         batches = -(-count // batch)
         start, stop = (min(count, number * batches // self.world * batch) for number in (self.rank, self.rank + 1))
         return slice(start, stop)
 
     def mean(self, value: "Tensor") -> "Tensor":
-        """Mean of `value` over processes, on each of them."""
+        """Return mean of `value` over processes, on each of them."""
         if self.world == 1:
             return value
         import torch.distributed as dist
@@ -54,7 +61,7 @@ class ProcessGroup:
         return total / self.world
 
     def gathered(self, value: T) -> list[T]:
-        """`value` of every process, by rank, on each of them; tensors in it should be on the CPU."""
+        """Return `value` of every process, by rank, on each of them; tensors in it should be on the CPU."""
         if self.world == 1:
             return [value]
         import torch.distributed as dist
@@ -64,7 +71,7 @@ class ProcessGroup:
         return values
 
     def from_first(self, value: T) -> T:
-        """The first process's `value`, on each of them."""
+        """Return the first process's `value`, on each of them."""
         if self.world == 1:
             return value
         import torch.distributed as dist

@@ -32,6 +32,7 @@ class Plugin:
 
     @property
     def name(self) -> str:
+        """Return the name that the method is registered by."""
         return self.entry_point.name
 
     @property
@@ -48,7 +49,10 @@ class Plugin:
 
 @cache
 def discover() -> dict[str, Plugin]:
-    """Every registered method by name; nothing is imported. Raises UserError when two packages claim one name."""
+    """Return every registered method by name; nothing is imported.
+
+    Raises UserError when two packages claim one name.
+    """
     plugins: dict[str, Plugin] = {}
     for plugin in map(Plugin, entry_points(group=GROUP)):
         first = plugins.setdefault(plugin.name, plugin)
@@ -61,7 +65,10 @@ def discover() -> dict[str, Plugin]:
 
 
 def find(name: str) -> Plugin:
-    """The plugin called `name`. Raises UserError with the nearest name, or when it has a name that no file can have."""
+    """Return the plugin called `name`.
+
+    Raises UserError with the nearest name, or when it has a name that no file can have.
+    """
     plugins = discover()
     if name not in plugins:
         raise UserError(f'unknown method "{name}"; {did_you_mean(name, plugins)}')
@@ -77,9 +84,11 @@ _tried: set[str] = set()
 
 
 def try_import(name: str, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Import the method called `name` in a process that is held to the limits of planning, once, unless this one is:
-    whoever imports it here afterwards is not hung or ended by it. Raises UserError when it is unknown, broken or not a
-    Method, and when it hangs or ends the process."""
+    """Import the method called `name` in a process that is bound by the limits of planning, once, unless this one is.
+
+    Whoever imports it here afterwards is not hung or ended by it. Raises UserError when it is unknown, broken or not a
+    Method, and when it hangs or ends the process.
+    """
     from dynbench.guards.side_effects import unwatched
 
     plugin = find(name)

@@ -24,12 +24,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`,
-    whose learning rates are multiplied by `schedule(epoch)` (a real number of epochs). `edit` changes the
-    model before the stage starts: prune, freeze, lower a density. `edit_on_images` does so after it and is also given
-    `images` training images (images, channels, height, width), drawn at random, normalised, not augmented.
+    """A part of the training.
 
-    A stage of 0 epochs is its edits: nothing is trained in it, and their MACs are its cost."""
+    `loss(model, x, y, progress)` is minimised for `epochs` with `optimizer(model)`, whose learning rates are multiplied
+    by `schedule(epoch)` (a real number of epochs). `edit` changes the model before the stage starts: prune, freeze,
+    lower a density. `edit_on_images` does so after it and is also given `images` training images (images, channels,
+    height, width), drawn at random, normalised, not augmented.
+
+    A stage of 0 epochs is its edits: nothing is trained in it, and their MACs are its cost.
+    """
 
     name: str
     epochs: int
@@ -42,7 +45,10 @@ class Stage:
 
 
 def apply_edits(stage: Stage, model: nn.Module, images: Callable[[int], Tensor]) -> None:
-    """The stage's edits, in place; `images(n)` gives n normalised training images and is only asked when needed."""
+    """Make the stage's edits in place.
+
+    `images(n)` gives n normalised training images and is only asked when needed.
+    """
     if stage.edit is not None:
         stage.edit(model)
     if stage.edit_on_images is not None:
@@ -64,7 +70,7 @@ def parameter_groups(model: nn.Module, rates: Mapping[str, float]) -> list[dict[
 
 
 def make_optimizer(spec: OptimizerSpec, model: nn.Module, rates: Mapping[str, float] | None = None) -> Optimizer:
-    """The recipe's optimizer over the model's trainable parameters."""
+    """Return the recipe's optimizer over the model's trainable parameters."""
     groups = parameter_groups(model, rates or {})
     if isinstance(spec, Muon):
         return _muon(spec, groups, _biases(model))
@@ -153,7 +159,7 @@ def _cosine(start: float, end: float, done: float) -> float:
 
 
 def lasting(recipe: Recipe, epochs: int | None) -> Recipe:
-    """The recipe over another number of epochs, with milestones that move along; None: as it is."""
+    """Return the recipe over another number of epochs, with milestones that move along; None: as it is."""
     if epochs is None:
         return recipe
     schedule = recipe.schedule
@@ -167,14 +173,14 @@ class Learner(Protocol):
     """What a stage needs to know of a method."""
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe) -> Tensor:
-        """As `Method.loss`."""
+        """Compute the loss as `Method.loss` does."""
 
     def learning_rates(self, model: nn.Module) -> Mapping[str, float]:
-        """As `Method.learning_rates`."""
+        """Return learning rates as `Method.learning_rates` does."""
 
 
 def recipe_stage(method: Learner, recipe: Recipe, name: str = "train") -> Stage:
-    """One stage of the recipe's epochs that minimises the method's loss."""
+    """Return one stage of the recipe's epochs that minimises the method's loss."""
 
     def loss(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
         return method.loss(model, x, y, progress, recipe)

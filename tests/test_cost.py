@@ -301,5 +301,5 @@ def test_a_layer_that_is_called_several_times() -> None:
 
 
 def test_unknown_layer() -> None:
-    with pytest.raises(ValueError, match='usage names "c", which is no layer with MACs'):
+    with pytest.raises(ValueError, match='usage names "c", which is not a layer with MACs'):
         model({"c": LayerUsage()}, 2)

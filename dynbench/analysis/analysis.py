@@ -36,8 +36,10 @@ class Analysis:
         records: Iterable[Record] | None = None,
         literature: Sequence[Quoted] | None = None,
     ) -> "Analysis":
-        """Return the analysis of all records in `results`, or of those given, beside the papers' rows. Raises UserError
-        when there are no records."""
+        """Return the analysis of all records in `results`, or of those given, beside the papers' rows.
+
+        Raises UserError when there are no records.
+        """
         chosen = results.records() if records is None else records
         return cls(results, tuple(chosen), None if literature is None else tuple(literature))
 
@@ -76,8 +78,10 @@ class Analysis:
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
-        """Dynamic operating points against their static controls. Raises UserError when per-image arrays are missing or
-        damaged."""
+        """Dynamic operating points against their static controls.
+
+        Raises UserError when per-image arrays are missing or damaged.
+        """
         return compare_with_controls(self.results, self.configurations)
 
     @cached_property
@@ -112,8 +116,10 @@ class Analysis:
 
     @cached_property
     def notable(self) -> frozenset[str]:
-        """Keys of the configurations that are labelled, or drawn, where there is no room for all: those on a front, and
-        those that the standings name. Raises as `comparisons`."""
+        """Return keys of the configurations that are labelled, or drawn, where there is no room for all.
+
+        These are the ones on a front, and the ones that the standings name. Raises as `comparisons`.
+        """
         points = [*(point for front in self.fronts.values() for point in front)]
         points += [standing.point for standing in self.standings if standing.point]
         return frozenset(point.configuration.key for point in points)

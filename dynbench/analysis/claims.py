@@ -13,9 +13,13 @@ Verdict = Literal["met", "not met", "not measured"]
 
 @dataclass(frozen=True)
 class ClaimAnswer:
-    """What answers a quoted row of `paper` (its arXiv number) called `quoted`: runs of `method` on the row's data and
-    backbone. `trained`: whether they start from trained weights, None for either. `points`: at which operating points,
-    empty for any; where a paper does not say its cost mode, any may answer. `given`: parameters that they must have."""
+    """The measured runs that answer a quoted row of a paper.
+
+    The row is called `quoted`, the paper is `paper` (its arXiv number); the runs are those of `method` on the row's
+    data and backbone. `trained`: whether they start from trained weights, None for either. `points`: at which operating
+    points, empty for any; where a paper does not say its cost mode, any may answer. `given`: parameters that they must
+    have.
+    """
 
     paper: str
     quoted: str
@@ -37,8 +41,11 @@ ANSWERS: tuple[ClaimAnswer, ...] = (
 
 @dataclass(frozen=True)
 class Claim:
-    """A quoted row and the operating points that answer it. It is met by one that has, as printed, at least its
-    accuracy for at most its MACs: the mean over seeds, on the test split."""
+    """A quoted row and the operating points that answer it.
+
+    It is met by one that has, as printed, at least its accuracy for at most its MACs: the mean over seeds, on the test
+    split.
+    """
 
     quoted: Quoted
     points: tuple[PointSummary, ...]
@@ -52,13 +59,14 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
+        """Say whether a point at the quoted cost is as accurate."""
         if not self.points:
             return "not measured"
         return "met" if any(_as_good(point, self.quoted) for point in self.affordable) else "not met"
 
 
 def claims(setting: Setting, known: Sequence[ConfigurationRecords], rows: Sequence[Quoted]) -> tuple[Claim, ...]:
-    """Those of the quoted `rows` on the setting's data and backbone that something here can answer."""
+    """Return the ones of the quoted `rows` on the setting's data and backbone that something here can answer."""
     found = []
     for row in rows:
         answer = _answer(row)
@@ -70,8 +78,10 @@ def claims(setting: Setting, known: Sequence[ConfigurationRecords], rows: Sequen
 
 
 def rounding(quoted: Quoted) -> float:
-    """Half a unit of the last digit that is printed, in MACs; zeros at the end do not count as digits. 0 where the row
-    prints something else than MACs or FLOPs."""
+    """Half a unit of the last digit that is printed, in MACs; zeros at the end do not count as digits.
+
+    0 where the row prints something other than MACs or FLOPs.
+    """
     if not isinstance(quoted.printed, float | int) or not quoted.printed:
         return 0.0
     exponent = Decimal(repr(quoted.printed)).normalize().as_tuple().exponent

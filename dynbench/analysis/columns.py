@@ -84,7 +84,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("macs_mean", "Float64", "MACs/image", "mean over the test images", _result(lambda p: p.macs.mean)),
     Column("macs_p50", "Float64", "MACs/image", "median over the test images", _result(lambda p: p.macs.p50)),
     Column("macs_p95", "Float64", "MACs/image", "95th percentile over the test images", _result(lambda p: p.macs.p95)),
-    Column("macs_max", "Int64", "MACs/image", "dearest test image", _result(lambda p: p.macs.max)),
+    Column("macs_max", "Int64", "MACs/image", "costliest test image", _result(lambda p: p.macs.max)),
     Column(
         "macs_dense",
         "Int64",
@@ -203,11 +203,11 @@ COLUMNS: tuple[Column, ...] = (
 """Order, names and dtypes are pinned by a test."""
 
 DTYPES: dict[str, str] = {column.name: column.dtype for column in COLUMNS}
-"""For whoever reads the table back: `pandas.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values=[""])`."""
+"""For reading the table back: `pandas.read_csv(path, dtype=DTYPES, keep_default_na=False, na_values=[""])`."""
 
 
 def flat_table(records: Sequence[Record]) -> pd.DataFrame:
-    """The table of `records`, in their order, with the dtypes of `COLUMNS`."""
+    """Return the table of `records`, in their order, with the dtypes of `COLUMNS`."""
     entries = [entry for record in records for entry in _entries(record)]
     return pd.DataFrame(
         {column.name: pd.Series([column.value(e) for e in entries], dtype=column.dtype) for column in COLUMNS}

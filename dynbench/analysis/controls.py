@@ -31,11 +31,13 @@ Outcome = Literal["better", "worse", "not shown"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A dynamic operating point and its nearest control of one static method. `difference` in points of top-1, method
-    minus control, with its 95 % paired bootstrap interval over test images (the difference of each image is averaged
-    over the common seeds): how far other images would move it, trained nets given. `seeds` says how far other trainings
-    would: the differences of the common seeds and their Student t interval. `mcnemar`: the exact p-value of each
-    common seed."""
+    """A dynamic operating point and its nearest control of one static method.
+
+    `difference` in points of top-1, method minus control, with its 95 % paired bootstrap interval over test images (the
+    difference of each image is averaged over the common seeds): how far other images would move it, trained nets given.
+    `seeds` says how far other trainings would: the differences of the common seeds and their Student t interval.
+    `mcnemar`: the exact p-value of each common seed.
+    """
 
     point: PointSummary
     control: PointSummary
@@ -90,7 +92,7 @@ def _seeds(configuration: ConfigurationRecords) -> frozenset[int]:
 
 
 class _Candidates:
-    """The controls of one static method that a dynamic configuration may be held against."""
+    """The controls of one static method that a dynamic configuration may be compared with."""
 
     def __init__(self, controls: Sequence[_Control], epochs: int) -> None:
         self._controls = controls
@@ -105,8 +107,10 @@ class _Candidates:
 
 
 class _FlagsOf:
-    """What the nets of a results folder classified rightly, image by image. The last ones are kept: a control is held
-    against many."""
+    """What the nets of a results folder classified rightly, image by image.
+
+    The last ones are kept: a control is compared with many.
+    """
 
     def __init__(self, results: ResultsFolder) -> None:
         self._results = results
@@ -119,7 +123,7 @@ class _FlagsOf:
         return arrays[f"{point}/correct"]
 
     def pairs(self, point: PointSummary, control: PointSummary) -> Iterator[tuple[Flags, Flags]]:
-        """Those of both nets, for each common seed."""
+        """Yield those of both nets, for each common seed."""
         others = {record.run.seed: record.run_id for record in control.configuration.finished}
         for record in point.configuration.finished:
             if other := others.get(record.run.seed):
@@ -147,9 +151,11 @@ def _without_interval(
 
 
 def compare_with_controls(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> tuple[Comparison, ...]:
-    """Each finished operating point that is not a control, against the control of nearest mean MACs of each static
-    method: with the same data, backbone and recipe, a common seed, and no fewer epochs. Points without one are left
-    out. Among those that match in cost, one of as many epochs is preferred to a nearer one of more.
+    """Compare each finished operating point that is not a control with static ones.
+
+    With each static method's point of nearest mean MACs: of the same data, backbone and recipe, a common seed, and no
+    fewer epochs. Points without one are left out. Among those that match in cost, one of as many epochs is preferred to
+    a nearer one of more.
 
     Raises UserError when per-image arrays are missing or damaged.
     """

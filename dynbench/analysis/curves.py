@@ -25,8 +25,11 @@ SAME = 0.005
 
 @dataclass(frozen=True)
 class BandPoint:
-    """At `macs` an image: the method's accuracy less the static nets', in points of top-1, and the half-width of its
-    95 % interval over test images; `static`: the latter's accuracy in per cent."""
+    """The method's accuracy less the static nets' at `macs` an image.
+
+    In points of top-1, with the half-width of its 95 % interval over test images; `static`: the static nets' accuracy
+    in per cent.
+    """
 
     macs: float
     static: float
@@ -36,10 +39,13 @@ class BandPoint:
 
 @dataclass(frozen=True)
 class CurveComparison:
-    """A method's `points` against the `controls` of one static method, both by rising cost, from `start` to `end` MACs
-    an image, which both reach. `difference`: the mean distance of the curves there, in points of top-1, the method's
-    less the controls', with its 95 % paired bootstrap interval over test images; `seeds`: over the common seeds, with
-    Student's interval. The area is `difference` times the range."""
+    """Compares the curve of a method with the curve of one static method.
+
+    `points` are the method's and `controls` the static method's, both by rising cost, from `start` to `end` MACs an
+    image, which both reach. `difference`: the mean distance of the curves there, in points of top-1, the method's less
+    the controls', with its 95 % paired bootstrap interval over test images; `seeds`: over the common seeds, with
+    Student's interval. The area is `difference` times the range.
+    """
 
     points: tuple[PointSummary, ...]
     controls: tuple[PointSummary, ...]
@@ -72,8 +78,11 @@ class CurveComparison:
 
 
 def compare_curves(results: ResultsFolder, known: Sequence[ConfigurationRecords]) -> tuple[CurveComparison, ...]:
-    """Each dynamic configuration that has a curve, against each static method of which two nets or more are comparable
-    with it. Raises UserError when per-image arrays are missing or damaged."""
+    """Compare each dynamic configuration that has a curve with each static method.
+
+    Only static methods of which two nets or more are comparable with it. Raises UserError when per-image arrays are
+    missing or damaged.
+    """
     return tuple(
         found
         for one in known
@@ -84,7 +93,10 @@ def compare_curves(results: ResultsFolder, known: Sequence[ConfigurationRecords]
 
 
 def curve_of(one: ConfigurationRecords) -> tuple[PointSummary, ...]:
-    """The operating points that answer differently, by rising cost; of those that answer the same, the cheapest."""
+    """Return the operating points that answer differently, by rising cost.
+
+    Of those that answer the same, the cheapest.
+    """
     ordered = sorted(one.points, key=lambda point: point.macs.mean)
     trades: dict[tuple[object, ...], PointSummary] = {}
     for point in ordered:
@@ -119,7 +131,7 @@ def _compare(
     right = [(_flags(results, points, seed), _flags(results, controls, seed)) for seed in seeds]
 
     def distance(macs: np.ndarray, over: np.ndarray) -> list[np.ndarray]:
-        """Of each seed, by test image: the distance at `macs` (places,), weighted by `over`."""
+        """Return for each seed, by test image, the distance at `macs` (places,), weighted by `over`."""
         mine, theirs = over @ interpolation(own, macs), over @ interpolation(static, macs)
         return [mine @ one - theirs @ other for one, other in right]
 
@@ -154,12 +166,16 @@ def _band_point(
 
 
 def interpolation(nodes: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """What of each of the rising `nodes` (n,) a piecewise linear curve through them takes at `places`: (places, n)."""
+    """Return the weights (places, n) of piecewise linear interpolation.
+
+    They say how much of the value at each of the rising `nodes` (n,) a piecewise linear curve through them takes at
+    `places`.
+    """
     return np.stack([np.interp(places, nodes, row) for row in np.eye(len(nodes))], axis=1)
 
 
 def trapezium(places: np.ndarray) -> np.ndarray:
-    """Weights (places,) of a mean over the range of rising `places`, by the trapezium rule; they add up to 1."""
+    """Return weights (places,) of a mean over the range of rising `places`, by the trapezium rule; they add up to 1."""
     steps = np.diff(places)
     return np.asarray((np.append(steps, 0) + np.append(0, steps)) / (2 * (places[-1] - places[0])))
 

@@ -48,7 +48,7 @@ class TimedPoint:
     """The method and its parameters, and the seed where that tells runs apart."""
 
     def at(self, batch: int) -> Timing | None:
-        """The timing at a batch size, if there is one."""
+        """Return the timing at a batch size, if there is one."""
         return next((timing for timing in self.latency.timings if timing.batch == batch), None)
 
     def promised(self, timing: Timing) -> float:
@@ -74,6 +74,7 @@ class Block:
 
     @property
     def engines(self) -> tuple[EngineRecord, ...]:
+        """Return the static engines' figures, those of the newest timing."""
         timed = [timed.latency for timed in self.points if timed.latency.engines]
         return max(timed, key=lambda latency: latency.measured).engines if timed else ()
 
@@ -94,12 +95,15 @@ class Block:
 
     @property
     def macs_dense(self) -> str:
+        """Return the dense backbone's MACs, in words."""
         return short_macs(self.points[0].latency.macs_dense)
 
 
 def blocks(known: Sequence[ConfigurationRecords], records: Sequence[Record]) -> tuple[Block, ...]:
-    """Return the timed points of `known`, in its order, in blocks; none when nothing was timed. What has no executor is
-    named in the order of `records`."""
+    """Return the timed points of `known`, in its order, in blocks; none when nothing was timed.
+
+    What has no executor is named in the order of `records`.
+    """
     ordered = [record for configuration in known for record in configuration.finished]
     chosen: defaultdict[Conditions, list[tuple[Record, PointRecord]]] = defaultdict(list)
     for conditions, record, point in _timed(ordered):

@@ -1,7 +1,7 @@
 """The papers' own numbers (`results/literature.yaml`), each checked against the dense cost of its backbone.
 
 Papers print "FLOPs" for MACs or for twice the MACs, and copy each other's tables wrongly by factors of ten. An
-accepted figure that is dearer than its dense backbone is refused here, so it never reaches a plot. The check is
+accepted figure that is costlier than its dense backbone is refused here, so it never reaches a plot. The check is
 one-sided: a figure that is too small passes.
 """
 
@@ -99,7 +99,7 @@ class LiteratureFile(Model):
 
 
 def read_literature(path: Path | None = None) -> tuple[Quoted, ...]:
-    """Every row of the file at `path` (default: dynbench's own), rejected ones too.
+    """Return every row of the file at `path` (default: dynbench's own), rejected ones too.
 
     Raises UserError with file:line for a row that does not fit the schema, names an unknown backbone, or has
     more MACs than its dense backbone.
@@ -118,13 +118,13 @@ def read_literature(path: Path | None = None) -> tuple[Quoted, ...]:
 
 
 def literature_path() -> Path:
-    """The copy in the installed package, else the repository's."""
+    """Return the copy in the installed package, else the repository's."""
     packaged = Path(__file__).with_name(NAME)
     return packaged if packaged.is_file() else Path(__file__).parents[2] / "results" / NAME
 
 
 def quoted_on(dataset: str, rows: Iterable[Quoted]) -> tuple[Quoted, ...]:
-    """The accepted rows for a data set."""
+    """Return the accepted rows for a data set."""
     return tuple(row for row in rows if row.accepted and row.dataset == dataset)
 
 

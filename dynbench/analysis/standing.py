@@ -12,8 +12,10 @@ from dynbench.analysis.verdicts import verdict
 
 @dataclass(frozen=True)
 class Standing:
-    """A dynamic method on one backbone: the operating point of `among` that does best against static nets of its cost,
-    and those nets. None: no point has any."""
+    """A dynamic method on one backbone, at its best operating point.
+
+    The point of `among` that does best against static nets of its cost, and those nets.
+    """
 
     method: str
     among: int
@@ -23,7 +25,7 @@ class Standing:
     def sentence(self, names: Names) -> str:
         """Say what it comes to, without a full stop."""
         if self.point is None:
-            return f"{self.method} has no static net of its cost to be held against"
+            return f"{self.method} has no static net of its cost to compare it with"
         point = "" if self.point.name == "default" else f", {self.point.name}"
         best = f" (the best of {self.among} operating points)" if self.among > 1 else ""
         return f"{names.brief(self.point.configuration.run)}{point}{best} {verdict(self.controls)}"
@@ -32,7 +34,8 @@ class Standing:
 def standings(known: Sequence[ConfigurationRecords], comparisons: Sequence[Comparison]) -> Iterator[Standing]:
     """Yield how every dynamic method of `known` that finished stands, on each backbone.
 
-    The best point is that whose difference from the control that it does worst against is largest."""
+    The best point is that whose difference from the control that it does worst against is largest.
+    """
     matched: defaultdict[tuple[str, str], list[Comparison]] = defaultdict(list)
     for one in comparisons:
         if one.matched:

@@ -16,8 +16,10 @@ Flags = np.ndarray
 
 
 def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """Percentile interval of the mean of `differences` (images,) in points of accuracy, resampling images. Always the
-    same. A single image says nothing of others: all that is possible."""
+    """Percentile interval of the mean of `differences` (images,) in points of accuracy, resampling images.
+
+    Always the same. A single image says nothing of others: all that is possible.
+    """
     from scipy.stats import bootstrap
 
     if len(differences) == 1:
@@ -37,8 +39,11 @@ def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two nets on the same images: the `sums` over `count` common seeds of what the first gets right and the other does
-    not (1, or -1 the other way round), int (images,)."""
+    """Compares two nets on the same images.
+
+    The `sums` over `count` common seeds of what the first gets right and the other does not (1, or -1 the other way
+    round), int (images,).
+    """
 
     sums: np.ndarray
     count: int
@@ -50,12 +55,14 @@ class Paired:
 
 
 def paired_intervals(paired: Sequence[Paired]) -> list[tuple[float, float]]:
-    """Return `bootstrap_interval` of each of `paired`, as fractions, images weighted alike, from one drawing of
-    resamples for all.
+    """Return `bootstrap_interval` of each of `paired`, as fractions, with images weighted alike.
+
+    The resamples are drawn once for all of them.
 
     What a resample comes to is how often it took each image, times the images' sums: a product of matrices in place of
     a gathering of images for each pair. Equal sums are multiplied once: the operating points of one net often answer
-    alike."""
+    alike.
+    """
     distinct = {(one.sums.tobytes(), len(one.sums)): one.sums for one in paired}
     found: dict[tuple[bytes, int], np.ndarray] = {}
     for images in {size for _, size in distinct}:
@@ -88,7 +95,9 @@ def _resampled(sums: np.ndarray) -> np.ndarray:
 
 def mcnemar(pairs: Sequence[tuple[Flags, Flags]]) -> tuple[float, ...]:
     """Exact two-sided p-value of each pair: among the images that only one of two nets gets right, either is as likely.
-    That is a binomial test at one half, whose two tails are alike."""
+
+    That is a binomial test at one half, whose two tails are alike.
+    """
     from scipy.special import bdtr
 
     only_one = np.array([int((one & ~other).sum()) for one, other in pairs])
@@ -98,8 +107,10 @@ def mcnemar(pairs: Sequence[tuple[Flags, Flags]]) -> tuple[float, ...]:
 
 
 def two_sample_interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """Student t interval of mean(after) - mean(before), two independent samples of at least two values each, with their
-    pooled variance."""
+    """Return the Student t interval of mean(after) - mean(before).
+
+    The samples are independent, of at least two values each; their variance is pooled.
+    """
     from scipy.special import stdtrit
 
     freedom = len(before) + len(after) - 2
@@ -121,7 +132,10 @@ def paired_interval(before: Sequence[float], after: Sequence[float]) -> tuple[fl
 
 
 def normal_half_width(deviation: float, count: int) -> float:
-    """Of the interval of a mean of `count` values with this standard deviation, many enough for the normal one."""
+    """Return half the width of the interval of a mean of `count` values with this standard deviation.
+
+    The values are many enough for the normal one.
+    """
     from scipy.special import ndtri
 
     return float(ndtri((1 + CONFIDENCE) / 2) * deviation / count**0.5)

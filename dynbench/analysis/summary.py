@@ -16,8 +16,11 @@ T = TypeVar("T")
 
 
 def pareto_front(items: Iterable[T], cost: Callable[[T], float], gain: Callable[[T], float]) -> tuple[T, ...]:
-    """The items that no other dominates, by rising cost: none is at most as dear and at least as good, and one of
-    the two strictly. Of equal items the first is kept."""
+    """Return the items that no other dominates, by rising cost.
+
+    Of another item that dominates: it costs at most as much, is at least as good, and one of the two strictly. Of equal
+    items the first is kept.
+    """
     front: list[T] = []
     for item in sorted(items, key=lambda item: (cost(item), -gain(item))):
         if not front or gain(item) > gain(front[-1]):
@@ -57,14 +60,17 @@ class ConfigurationRecords:
 
     @property
     def key(self) -> str:
+        """Return what tells the configuration from all others."""
         return self.of.key
 
     @property
     def run(self) -> Run:
+        """Return one of its runs: they differ in nothing but the seed."""
         return self.records[0].run
 
     @cached_property
     def setting(self) -> Setting:
+        """Return the suite, data set and backbone that it belongs to."""
         run = self.run
         return Setting(run.suite, run.data.name, run.backbone.name, run.backbone.width)
 
@@ -83,10 +89,12 @@ class ConfigurationRecords:
 
     @cached_property
     def finished(self) -> tuple[Record, ...]:
+        """Return the records of its finished runs."""
         return tuple(record for record in self.records if record.status == "finished")
 
     @cached_property
     def failed(self) -> tuple[Record, ...]:
+        """Return the records of its failed runs."""
         return tuple(record for record in self.records if record.status == "failed")
 
     @property
@@ -96,7 +104,7 @@ class ConfigurationRecords:
 
     @cached_property
     def budget(self) -> Budget | None:
-        """What each run cost, pretraining included: of the dearest one; None when every run failed."""
+        """What each run cost, pretraining included: of the costliest one; None when every run failed."""
         return max((record.budget for record in self.finished), key=lambda budget: budget.train_macs, default=None)
 
     @cached_property
@@ -113,8 +121,11 @@ class ConfigurationRecords:
 
 @dataclass(frozen=True)
 class PointSummary:
-    """One operating point over seeds. Accuracies in per cent, MACs per image of the test split; of p95 and gates
-    the mean over seeds, of the dearest image the maximum."""
+    """One operating point over seeds.
+
+    Accuracies in per cent, MACs per image of the test split; of p95 and gates the mean over seeds, of the costliest
+    image the maximum.
+    """
 
     configuration: ConfigurationRecords
     name: str
@@ -135,7 +146,7 @@ class PointSummary:
 
 
 def seed_mean(values: Sequence[float]) -> SeedMean:
-    """Mean of `values` (one a seed) and its 95 % Student t interval."""
+    """Return mean of `values` (one a seed) and its 95 % Student t interval."""
     mean, count = float(np.mean(values)), len(values)
     if count == 1:
         return SeedMean(mean, None, 1)
@@ -152,8 +163,10 @@ def _student(freedom: int) -> float:
 
 
 def configurations(records: Iterable[Record]) -> tuple[ConfigurationRecords, ...]:
-    """Records that differ only in their seed, together: by setting, dense first, widest and longest first,
-    then the other controls."""
+    """Return records that differ only in their seed, together.
+
+    Their order is by setting, dense first, widest and longest first, then the other controls.
+    """
     groups: defaultdict[Configuration, list[Record]] = defaultdict(list)
     for record in records:
         groups[Configuration.of(record.run)].append(record)

@@ -10,14 +10,17 @@ OUTCOMES = {"better": "better than", "worse": "worse than", "not shown": "no dif
 
 
 def verdicts(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """A line for each operating point that has controls of its cost, one for each method of which no point has any."""
+    """Yield a line for each operating point that has controls of its cost.
+
+    A method of which no point has any gets one line.
+    """
     name_of = compared_names(comparisons)
     for _, group in groupby(comparisons, lambda comparison: comparison.point.configuration.key):
         found = list(group)
         label = name_of(found[0])
         matched = [comparison for comparison in found if comparison.matched]
         if not matched:
-            yield f"{label}: no static control of its cost to be held against"
+            yield f"{label}: no static control of its cost to compare it with"
         for name, of_point in groupby(matched, lambda comparison: comparison.point.name):
             point = "" if name == "default" else f", {name}"
             yield f"{label}{point}: {verdict(list(of_point))}"

@@ -1,5 +1,6 @@
-"""Backbones by name: the thin CIFAR ResNets of He et al., the wide ones of the LC-Net paper, and torchvision's ResNets
-and MobileNetV2.
+"""Backbones by name.
+
+The thin CIFAR ResNets of He et al., the wide ones of the LC-Net paper, and torchvision's ResNets and MobileNetV2.
 
 `resnet18`, `resnet34`, `resnet50` and `resnet101` are torchvision's on large images, and have a 3x3 stem on small ones;
 a spec's `stem` says which, whatever the image.
@@ -36,14 +37,19 @@ BACKBONES: dict[str, Architecture] = {
 
 
 def stage_channels(spec: BackboneSpec) -> tuple[int, ...]:
-    """Every channel count that the spec's width scales, rounded to whole ones: of each stage, inside the blocks for
-    bottlenecks; of MobileNetV2's blocks outside, and of stem and last convolution."""
+    """Return every channel count that the spec's width scales, rounded to whole ones.
+
+    Of each stage, inside the blocks for bottlenecks; of MobileNetV2's blocks outside, and of stem and last convolution.
+    """
     return BACKBONES[spec.name].channels(spec.width)
 
 
 def check_backbone(spec: BackboneSpec) -> None:
-    """Raises UserError for an unknown name, a width that leaves a stage without channels, and a stem or shortcut that
-    the backbone does not have."""
+    """Refuse what cannot be built.
+
+    Raises UserError for an unknown name, a width that leaves a stage without channels, and a stem or shortcut that the
+    backbone does not have.
+    """
     if spec.name not in BACKBONES:
         raise UserError(f'unknown backbone "{spec.name}"; {did_you_mean(spec.name, BACKBONES)}')
     architecture = BACKBONES[spec.name]
@@ -58,7 +64,7 @@ def check_backbone(spec: BackboneSpec) -> None:
 
 
 def build_backbone(spec: BackboneSpec, input_shape: tuple[int, int, int], num_classes: int) -> Backbone:
-    """A randomly initialised backbone for images of `input_shape` (channels, height, width).
+    """Return a randomly initialised backbone for images of `input_shape` (channels, height, width).
 
     Raises UserError as `check_backbone` does.
     """

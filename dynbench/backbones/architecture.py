@@ -10,24 +10,29 @@ from dynbench.suite.schema import BackboneSpec
 
 Shape = tuple[int, int, int]
 LARGE = 64
-"""Images of at least so many rows get the stem of ImageNet, where the spec does not say."""
+"""Images of at least this many rows get the stem of ImageNet, where the spec does not say."""
 
 
 class Architecture(Protocol):
+    """A family of backbones: its widths, what it refuses, and how it is built."""
+
     def channels(self, width: float) -> tuple[int, ...]:
-        """Every channel count that a width scales."""
+        """Return every channel count that a width scales."""
 
     def refuses(self, spec: BackboneSpec) -> str | None:
-        """What the spec asks for and cannot have, after the net's name; or None."""
+        """Return what the spec asks for and cannot have, after the net's name; or None."""
 
     def build(self, spec: BackboneSpec, shape: Shape, classes: int) -> Backbone:
-        """The net for images of `shape` (channels, height, width)."""
+        """Return the net for images of `shape` (channels, height, width)."""
 
 
 @dataclass(frozen=True)
 class ResNetArchitecture:
-    """`stages`: (channels, blocks) of each. `option`: the shortcuts where the spec does not say. `large`: the block of
-    torchvision's net for large images, if there is one."""
+    """`stages`: (channels, blocks) of each.
+
+    `option`: the shortcuts where the spec does not say. `large`: the block of torchvision's net for large images, if
+    there is one.
+    """
 
     block: BlockType
     stages: tuple[tuple[int, int], ...]

@@ -1,5 +1,7 @@
-"""What a backbone is to methods and executors: residual blocks that are named and take apart, between a stem and a
-head."""
+"""What a backbone is to methods and executors.
+
+Residual blocks that are named and take apart, between a stem and a head.
+"""
 
 from collections.abc import Iterator
 from typing import ClassVar, cast
@@ -27,10 +29,12 @@ class ResidualBlock(nn.Module):
 
     @property
     def in_channels(self) -> int:
+        """Return the channels of the block's input."""
         return self.conv_and_norm(self.branch_convs()[0])[0].in_channels
 
     @property
     def mid_channels(self) -> int:
+        """Return the output channels of `first`."""
         return self.conv_and_norm(self.gated_convs()[-1])[0].out_channels
 
     @property
@@ -47,31 +51,34 @@ class ResidualBlock(nn.Module):
         return cast("nn.Sequential", found)
 
     def branch_convs(self) -> tuple[str, ...]:
-        """Names of the branch's convolutions, in order."""
+        """Return names of the branch's convolutions, in order."""
         raise NotImplementedError
 
     def gated_convs(self) -> tuple[str, ...]:
-        """Those of `first`: one, or an expansion and the depthwise convolution of its channels."""
+        """Return those of `first`: one, or an expansion and the depthwise convolution of its channels."""
         return self.branch_convs()[:1]
 
     def conv_and_norm(self, conv: str) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-        """The convolution of that name, and the BN after it."""
+        """Return the convolution of that name, and the BN after it."""
         return conv_and_norm(self, conv, conv.replace("conv", "bn"))
 
     def first(self, x: Tensor) -> Tensor:
-        """(batch, in, h, w) -> (batch, mid, h', w')."""
+        """Map (batch, in, h, w) -> (batch, mid, h', w')."""
         raise NotImplementedError
 
     def rest(self, h: Tensor) -> Tensor:
-        """(batch, mid, h', w') -> (batch, out, h'', w'')."""
+        """Map (batch, mid, h', w') -> (batch, out, h'', w'')."""
         raise NotImplementedError
 
     def end(self, total: Tensor) -> Tensor:
-        """The ReLU after the sum, if the block has one; may overwrite `total`."""
+        """Apply the ReLU after the sum, if the block has one; may overwrite `total`."""
         return relu(total, inplace=True) if self.ends_in_relu else total
 
     def join(self, residual: Tensor, x: Tensor) -> Tensor:
-        """`end(residual + shortcut(x))`, overwriting `residual`: on a CPU, fresh memory costs more than the sum."""
+        """Return `end(residual + shortcut(x))`, overwriting `residual`.
+
+        On a CPU, fresh memory costs more than the sum.
+        """
         return self.end(residual.add_(self.shortcut(x)) if self.skippable else residual)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,17 +103,17 @@ class Backbone(nn.Module):
         self.num_classes = num_classes
 
     def named_blocks(self) -> Iterator[tuple[str, ResidualBlock]]:
-        """Every residual block with its name in this module, in the order of execution."""
+        """Yield every residual block with its name in this module, in the order of execution."""
         for name, module in self.named_modules():
             if isinstance(module, ResidualBlock):
                 yield name, module
 
     def stage_of(self, block: str) -> str:
-        """The stage that the block of that name belongs to."""
+        """Return the stage that the block of that name belongs to."""
         return block.partition(".")[0]
 
     def conv_and_norm(self, conv: str) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-        """The convolution of that name in stem or head, and the BN after it."""
+        """Return the convolution of that name in stem or head, and the BN after it."""
         return conv_and_norm(self, conv, conv.replace("conv", "bn"))
 
     @property
@@ -120,15 +127,15 @@ class Backbone(nn.Module):
         return None
 
     def stem(self, x: Tensor) -> Tensor:
-        """Images (batch, channels, height, width) -> features of the first block."""
+        """Map images (batch, channels, height, width) -> features of the first block."""
         raise NotImplementedError
 
     def head(self, x: Tensor) -> Tensor:
-        """Features of the last block -> logits (batch, num_classes)."""
+        """Map features of the last block -> logits (batch, num_classes)."""
         return cast("Tensor", self.linear(torch.flatten(adaptive_avg_pool2d(x, 1), 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (batch, channels, height, width) -> logits (batch, num_classes)."""
+        """Map images (batch, channels, height, width) -> logits (batch, num_classes)."""
         x = self.stem(x)
         for _, block in self.named_blocks():
             x = block(x)
@@ -136,5 +143,5 @@ class Backbone(nn.Module):
 
 
 def conv_and_norm(module: nn.Module, conv: str, norm: str) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A convolution and a BN by their names in `module`."""
+    """Return a convolution and a BN by their names in `module`."""
     return cast("nn.Conv2d", module.get_submodule(conv)), cast("nn.BatchNorm2d", module.get_submodule(norm))

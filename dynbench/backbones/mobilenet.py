@@ -120,7 +120,7 @@ class MobileNetV2(Backbone):
         return conv_and_norm(self, conv, _norm(conv))
 
     def stage_of(self, block: str) -> str:
-        """`row1` to `row7` of the paper's table 2."""
+        """Return `row1` to `row7` of the paper's table 2."""
         return self._stages[int(block.rpartition(".")[2]) - 1]
 
     def stem(self, x: Tensor) -> Tensor:

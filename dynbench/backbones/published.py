@@ -1,5 +1,6 @@
-"""Weights by torchvision's names, as `ResNet50_Weights.IMAGENET1K_V2`: files that torchvision publishes, kept where it
-keeps them.
+"""Weights by torchvision's names, as `ResNet50_Weights.IMAGENET1K_V2`.
+
+They are files that torchvision publishes, kept where it keeps them.
 
 Their file names end in the first digits of their SHA-256, which stand for them before they are there.
 """
@@ -17,12 +18,12 @@ DIGEST = re.compile(r"-([0-9a-f]{8,})\.\w+$")
 
 
 def is_name(path: Path) -> bool:
-    """Whether `path` is such a name, and no file."""
+    """Return whether `path` is such a name, and no file."""
     return NAME.fullmatch(str(path)) is not None and not path.exists()
 
 
 def published_sha256(name: str) -> str:
-    """The first digits, in hex, of the SHA-256 of these weights' file. Raises UserError for an unknown name."""
+    """Return the first digits, in hex, of the SHA-256 of these weights' file. Raises UserError for an unknown name."""
     found = DIGEST.search(_url(name))
     if found is None:
         raise UserError(f"weights {name} have no checksum in {_url(name)}; download the file and give its path")
@@ -30,8 +31,10 @@ def published_sha256(name: str) -> str:
 
 
 def published_file(name: str) -> Path:
-    """The file of these weights, downloaded if it is not there. Raises UserError for an unknown name, a download that
-    fails and a file that is not what was published."""
+    """Return the file of these weights, downloaded if it is not there.
+
+    Raises UserError for an unknown name, a download that fails and a file that is not what was published.
+    """
     from torch.hub import get_dir
 
     url, digest = _url(name), published_sha256(name)

@@ -39,12 +39,14 @@ class InnerConv:
 
     @property
     def filters(self) -> int:
+        """Return how many filters the convolution has."""
         return self.conv.out_channels
 
     def keep(self, filters: Tensor) -> None:
-        """Remove every filter but those with the indices `filters` (int64), in place: the convolution's output
-        channels, the BN's, the depthwise convolutions' in between, and the input channels of the convolution that reads
-        them.
+        """Remove every filter but those with the indices `filters` (int64), in place.
+
+        The convolution's output channels, the BN's, the depthwise convolutions' in between, and the input channels of
+        the convolution that reads them.
 
         Raises ValueError when none would be left, and for other grouped convolutions.
         """
@@ -63,8 +65,10 @@ class InnerConv:
 
 
 def inner_convs(backbone: Backbone) -> Iterator[InnerConv]:
-    """Every convolution of which filters can be removed, in the order of execution. A depthwise convolution that opens
-    a branch is none: its channels are the block's input."""
+    """Yield every convolution of which filters can be removed, in the order of execution.
+
+    A depthwise convolution that opens a branch is none: its channels are the block's input.
+    """
     number = 1
     for name, block in backbone.named_blocks():
         convs = block.branch_convs()
@@ -90,8 +94,10 @@ def _is_depthwise(block: ResidualBlock, name: str) -> bool:
 
 
 def fit_filters(backbone: Backbone, weights: Mapping[str, Tensor], prefix: str = "") -> None:
-    """Shrink `backbone` to the filters that its trained `weights` have, by name after `prefix`: what `Method.restore`
-    needs. Values are left to whoever loads the weights."""
+    """Shrink `backbone` to the filters that its trained `weights` have, by name after `prefix`.
+
+    `Method.restore` needs it. The caller loads the values of the weights.
+    """
     for layer in inner_convs(backbone):
         weight = weights.get(f"{prefix}{layer.name}.weight")
         if weight is not None and len(weight) < layer.filters:
@@ -104,12 +110,12 @@ def l1_norms(conv: nn.Conv2d) -> Tensor:
 
 
 def largest(scores: Tensor, count: int) -> Tensor:
-    """Indices of the `count` largest of `scores` (n,), ascending, as `keep` takes them; of equals, the first."""
+    """Return indices of the `count` largest of `scores` (n,), ascending, as `keep` takes them; of equals, the first."""
     return scores.sort(descending=True, stable=True).indices[:count].sort().values
 
 
 def rounded_up(ratio: float, filters: int) -> int:
-    """How many of `filters` a share of them is, so that one is left."""
+    """Return how many of `filters` a share of them is, so that one is left."""
     # As it was written: 0.1 of 30 is 3, and a float's 0.1 is a little more.
     return min(ceil(Fraction(str(ratio)) * filters), filters - 1)
 

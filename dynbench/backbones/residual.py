@@ -25,7 +25,7 @@ class SubsampleAndPad(nn.Module):
         self.padding = (0, 0, 0, 0, before, out_channels - in_channels - before)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, in_channels, h, w) -> (batch, out_channels, ceil(h / stride), ceil(w / stride))."""
+        """Map (batch, in_channels, h, w) -> (batch, out_channels, ceil(h / stride), ceil(w / stride))."""
         return pad(x[:, :, :: self.stride, :: self.stride], self.padding)
 
 
@@ -36,7 +36,7 @@ def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequentia
 
 
 def make_shortcut(option: str, in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """The shortcut of a block: empty where the shape does not change."""
+    """Return the shortcut of a block: empty where the shape does not change."""
     if stride == 1 and in_channels == out_channels:
         return nn.Sequential()
     if option == "A":
@@ -164,7 +164,7 @@ class ResNet(Backbone):
         return relu(self.bn1(self.conv1(x)), inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (batch, channels, height, width) -> logits (batch, num_classes)."""
+        """Map images (batch, channels, height, width) -> logits (batch, num_classes)."""
         x = self.stem(x)
         for index in range(self._depth):
             x = self.get_submodule(f"layer{index + 1}")(x)

@@ -1,5 +1,8 @@
-"""Reading and writing weights: safetensors, or torch files with `weights_only`. In place of a file that is read stands
-a name of torchvision's, as `ResNet50_Weights.IMAGENET1K_V2`, where there is no such file."""
+"""Reading and writing weights: safetensors, or torch files with `weights_only`.
+
+In place of a file that is read stands a name of torchvision's, as `ResNet50_Weights.IMAGENET1K_V2`, where there is no
+such file.
+"""
 
 import hashlib
 import pickle
@@ -20,8 +23,10 @@ LARGEST = 2**32
 
 
 def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a weight file; of a name of torchvision's, the digits that are published. Raises UserError when it
-    cannot be read, or is no such name."""
+    """Hex SHA-256 of a weight file; of a name of torchvision's, the digits that are published.
+
+    Raises UserError when it cannot be read, or is not such a name.
+    """
     if is_name(path):
         return published_sha256(str(path))
     with open_bounded(path, "weights", LARGEST) as file:
@@ -43,7 +48,7 @@ def _read(path: Path) -> dict[str, Any]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """State dict of a safetensors or torch file, unwrapped from `state_dict` and `module.`.
 
-    Raises UserError when the file is missing, truncated, or holds something else than tensors.
+    Raises UserError when the file is missing, truncated, or holds something other than tensors.
     """
     path = published_file(str(path)) if is_name(path) else path
     if path.exists():
@@ -52,7 +57,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         loaded = _read(path)
     except FileNotFoundError as error:
         raise UserError(f"no weights at {path}") from error
-    except pickle.UnpicklingError as error:  # torch's own text advises to load it all the same
+    except pickle.UnpicklingError as error:  # torch's own text advises to load it anyway
         raise UserError(
             f"weights {path} hold more than tensors, or are not a weight file; code in them is not run: save the "
             "state dict alone"

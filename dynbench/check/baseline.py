@@ -21,12 +21,12 @@ from dynbench.suite.schema import CheckRules
 
 
 def pack_flags(flags: Flags) -> str:
-    """bool (images,) -> base64 of eight images a byte."""
+    """Bool (images,) -> base64 of eight images a byte."""
     return base64.b64encode(np.packbits(flags).tobytes()).decode()
 
 
 def unpack_flags(text: str, images: int) -> Flags:
-    """The inverse. Raises ValueError when `text` is not that of so many images."""
+    """Return the inverse. Raises ValueError when `text` is not that of this many images."""
     try:
         content = base64.b64decode(text, validate=True)
     except binascii.Error as error:
@@ -44,11 +44,11 @@ Seed = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
 
 
 def _check_once(names: Iterable[Hashable], what: str) -> None:
-    """Raises ValueError when a name is there twice."""
+    """Raises ValueError when a name occurs twice."""
     seen: set[Hashable] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"{what} {name} is there twice")
+            raise ValueError(f"{what} {name} occurs twice")
         seen.add(name)
 
 
@@ -106,6 +106,7 @@ class BaselinePoint(_Part):
 
     @property
     def flags(self) -> Flags:
+        """Return for each test image whether it was classified rightly."""
         return unpack_flags(self.correct, self.images)
 
 
@@ -126,6 +127,7 @@ class BaselineRun(_Part):
         return self
 
     def point(self, name: str) -> BaselinePoint | None:
+        """Return the operating point of that name, or None."""
         return next((point for point in self.points if point.name == name), None)
 
 
@@ -152,6 +154,7 @@ class BaselineConfiguration(_Part):
 
     @property
     def point_names(self) -> tuple[str, ...]:
+        """Return the names of all operating points, each once."""
         return tuple(dict.fromkeys(point.name for run in self.runs for point in run.points))
 
 
@@ -172,12 +175,12 @@ class Baseline(_Part):
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
-    """Raises UserError when it cannot be written."""
+    """Write a baseline to a file. Raises UserError when it cannot be written."""
     write_atomically(path, baseline.model_dump_json(indent=1, exclude_none=True).encode() + b"\n")
 
 
 def read_baseline(path: Path) -> Baseline:
-    """Raises UserError when there is none, it is damaged, or of another version."""
+    """Read a baseline from a file. Raises UserError when there is none, it is damaged, or of another version."""
     try:
         content = read_bounded(path, "baseline", LARGEST_BASELINE)
     except UserError as error:

@@ -12,8 +12,10 @@ from dynbench.record.schema import Record
 
 @dataclass(frozen=True)
 class ComparedRuns:
-    """Runs of which the same was asked, but for the seed: the latest of each. `doubtful`: of the seeds that were run
-    several times, those of which it cannot be told which run that is, and why."""
+    """Runs of which the same was asked, but for the seed: the latest of each.
+
+    `doubtful`: of the seeds that were run several times, those of which it cannot be told which run that is, and why.
+    """
 
     identity: Identity
     records: Mapping[int, Record]
@@ -25,8 +27,11 @@ class ComparedRuns:
 
 
 def by_identity(records: Iterable[Record]) -> dict[str, ComparedRuns]:
-    """Group by the key of what was asked for. Of a seed that was run by several versions the run of the newest counts,
-    if it is also the last: clocks run behind, and old records are left lying about."""
+    """Group by the key of what was asked for.
+
+    Of a seed that was run by several versions the run of the newest counts, if it is also the last: clocks run behind,
+    and old records are left lying about.
+    """
     found: defaultdict[str, defaultdict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in sorted(records, key=lambda record: record.run.seed):
         found[identity_key(Configuration.of(record.run).identity)][record.run.seed].append(record)
@@ -58,7 +63,7 @@ def _doubt(latest: Record, several: Sequence[Record]) -> str:
 
 
 def differences(one: Identity, other: Identity) -> list[str]:
-    """`recipe.optimizer.lr 0.01 instead of 0.1`: what `other` has in place of what `one` has."""
+    """Return, as `recipe.optimizer.lr 0.01 instead of 0.1`, what `other` has in place of what `one` has."""
     before, after = dict(_flat("", one)), dict(_flat("", other))
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return [f"{name} {_said(after, name)} instead of {_said(before, name)}" for name in sorted(names)]

@@ -21,13 +21,13 @@ COLUMNS = (
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """Every comparison, also those that passed."""
+    """Return every comparison, also those that passed."""
     rows = (Row((f.title, f.point, *_cells(f)), f.title, tone=tone_of(f.verdict)) for f in findings)
     return Table("", COLUMNS, tuple(rows))
 
 
 def tone_of(verdict: Verdict) -> Tone:
-    """How a verdict is to be taken."""
+    """Return how a verdict is to be taken."""
     if verdict in FAILING or verdict is Verdict.UNJUDGED:
         return "bad"
     if verdict in {Verdict.WARNING, Verdict.REFUSED}:
@@ -52,7 +52,11 @@ def _cells(finding: Finding) -> tuple[str, ...]:
 
 
 def sentence(finding: Finding) -> str:
-    """`regression: dense (resnet8 on digits): test_top1: 98.4 -> 91.2, change -7.20 (-8.1 to -6.3), limit -0.5pt`."""
+    """Return a finding as a sentence.
+
+    An example is `regression: dense (resnet8 on digits): test_top1: 98.4 -> 91.2, change -7.20 (-8.1 to -6.3), limit
+    -0.5pt`.
+    """
     of = f", {finding.point}" if finding.point else ""
     return f"{finding.verdict}: {finding.title}{of}: {': '.join(filter(None, (_figures(finding), finding.reason)))}"
 

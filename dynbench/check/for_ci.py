@@ -20,7 +20,10 @@ AS: dict[Verdict, str] = {
 
 
 def junit_xml(outcome: CheckResult) -> bytes:
-    """One test suite. What could not be judged as a whole is an error of a test case of its own."""
+    """Return the findings as one test suite.
+
+    What could not be judged as a whole is an error of a test case of its own.
+    """
     root = Element("testsuites")
     suite = SubElement(root, "testsuite", name=SUITE)
     for finding in outcome.findings:
@@ -59,7 +62,10 @@ ADVICE = (Verdict.WARNING, Verdict.UNJUDGED, Verdict.BETTER)
 
 
 def markdown_summary(outcome: CheckResult) -> str:
-    """What failed comes first; every comparison is in the table, also those that passed."""
+    """Return the summary: what failed comes first.
+
+    Every comparison is in the table, also those that passed.
+    """
     return "\n\n".join(_parts(outcome)) + "\n"
 
 

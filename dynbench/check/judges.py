@@ -13,7 +13,7 @@ CONDITIONS = tuple(name for name in BaselineLatency.model_fields if name not in 
 
 
 def judge_latency(points: PointPair, rule: Rule) -> Finding | None:
-    """None: the baseline was not timed, or not against other engines."""
+    """Judge latency; None when the baseline was not timed, or not against other engines."""
     before, after = (_figures(side, rule.metric.name) for side in (points.before, points.after))
     if len(before) < len(points.before):
         return None
@@ -51,7 +51,10 @@ LAYERS_SHOWN = 3
 
 
 def judge_layers(pair: Pair, rule: Rule) -> Finding | None:
-    """None: the baseline has none, or its seeds differ, so that the net's shape is learnt and not given."""
+    """Judge layers' MACs.
+
+    None when the baseline has none, or its seeds differ, so that the net's shape is learnt and not given.
+    """
     layers = [run.layers for run in pair.configuration.runs]
     if not layers[0] or any(one != layers[0] for one in layers):
         return None
@@ -64,7 +67,7 @@ def judge_layers(pair: Pair, rule: Rule) -> Finding | None:
 
 
 def changed_layers(before: Mapping[str, int], after: Mapping[str, int]) -> str:
-    """`layer1.0.conv1: 36,864 MACs, in the baseline 18,432`; empty when none changed."""
+    """Return what changed, as `layer1.0.conv1: 36,864 MACs, in the baseline 18,432`; empty when none changed."""
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     shown = [
         f"{name}: {_layer_macs(after, name)}, in the baseline {_layer_macs(before, name)}"
@@ -79,7 +82,7 @@ def _layer_macs(layers: Mapping[str, int], name: str) -> str:
 
 
 def judge_training(pair: Pair, rule: Rule) -> Finding:
-    """MACs of the training, everything pre-trained included."""
+    """Return MACs of the training, everything pre-trained included."""
     before, after = ({seed: run.train_macs for seed, run in side.items()} for side in (pair.before, pair.after))
     change = counted_change(before, after)
     return pair.finding(rule, *judge(rule, change), change)
@@ -96,7 +99,7 @@ def judge_accuracy(points: PointPair, rule: Rule) -> Finding:
 
 
 def judge_macs(points: PointPair, rule: Rule) -> Finding:
-    """Mean MACs. Those of a static net whose shape is not learnt are exact, whatever the tolerance."""
+    """Return mean MACs. Those of a static net whose shape is not learnt are exact, whatever the tolerance."""
     before, after = ({seed: p.macs for seed, p in side.items()} for side in (points.before, points.after))
     if not (points.pair.configuration.static and _is_constant(before)):
         images = min(point.images for side in (points.before, points.after) for point in side.values())

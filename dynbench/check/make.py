@@ -26,7 +26,9 @@ Arrays = dict[str, np.ndarray]
 def make_baseline(
     results: ResultsFolder, records: Sequence[Record], rules: CheckRules, command: str, simulated: bool = False
 ) -> Baseline:
-    """Of every run in `results`. `simulated`: also of those that have no executor, or were not audited.
+    """Make a baseline of every run in `results`.
+
+    `simulated`: also of those that have no executor, or were not audited.
 
     Raises UserError when a run failed, was not audited, or its per-image arrays are missing, and when it cannot be told
     which of two runs is the later one: a check could not tell that from what it looks for.
@@ -49,13 +51,11 @@ def _check_sound(records: Sequence[Record], simulated: bool) -> None:
         raise UserError(f"{failed.run_id} failed: {failed.error}; a baseline holds finished runs only")
     unaudited = next((r for r in records if not all(p.audited for p in r.points)), None)
     if unaudited is not None and not simulated:
-        raise UserError(
-            f"{unaudited.run_id} was not audited (no executor?); --allow-simulated takes it in all the same"
-        )
+        raise UserError(f"{unaudited.run_id} was not audited (no executor?); --allow-simulated includes it anyway")
 
 
 def title(run: Run) -> str:
-    """`lc_net l1_layer=0.02 (resnet8 on digits)`."""
+    """Return a title such as `lc_net l1_layer=0.02 (resnet8 on digits)`."""
     width = "" if run.backbone.width == 1 else f" x{run.backbone.width:g}"
     return f"{run.label} ({run.backbone.name}{width} on {run.data.name})"
 
@@ -71,7 +71,10 @@ def _configuration(results: ResultsFolder, configuration: ComparedRuns) -> Basel
 
 
 def run_of(results: ResultsFolder, record: Record) -> BaselineRun:
-    """One finished run as a baseline holds it. Raises UserError when its per-image arrays are missing or damaged."""
+    """Return one finished run as a baseline holds it.
+
+    Raises UserError when its per-image arrays are missing or damaged.
+    """
     arrays = results.arrays(record.run_id)
     return BaselineRun(
         seed=record.run.seed,
@@ -98,7 +101,7 @@ def _points(record: Record, arrays: Arrays) -> Iterator[BaselinePoint]:
 
 
 def latency_of(point: PointRecord) -> BaselineLatency | None:
-    """At the smallest batch size that was timed."""
+    """Return the latency at the smallest batch size that was timed."""
     latency = point.latency
     if latency is None or not latency.timings:
         return None

@@ -20,9 +20,12 @@ class SeedChange:
 
 @dataclass(frozen=True)
 class Change:
-    """A metric before and after, means over seeds. `interval`: of after - before, from the lowest to the highest bound
-    of all 95 % intervals that apply; None for what has no noise. `differs`: of what is compared exactly, whether
-    anything does, on any seed; None: it is judged by its interval. `seeds`: each by itself."""
+    """A metric before and after, means over seeds.
+
+    `interval`: of after - before, from the lowest to the highest bound of all 95 % intervals that apply; None for what
+    has no noise. `differs`: of what is compared exactly, whether anything does, on any seed; None: it is judged by its
+    interval. `seeds`: each by itself.
+    """
 
     before: float
     after: float
@@ -32,10 +35,13 @@ class Change:
 
     @property
     def difference(self) -> float:
+        """Return by how much the figure changed."""
         return self.after - self.before
 
 
 class Verdict(StrEnum):
+    """What a comparison came to."""
+
     OK = "ok"
     BETTER = "better"
     """By more than the tolerance, and significantly: worth a new baseline."""
@@ -61,9 +67,11 @@ PASSED, REGRESSIONS, NOT_JUDGED = 0, 1, 2
 
 @dataclass(frozen=True)
 class Finding:
-    """One comparison of one configuration: `title` for people, the operating `point` (empty: all of them) and the
-    `subject`, a metric's name, `runs` or `seed 0`. Without `rule` and `change` there was nothing to compare; `reason`
-    says why."""
+    """One comparison of one configuration.
+
+    `title` for people, the operating `point` (empty: all of them) and the `subject`, a metric's name, `runs` or `seed
+    0`. Without `rule` and `change` there was nothing to compare; `reason` says why.
+    """
 
     title: str
     point: str
@@ -76,8 +84,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """Everything that a check found. `extras`: runs that the baseline does not have. `notes`: what else is to be known.
-    `problem`: why the check as a whole could not judge."""
+    """Everything that a check found.
+
+    `extras`: runs that the baseline does not have. `notes`: what else is to be known. `problem`: why the check as a
+    whole could not judge.
+    """
 
     findings: tuple[Finding, ...] = ()
     extras: tuple[str, ...] = ()
@@ -85,10 +96,12 @@ class CheckResult:
     problem: str | None = None
 
     def with_verdicts(self, verdicts: Collection[Verdict]) -> tuple[Finding, ...]:
+        """Return the findings that have one of `verdicts`."""
         return tuple(finding for finding in self.findings if finding.verdict in verdicts)
 
     @property
     def failing(self) -> tuple[Finding, ...]:
+        """Return the findings that fail the check."""
         return self.with_verdicts(FAILING)
 
     @property
@@ -128,6 +141,7 @@ class Pair:
     def finding(
         self, rule: Rule, verdict: Verdict, reason: str = "", change: Change | None = None, point: str = ""
     ) -> Finding:
+        """Return a finding about the pair."""
         return Finding(self.configuration.title, point, rule.metric.name, verdict, reason, rule, change)
 
 
@@ -141,4 +155,5 @@ class PointPair:
     after: Mapping[int, BaselinePoint]
 
     def finding(self, rule: Rule, verdict: Verdict, reason: str = "", change: Change | None = None) -> Finding:
+        """Return a finding about the operating point."""
         return self.pair.finding(rule, verdict, reason, change, self.name)

@@ -1,9 +1,9 @@
 """From a change and a rule to a verdict.
 
 Nothing passes by being uncertain: a change beyond its limit is a regression where it is shown, and otherwise it cannot
-be judged; and within the limit it cannot be judged either while the interval reaches far beyond it. Each seed is held
-against its own of the baseline besides, so that a mean hides no seed. docs/regression-checks.md has a table of how
-often that misses what is worse, and how often it alarms for nothing.
+be judged; and within the limit it cannot be judged either while the interval reaches far beyond it. Each seed is
+compared with its own of the baseline besides, so that a mean hides no seed. docs/regression-checks.md has a table of
+how often that misses what is worse, and how often it alarms for nothing.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,10 @@ class Judgement(NamedTuple):
 
 
 def judge(rule: Rule, change: Change) -> Judgement:
-    """The gravest of what the mean and each seed give. What is compared exactly may not differ, whichever way."""
+    """Return the gravest of what the mean and each seed give.
+
+    What is compared exactly may not differ, whichever way.
+    """
     if change.differs is not None:
         return Judgement(Verdict.REGRESSION if change.differs else Verdict.OK)
     found = [_of_mean(rule, change), *_of_seeds(rule, change)]

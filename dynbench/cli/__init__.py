@@ -12,17 +12,21 @@ from dynbench.errors import UserError
 
 
 class LazyGroup(click.Group):
-    """`commands_in` is the package in which command NAME is NAME.py and a click command `NAME_command` in it;
-    `help_lines` gives each name its line of help."""
+    """`commands_in` is the package in which command NAME is NAME.py and a click command `NAME_command` in it.
+
+    `help_lines` gives each name its line of help.
+    """
 
     def __init__(self, *args: Any, commands_in: str, help_lines: dict[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._package, self._lines = commands_in, help_lines
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of all commands; no command is imported."""
         return list(self._lines)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command's module and return the command."""
         if cmd_name not in self._lines:
             return None
         module = import_module(f"{self._package}.{cmd_name}")
@@ -30,12 +34,14 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the lines of help of all commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._lines.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that `args` begin with; name the nearest one where there is none."""
         name = args[0]
         if name not in self._lines and not name.startswith("-"):
             from dynbench.errors import did_you_mean
@@ -56,7 +62,7 @@ COMMANDS: dict[str, str] = {
     "sync": "Send records to MLflow that it does not have yet.",
     "evaluate": "Evaluate backbone weights from a file.",
     "verify": "Evaluate a finished run's weights again: as recorded?",
-    "sensitivity": "Prune one layer at a time and evaluate: which layers bear it.",
+    "sensitivity": "Prune one layer at a time and evaluate: which layers tolerate it.",
     "audit": "Say what any module executes, image by image, and what it saves.",
     "test": "Try a method: does it keep what every method has to keep?",
     "new": "Write a small package to start a method of your own from.",
@@ -89,8 +95,11 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Entry point. Exit code 0; 1 when runs failed; 2 for what the user can mend, and for an error that nobody foresaw,
-    of which one line says where its traceback is; 3 when time is up; 130 when interrupted."""
+    """Entry point.
+
+    Exit code 0; 1 when runs failed; 2 for what the user can fix, and for an error that nobody foresaw, of which one
+    line says where its traceback is; 3 when time is up; 130 when interrupted.
+    """
     encode_anything()
     try:
         done = cli.main(args=arguments, prog_name="dynbench", standalone_mode=False)

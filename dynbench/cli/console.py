@@ -1,5 +1,7 @@
-"""rich's console, kept from taking other people's text for more than text. `terminal` does so without rich, which takes
-a while to import."""
+"""rich's console, kept from taking other people's text for more than text.
+
+`terminal` does so without rich, which takes a while to import.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,8 +14,10 @@ from dynbench.cli.terminal import UNPRINTABLE, printable
 
 
 class SafeConsole(Console):
-    """Prints text as it is: no markup, no emoji codes, no guessed colours, and nothing that a terminal may obey but
-    what rich writes."""
+    """Prints text as it is.
+
+    No markup, no emoji codes, no guessed colours, and nothing that a terminal may obey but what rich writes.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, **options)

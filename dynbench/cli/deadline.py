@@ -16,15 +16,19 @@ class TimeIsUpError(KeyboardInterrupt):
 
 
 class Deadline(Observer):
-    """Raises TimeIsUpError after the first epoch that ends, or before the first run that begins, later than `minutes`
-    from now. There is always an epoch, or the end of a run, in between, however many runs begin at once: given again,
-    the command gets on."""
+    """Stops a command when its time is over.
+
+    Raises TimeIsUpError after the first epoch that ends, or before the first run that begins, later than `minutes` from
+    now. There is always an epoch, or the end of a run, in between, however many runs begin at once, so that the same
+    command gets further when it is given again.
+    """
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes
         self._got_on = False
 
     def run_started(self, run: Run) -> None:  # noqa: ARG002
+        """Stop when the time is over and something was done before."""
         if self._got_on:
             self._check()
 

@@ -30,7 +30,7 @@ HEADERS = ("runs", "batch", "images/s", "training", "evaluation", "memory")
 
 
 def disk_line(dataset: str, data_bytes: int, needs: "Sequence[DiskNeeds]") -> str:
-    """In words, what runs with such `needs` and their data set take."""
+    """Say what runs with such `needs` and their data set take."""
     from dynbench.analysis.words import byte_size
 
     kept, working = sum(one.kept for one in needs), max((one.working for one in needs), default=0)
@@ -39,8 +39,10 @@ def disk_line(dataset: str, data_bytes: int, needs: "Sequence[DiskNeeds]") -> st
 
 
 def show_measured(console: "SafeConsole", suite: "Suite", todo: "Sequence[Run]") -> None:
-    """Try the runs `todo` for a few steps, those that differ in nothing but their seed once, and print what each of
-    them would take."""
+    """Try the runs `todo` for a few steps and print what each of them would take.
+
+    Those that differ in nothing but their seed are tried once.
+    """
     from rich.table import Table
 
     from dynbench.analysis.words import duration
@@ -98,5 +100,5 @@ def _left_out(suite: "Suite") -> str:
     from dynbench.data import dataset_info
 
     files = dataset_info(suite.file.data).in_files
-    decoding = "reading and decoding images, which goes on beside it and may be slower, " if files else ""
+    decoding = "reading and decoding images, which happens beside it and may be slower, " if files else ""
     return f"An estimate from noise in place of images: without {decoding}audits and latency."

@@ -54,7 +54,7 @@ _KEYS = {
 
 
 def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the suite argument and the common overrides."""
+    """Add the suite argument and the common overrides."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -64,19 +64,24 @@ _ESTIMATING = ("dynbench.estimate.estimates", "torch._dynamo")
 
 
 def get_ready_to_estimate() -> None:
-    """For a command that makes a plan, before it imports torch: its child process does so at the same time, and imports
-    what torch would at the first step, which takes as long again."""
+    """Get a child process ready for a command that makes a plan, before torch is imported here.
+
+    The child imports torch at the same time, and also what torch would import at the first step, which takes as long
+    again.
+    """
     get_ready(*_ESTIMATING)
 
 
 def get_ready_to_run() -> None:
-    """As `get_ready_to_estimate`, for a command that makes and times the runs as well: each is a child or two, which
-    would import it again."""
+    """Get ready as `get_ready_to_estimate` does, for a command that also makes and times the runs.
+
+    Each run is made in a child process or two, which would import torch again.
+    """
     get_ready(*_ESTIMATING, "dynbench.launch.isolated", "dynbench.latency.timing_process")
 
 
 def read_suite(path: Path, **options: Any) -> Suite:
-    """The suite at `path` with the command line's overrides. Raises UserError with file:line."""
+    """Return the suite at `path` with the command line's overrides. Raises UserError with file:line."""
     document = parse_yaml(read_text(path), str(path))
     changed = _override(document, options) if isinstance(document, dict) and document else {}
     file, locator = validate(document, str(path), changed)
@@ -135,7 +140,7 @@ def _chosen(entries: Any, text: str) -> Any:
 
 
 def results_folder(suite: Suite, results: Path | None) -> ResultsFolder:
-    """Where the suite's results go."""
+    """Return where the suite's results go."""
     return ResultsFolder(results or Path("results") / "runs" / suite.file.name)
 
 
@@ -157,15 +162,17 @@ _LAUNCHER_OPTIONS = (
 
 
 def launcher_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of `launcher_of`."""
+    """Add the options of `launcher_of`."""
     for option in reversed(_LAUNCHER_OPTIONS):
         command = option(command)
     return command
 
 
 def launcher_of(options: dict[str, Any], rank: Rank | None) -> Launcher:
-    """The launcher that the command line asks for, in a process that torchrun may have given a `rank`. Raises UserError
-    when options contradict each other."""
+    """Return the launcher that the command line asks for, in a process that torchrun may have given a `rank`.
+
+    Raises UserError when options contradict each other.
+    """
     fanout, processes = _fanout(options), _processes(options, rank)
     if fanout is not None:
         if processes is not None:
@@ -214,15 +221,14 @@ _RULE_OPTIONS = (
 
 
 def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that say what is compared, and how strictly."""
+    """Add the options that say what is compared, and how strictly."""
     for option in reversed(_RULE_OPTIONS):
         command = option(command)
     return command
 
 
 def chosen_rules(base: Mapping[str, str], suite: Path | None, rules: Sequence[str]) -> dict[str, str]:
-    """`base`, overridden by the suite, overridden by the command line, metric by metric. Raises UserError."""
-
+    """Return `base`, overridden by the suite, overridden by the command line, metric by metric. Raises UserError."""
     texts: dict[str, str] = {**base, **(read_suite(suite).file.check.given if suite else {})}
     for rule in rules:
         name, equals, text = rule.partition("=")
@@ -257,7 +263,7 @@ def _width(context: click.Context, parameter: click.Parameter, width: float) -> 
 
 
 def device_name(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
-    """As a suite's `device`."""
+    """Return the name of the device, as in a suite's `device`."""
     if not re.match(DEVICE, text):
         raise click.BadParameter("expected auto, cpu, cuda or cuda:N")
     return text
@@ -288,7 +294,7 @@ class WeightsOptions:
 
 
 def weights_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command gets what these options say as its first argument."""
+    """Add options for weights: the command gets what they say as its first argument."""
 
     @wraps(command)
     def gathered(

@@ -15,7 +15,7 @@ from dynbench.record.schema import EpochRecord, Record
 
 
 def results_line(record: Record) -> str:
-    """One line on a run that is over."""
+    """Return one line on a run that is over."""
     if record.status == "failed" or not record.points:
         return f"failed: {as_message(record.error or '')}"
     point = record.points[0]
@@ -26,7 +26,7 @@ def results_line(record: Record) -> str:
 
 
 def validated(history: Sequence[EpochRecord]) -> str:
-    """The newest look at the validation split."""
+    """Return the newest look at the validation split."""
     seen = next((epoch for epoch in reversed(history) if epoch.val_top1 is not None), None)
     return "" if seen is None else f"val {seen.val_top1:.2f} %, {short_macs(seen.val_macs or 0)} MACs"
 
@@ -43,6 +43,7 @@ class Display(Observer):
         self._total, self._number = len(runs), len(finished)
 
     def run_started(self, run: Run) -> None:
+        """Print the run's number and label."""
         self._number += 1
         self._waiting = False
         self.console.print(
@@ -81,7 +82,7 @@ class PlainProgress(Display):
     def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:  # noqa: ARG002
         self._epochs, self._first, self._started = epochs, done, time.monotonic()
         if done:
-            self.console.print(f"    {stage}: going on after epoch {done}")
+            self.console.print(f"    {stage}: continuing after epoch {done}")
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
         last = history[-1]
@@ -152,6 +153,7 @@ class _Stage:
 
 
 def name_of(run: Run) -> str:
+    """Return the run's label with its backbone and seed."""
     return f"{run.label} ({run.built.name}, seed {run.seed})"
 
 
@@ -164,9 +166,11 @@ class ManyPlain(Display):
         self._stages: dict[str, _Stage] = {}
 
     def say(self, text: str) -> None:
+        """Print a line."""
         self.console.print(text, soft_wrap=True)
 
     def run_started(self, run: Run) -> None:
+        """Note the run's number."""
         self._number += 1
         self._waiting = False
         self._numbers[run.run_id] = self._number
@@ -178,7 +182,7 @@ class ManyPlain(Display):
     def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
         self._stages[run.run_id] = _Stage(epochs, done, steps, time.monotonic())
         if done:
-            self.say(f"    {name_of(run)}: {stage}: going on after epoch {done}")
+            self.say(f"    {name_of(run)}: {stage}: continuing after epoch {done}")
 
     def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         last, stage = history[-1], self._stages[run.run_id]
@@ -264,6 +268,6 @@ class ManyBars(ManyPlain):
 
 
 def progress_for(console: SafeConsole, several: bool) -> Display:
-    """The display that suits the console, of runs one after another or of `several` at once."""
+    """Return the display that suits the console, of runs one after another or of `several` at once."""
     bars, lines = (ManyBars, ManyPlain) if several else (RichProgress, PlainProgress)
     return bars(console) if console.is_terminal else lines(console)

@@ -27,7 +27,7 @@ STYLES = {"": "", "good": "green", "warning": "yellow", "bad": "bold red"}
 
 
 def show_brief(found: Analysis) -> RichTable:
-    """A line for each configuration, a sentence for each dynamic method; below them what failed, and why."""
+    """Return a line for each configuration, a sentence for each dynamic method; below them what failed, and why."""
     outer = RichTable.grid()
     for setting in found.settings:
         table = brief_table(found, setting)
@@ -42,7 +42,7 @@ def show_brief(found: Analysis) -> RichTable:
 
 
 def show_results(found: Analysis) -> RichTable:
-    """One block for each suite, data set and backbone; below them what failed, and why."""
+    """Return one block for each suite, data set and backbone; below them what failed, and why."""
     outer = RichTable.grid()
     for setting in found.settings:
         outer.add_row(rich_table(results_table(found, setting)))
@@ -60,7 +60,7 @@ def _show_failures(outer: RichTable, found: Analysis) -> None:
 
 
 def show_controls(found: Analysis) -> RichTable:
-    """Every dynamic operating point against the nearest static controls, and what it comes to."""
+    """Return every dynamic operating point against the nearest static controls, and what it comes to."""
     table = controls_table(found.comparisons)
     outer = RichTable.grid()
     outer.add_row(rich_table(table))
@@ -70,7 +70,7 @@ def show_controls(found: Analysis) -> RichTable:
 
 
 def show_latency(found: Analysis) -> RichTable:
-    """Executors against the dense backbone, and that on static engines. Empty when nothing was timed."""
+    """Tabulate executors against the dense backbone, and that on static engines. Empty when nothing was timed."""
     outer = RichTable.grid()
     for block in found.latency:
         outer.add_row(rich_table(latency_table(block)))
@@ -91,7 +91,7 @@ def _engines(block: Block) -> RichTable:
 
 
 def check_lines(outcome: CheckResult) -> Iterator[RenderableType]:
-    """The table, then in sentences whatever is not simply well, then what it comes to."""
+    """Yield the table, then a sentence on each finding that is not a plain pass, then the overall result."""
     if outcome.findings:
         yield rich_table(findings_table(outcome.findings), CHECK_WIDTH)
     for finding in outcome.findings:
@@ -107,8 +107,10 @@ Line = tuple[str | Text, ...]
 
 
 def rich_table(table: Table, name_width: int = NAME_WIDTH, cut: bool = False) -> RichTable:
-    """Lay `table` out: names, broken into lines of `name_width`, with what is about them indented below. `cut`: names
-    that are too long for one line lose their end."""
+    """Lay `table` out: names, broken into lines of `name_width`, with what is about them indented below.
+
+    `cut`: names that are too long for one line lose their end.
+    """
     shown = RichTable(
         title="\n".join(filter(None, (table.title, table.subtitle))) or None,
         title_justify="left",
@@ -187,7 +189,10 @@ def _figures(table: Table, row: Row) -> Line:
 
 
 def wrap_label(label: str, width: int = NAME_WIDTH) -> list[str]:
-    """`lc_net l1_layer=0.1 ...` in lines of at most `width`, the later ones indented; what is longer is cut."""
+    """Return a label, as `lc_net l1_layer=0.1 ...`, in lines of at most `width`, the later ones indented.
+
+    What is longer is cut.
+    """
     lines = [""]
     for word in label.split(" "):
         longer = f"{lines[-1]} {word}".lstrip() if len(lines) == 1 else f"{lines[-1]} {word}"

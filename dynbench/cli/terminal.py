@@ -1,4 +1,4 @@
-"""The one way to the terminal: whatever is printed is text, whoever wrote it.
+"""The one way to the terminal: whatever is printed is text, whatever its source.
 
 Names of methods, points and files, errors of plugins and what records say are other people's. None of it moves the
 cursor, colours the screen or is taken for markup; a message is one line of a length that can be read.
@@ -32,13 +32,15 @@ def printable(text: str) -> str:
 
 
 def say(text: str, err: bool = False, nl: bool = True) -> None:
-    """Print `text`, several lines of it perhaps, to the standard output, or with `err` to the standard error; with `nl`
-    it ends its line."""
+    """Print `text`, several lines of it perhaps, to the standard output, or with `err` to the standard error.
+
+    With `nl` it ends its line.
+    """
     click.echo(printable(text), err=err, nl=nl)
 
 
 def complain(error: BaseException | str) -> None:
-    """Print what the user has to mend: one line on the standard error."""
+    """Print what the user has to fix: one line on the standard error."""
     say(f"error: {as_message(str(error))}", err=True)
 
 

@@ -1,4 +1,6 @@
-"""What every method has to keep, whoever wrote it: small named checks that need no test framework::
+"""What every method has to keep: small named checks that need no test framework.
+
+They are used like this::
 
     subject = make_subject(MyMethod)
     for check in CHECKS:

@@ -14,8 +14,10 @@ from dynbench.registry import load_method
 
 
 def load_target(target: str) -> tuple[type[Method], str | None]:
-    """The class that `NAME`, `path.py:Class` or `path.py` (with one method in it) means, and the name that it is
-    registered by, if any. Raises UserError when there is no such method."""
+    """Return the class that `NAME`, `path.py:Class` or `path.py` means, and its registered name, if any.
+
+    `path.py` has to have one method in it. Raises UserError when there is no such method.
+    """
     seal()  # before the plugin is imported, however it is named
     path, _, name = target.rpartition(":") if ".py:" in target else (target, "", "")
     if not path.endswith(".py"):
@@ -24,7 +26,7 @@ def load_target(target: str) -> tuple[type[Method], str | None]:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The file as a module; it may import what lies beside it. Raises UserError."""
+    """Return the file as a module; it may import what lies beside it. Raises UserError."""
     if not path.is_file():
         raise UserError(f"no file {path}")
     sys.path.insert(0, str(path.parent.absolute()))

@@ -18,15 +18,18 @@ HARNESS = "dynbench.errors"
 
 
 def plugin_frames(error: BaseException, kind: type) -> tuple[str, ...]:
-    """The last frames of the error's traceback that lie in the module or package of class `kind`, as `file:line in
-    function: source`; of an error that never was there, its last frame, but for the harness's own findings."""
+    """Return the last frames of the error's traceback that lie in the module or package of class `kind`.
+
+    Each as `file:line in function: source`. Of an error that never was there, return its last frame, unless it is one
+    of the harness's own findings.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     elsewhere = () if type(error).__module__ == HARNESS else tuple(map(_shown, frames[-1:]))
     return in_plugin(frames, kind) or elsewhere
 
 
 def in_plugin(frames: Iterable[traceback.FrameSummary], kind: type) -> tuple[str, ...]:
-    """The last of `frames` that lie in the module or package of class `kind`."""
+    """Return the last of `frames` that lie in the module or package of class `kind`."""
     roots = _roots(kind)
     own = [frame for frame in frames if any(Path(frame.filename).is_relative_to(root) for root in roots)]
     return tuple(_shown(frame) for frame in own[-SHOWN:])
@@ -55,8 +58,10 @@ class NotRun(Exception):  # noqa: N818  (named for what it says)
 
 
 class Outcome(BaseModel):
-    """What a check found. `words` say what is wrong and where, `frames` are the places in the plugin's own code, the
-    innermost last."""
+    """What a check found.
+
+    `words` say what is wrong and where, `frames` are the places in the plugin's own code, the innermost last.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,8 +79,10 @@ class Outcome(BaseModel):
 
 @dataclass(frozen=True)
 class Check:
-    """`run(subject)` gives None when the promise is kept, else words for what is wrong. It may raise whatever the
-    plugin raises."""
+    """`run(subject)` gives None when the promise is kept, else words for what is wrong.
+
+    It may raise whatever the plugin raises.
+    """
 
     name: str
     run: Callable[["Subject"], str | None]
@@ -104,7 +111,7 @@ class Check:
 
 
 def in_words(error: BaseException) -> str:
-    """One line for an exception; the harness's own say what is wrong themselves."""
+    """Return one line for an exception; the harness's own say what is wrong themselves."""
     text = " ".join(str(error).split())
     if isinstance(error, SystemExit):
         return f"it calls sys.exit({text})"

@@ -12,8 +12,10 @@ SPREAD = 3.0
 
 @torch.no_grad()
 def with_random_gates(model: nn.Module, layers: Sequence[str], run: Callable[[nn.Module], object]) -> nn.Module | None:
-    """A copy of `model` in which those of `layers` that are linear give random scores of mean 0 over the images that
-    `run` puts through it. None: there are no such layers."""
+    """Return a copy of `model` in which those of `layers` that are linear give random scores.
+
+    Their mean is 0 over the images that `run` puts through it. None: there are no such layers.
+    """
     copy = deepcopy(model)
     linear = [layer for layer in map(copy.get_submodule, layers) if isinstance(layer, nn.Linear)]
     if not linear:

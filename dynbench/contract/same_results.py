@@ -1,4 +1,4 @@
-"""Two results of the same images, held against each other."""
+"""Two results of the same images, compared with each other."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from dynbench.method import LayerUsage, Output, Point
 
 
 def split_batches(x: Tensor, size: int = 1) -> list[Tensor]:
-    """(n, ...) -> tensors of (size, ...), the last of them shorter."""
+    """Map (n, ...) -> tensors of (size, ...), the last of them shorter."""
     return [x[start : start + size] for start in range(0, len(x), size)]
 
 
@@ -19,7 +19,7 @@ that of a run's audit: a net of a few steps of training cancels more of what it 
 
 
 def not_the_same(one: Sequence[Output], other: Sequence[Output], points: Sequence[Point]) -> str | None:
-    """What differs first between two results, to the last bit; None: nothing."""
+    """Return what differs first between two results, to the last bit; None: nothing."""
     if not len(one) == len(other) == len(points):
         return f"{len(points)} operating points have {len(one)} and {len(other)} outputs"
     for first, second, point in zip(one, other, points, strict=True):
@@ -44,6 +44,6 @@ def _other_usage(one: Output, other: Output) -> str | None:
 
 
 def far_apart(logits: Tensor, others: Tensor) -> Tensor:
-    """Of each image, bool (batch,): its logits (batch, classes) differ by more than rounding."""
+    """Return for each image, bool (batch,), whether its logits (batch, classes) differ by more than rounding."""
     scale = logits.abs().amax(1).clamp(min=1e-6)
     return ~((logits - others).abs().amax(1) <= TOLERANCE * scale)

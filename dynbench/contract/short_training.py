@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 EPOCHS = 2
-"""Of each stage: one to be interrupted after, one to go on with."""
+"""Of each stage: one to be interrupted after, one to continue with."""
 RECIPE = Recipe(epochs=EPOCHS, batch_size=32, optimizer=Sgd(name="sgd", lr=0.05))
 
 State = dict[str, Tensor]
@@ -39,15 +39,18 @@ Loss = Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
 
 @dataclass
 class Log:
-    """`starts`: of each stage, its parameters before the first step. `changed`: parameters that were others after a
-    call of a loss than before. `reached`: parameters that got a gradient that is not zero, by their ids."""
+    """`starts`: of each stage, its parameters before the first step.
+
+    `changed`: parameters that were others after a call of a loss than before. `reached`: parameters that got a gradient
+    that is not zero, by their ids.
+    """
 
     starts: dict[str, State] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     reached: dict[int, Tensor] = field(default_factory=dict)
 
     def watched(self, stage: Stage) -> Stage:
-        """The stage, no longer than a trial, with a loss that is watched."""
+        """Return the stage, no longer than a trial, with a loss that is watched."""
 
         def loss(model: nn.Module, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
             before = parameters_of(model)
@@ -60,6 +63,7 @@ class Log:
         return replace(stage, epochs=min(stage.epochs, EPOCHS), loss=loss)
 
     def before_step(self, optimizer: Optimizer, arguments: object, keywords: object) -> None:  # noqa: ARG002
+        """Note which parameters a gradient has reached."""
         for group in optimizer.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None and id(parameter) not in self.reached and bool(parameter.grad.any()):
@@ -77,9 +81,11 @@ class ShortTraining:
 
 
 def train(subject: "Subject", interrupted: bool = False) -> ShortTraining:
-    """Train anew, from the same seed, for `EPOCHS` epochs a stage. `interrupted`: a first attempt ends one epoch before
-    the end, and a new model and method go on from its checkpoint. Weights that a method starts from are left out: it
-    starts from random ones."""
+    """Train again, from the same seed, for `EPOCHS` epochs a stage.
+
+    `interrupted`: a first attempt ends one epoch before the end, and a new model and method continue from its
+    checkpoint. Weights that a method starts from are left out: it starts from random ones.
+    """
     with TemporaryDirectory() as folder:
         if interrupted:
             epochs = len(subject.trained.history)
@@ -143,17 +149,17 @@ class _Interrupt(Observer):
 
 
 def parameters_of(model: nn.Module) -> State:
-    """Copies of the model's parameters."""
+    """Return copies of the model's parameters."""
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 def state_of(model: nn.Module) -> State:
-    """Copies of all that the model stores: parameters and buffers."""
+    """Return copies of all that the model stores: parameters and buffers."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def changed_tensors(one: State, other: State) -> list[str]:
-    """Names of what is not the same, to the last bit; NaN equals NaN."""
+    """Return names of what is not the same, to the last bit; NaN equals NaN."""
     return [
         name for name in {**one, **other} if name not in one or name not in other or not _equal(one[name], other[name])
     ]

@@ -32,7 +32,7 @@ class Probe:
     point: Point
 
     def logits(self, image: Tensor, poisoned: Iterable[Weights] = ()) -> Tensor:
-        """The executor's, made of a model with NaN in place of some weights."""
+        """Return the executor's, made of a model with NaN in place of some weights."""
         model = deepcopy(self.trained.model)
         for layer, index in poisoned:
             _weight(model, layer).data[index] = float("nan")
@@ -42,12 +42,16 @@ class Probe:
         return logits
 
     def usage(self, image: Tensor) -> dict[str, LayerUsage]:
+        """Return the usage of one image (1, channels, height, width)."""
         (output,) = self.trained.infer(image, [self.point])
         return dict(output.usage)
 
     def skipped(self, image: Tensor) -> list[Weights]:
-        """What this image (1, channels, h, w) leaves out: layers whole, channels that a mask names, and those of the
-        narrowest layer with fractions. Raises ReadsSkipped when fewer channels are left out than these say."""
+        """Return what this image (1, channels, h, w) leaves out.
+
+        Layers whole, channels that a mask names, and those of the narrowest layer with fractions. Raises ReadsSkipped
+        when fewer channels are left out than these say.
+        """
         usage = self.usage(image)
         found: list[Weights] = [(layer, (slice(None),)) for layer, used in usage.items() if _share(used) == 0]
         parts = {layer: used for layer, used in usage.items() if _share(used) > 0 and 0 < _channels(used) < 1}
@@ -59,7 +63,7 @@ class Probe:
         return found
 
     def problem(self, image: Tensor) -> str | None:
-        """What is wrong on this image, in words."""
+        """Return what is wrong on this image, in words."""
         try:
             skipped = self.skipped(image)
         except ReadsSkipped as error:
@@ -69,7 +73,7 @@ class Probe:
             return None
         guilty = [one for one in skipped if not torch.equal(self.logits(image, [one]), before)]
         layer = guilty[0][0] if guilty else skipped[0][0]
-        return f"usage says that layer {layer} was skipped, and its weights are read all the same"
+        return f"usage says that layer {layer} was skipped, but its weights are read"
 
     def _size(self, layer: str) -> int:
         return _weight(self.trained.model, layer).numel()

@@ -28,7 +28,7 @@ TRAIN, VALIDATION = 256, 64
 
 @cache
 def digits() -> Data:
-    """The first training and validation images of scikit-learn's digits."""
+    """Return the first training and validation images of scikit-learn's digits."""
     data = load_data(DataSpec(name="digits"))
     train = data.train.take(torch.arange(TRAIN))
     validation = data.validation.take(torch.arange(VALIDATION))
@@ -36,8 +36,10 @@ def digits() -> Data:
 
 
 def guarded(data: Data, on_read: Callable[[], None]) -> Data:
-    """The data with a test split that calls `on_read` and then gives the validation images: only the harness reads it,
-    and in a trial it does not."""
+    """Return the data with a test split that calls `on_read` and then gives the validation images.
+
+    Only the harness reads it, and in a trial it does not.
+    """
 
     def read() -> Split:
         on_read()
@@ -57,6 +59,7 @@ class Printed(TextIOBase):
         self.characters, self.beginning = 0, ""
 
     def write(self, text: str) -> int:
+        """Count `text`, and keep it while little has been printed."""
         self.characters += len(text)
         self.beginning += text[: KEPT - len(self.beginning)]
         return len(text)
@@ -64,7 +67,7 @@ class Printed(TextIOBase):
 
 @contextmanager
 def printed_text() -> Iterator[Printed]:
-    """Takes what Python code prints meanwhile; warnings are not shown. What compiled code prints goes its way."""
+    """Take what Python code prints meanwhile; warnings are not shown. What compiled code prints goes its way."""
     printed = Printed()
     with redirect_stdout(printed), redirect_stderr(printed), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -100,14 +103,17 @@ class Subject:
 
     @property
     def name(self) -> str:
+        """Return the method's name, or its class's."""
         return str(getattr(self.kind, "name", self.kind.__name__))
 
     @property
     def data_spec(self) -> DataSpec:
+        """Return the specification of the trial's data set."""
         return DataSpec(name="digits")
 
     @cached_property
     def data(self) -> Data:
+        """Return the data, with a test split that notes who reads it."""
         return guarded(self.given, lambda: self.test_reads.append(in_plugin(traceback.extract_stack(), self.kind)))
 
     @cached_property
@@ -130,6 +136,7 @@ class Subject:
 
     @property
     def trained(self) -> ShortTraining:
+        """Return the trained model; it is trained at the first call."""
         return self.life.trained
 
     @property
@@ -139,8 +146,10 @@ class Subject:
 
     @cached_property
     def models(self) -> dict[str, Trained]:
-        """The trained model and, where there are gates, the same with random ones: after a short training hardly
-        a gate has closed yet."""
+        """The trained model and, where there are gates, the same with random ones.
+
+        After a short training hardly a gate has closed yet.
+        """
         trained = self.ask(self.trained.model.eval())
         layers = [layer.name for layer in trained.costs.layers if layer.kind == "control"]
         undecided = with_random_gates(
@@ -149,11 +158,11 @@ class Subject:
         return {"trained": trained} | ({} if undecided is None else {"with random gates": self.ask(undecided)})
 
     def ask(self, model: nn.Module) -> Trained:
-        """A model of the method, asked as a run does, `BATCH` images at a time."""
+        """Return a model of the method, asked as a run does, `BATCH` images at a time."""
         return Trained.of(self.method, model, self.data, CPU, channels_last=True, batch_size=BATCH)
 
     def images(self, count: int) -> Tensor:
-        """The first validation images, normalised: (count, channels, height, width)."""
+        """Return the first validation images, normalised: (count, channels, height, width)."""
         return self.data.normalise(CPU, channels_last=True)(self.data.validation.images[:count])
 
 
@@ -164,8 +173,11 @@ def make_subject(
     data: Data | None = None,
     **params: Any,
 ) -> Subject:
-    """A method class with parameters, on a backbone, named with a width or as a specification of its own, and data
-    (default: a part of the digits). Raises pydantic's ValidationError for parameters that do not fit."""
+    """Return what the checks are tried on: a method class with parameters, on a backbone, and data.
+
+    The backbone is named with a width, or a specification of its own; data are a part of the digits by default. Raises
+    pydantic's ValidationError for parameters that do not fit.
+    """
     seal()
     config = kind.Config.model_validate(params)
     spec = BackboneSpec(name=backbone, width=width) if isinstance(backbone, str) else backbone

@@ -32,7 +32,7 @@ class Trial:
 
 
 def run_checks(ask: Ask, request: Trial) -> None:
-    """Every check, each `Event` told as it happens. Raises UserError when the method cannot be tried."""
+    """Run every check, each `Event` told as it happens. Raises UserError when the method cannot be tried."""
     torch.set_num_threads(1)  # on nets and images this small more threads wait for each other
     subject = subject_of(request)
     for check in CHECKS:
@@ -41,7 +41,10 @@ def run_checks(ask: Ask, request: Trial) -> None:
 
 
 def subject_of(request: Trial) -> Subject:
-    """Raises UserError when the method does not import, cannot be made or does not support the backbone."""
+    """Return what the checks are tried on.
+
+    Raises UserError when the method does not import, cannot be made or does not support the backbone.
+    """
     try:
         return _subject(request)
     except (UserError, KeyboardInterrupt):
@@ -77,8 +80,9 @@ Tell = Callable[[Outcome], None]
 
 
 def try_method(request: Trial, limits: Limits, tell: Tell) -> None:
-    """Tell the outcome of every check, as they come. A check that is silent for longer than the limits, or takes more
-    memory, is broken, and those after it are not run.
+    """Tell the outcome of every check, as they come.
+
+    A check that is silent for longer than the limits, or takes more memory, is broken, and those after it are not run.
 
     Raises UserError when the method cannot be tried: it is unknown, does not import or does not support the backbone.
     """
@@ -108,7 +112,7 @@ class _Progress:
         self._tell(event)
 
     def unfinished(self, how: str) -> Iterator[Outcome]:
-        """Outcomes of the checks that the child did not come to; `how` it ended, in words."""
+        """Yield outcomes of the checks that the child did not come to; `how` it ended, in words."""
         for check in CHECKS:
             if check.name == self.begun and check.name not in self._done:
                 yield check.outcome("broken", how)

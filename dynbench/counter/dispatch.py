@@ -20,9 +20,11 @@ PLAIN = Tensor.__torch_dispatch__
 
 
 class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts into `work` whatever the thread computes inside. Of `torch.cond` it runs the branch that is taken, once,
-    and of `while_loop` every turn; nothing is traced or compiled. `modules` names the modules that MACs are told apart
-    by."""
+    """Counts into `work` whatever the thread computes inside.
+
+    Of `torch.cond` it runs the branch that is taken, once, and of `while_loop` every turn; nothing is traced or
+    compiled. `modules` names the modules that MACs are told apart by.
+    """
 
     supports_higher_order_operators = True
 
@@ -84,7 +86,7 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @contextmanager
     def by_module(self) -> Iterator[None]:
-        """Modules are watched inside."""
+        """Watch modules inside the block."""
 
         def enter(module: nn.Module, args: Any) -> None:  # noqa: ARG001
             if module in self._names:
@@ -103,15 +105,17 @@ class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def counted(call: Callable[[], Any]) -> tuple[Work, Any]:
-    """What `call` executes on this thread, and its result."""
+    """Return what `call` executes on this thread, and its result."""
     with Counter() as counter:
         result = call()
     return counter.work, result
 
 
 def counted_by_module(model: nn.Module, *inputs: Any) -> tuple[Work, Any]:
-    """What `model` executes on `inputs`, by the names of its modules, and its result. A module that stands at several
-    places has the name of the first."""
+    """Return what `model` executes on `inputs`, by the names of its modules, and its result.
+
+    A module that stands at several places has the name of the first.
+    """
     counter = Counter({module: name for name, module in model.named_modules()})
     with counter.by_module(), counter:
         result = model(*inputs)
@@ -134,7 +138,7 @@ def _argument_names(func: OpOverload) -> tuple[tuple[str, Any], ...]:
 
 
 def named_sizes(func: OpOverload, args: Any, kwargs: Any) -> dict[str, Any]:
-    """A call's arguments by the names of the operator's schema, tensors as their sizes."""
+    """Return a call's arguments by the names of the operator's schema, tensors as their sizes."""
     return {name: _sized(value) for name, value in _named(func, args, kwargs).items()}
 
 

@@ -37,8 +37,10 @@ def _elements(name: str) -> Formula:
 
 
 def convolution_macs(given: Arguments, out: Size) -> int:
-    """Weights (K, C / groups, taps...): all of them once for each output pixel. Transposed, weights are (C, K / groups,
-    taps...), and each pixel of the input meets all of its channel's."""
+    """Return MACs: of weights (K, C / groups, taps...), all of them once for each output pixel.
+
+    Transposed, weights are (C, K / groups, taps...), and each pixel of the input meets all of its channel's.
+    """
     if given.get("transposed"):
         return _transposed(given, out)
     return _pixels(out) * prod(given["weight"])
@@ -61,8 +63,10 @@ def _conv_tbc(given: Arguments, out: Size) -> int:
 
 
 def _attention(given: Arguments, out: Size) -> int:  # noqa: ARG001
-    """Queries (..., L, E), keys (..., S, E), values (..., S, F): L * S scores of E products, and as many times F. What
-    a causal mask hides is counted, as everywhere."""
+    """Queries (..., L, E), keys (..., S, E), values (..., S, F): L * S scores of E products, and as many times F.
+
+    What a causal mask hides is counted, as everywhere.
+    """
     *heads, length, width = given["query"]
     return int(prod(heads) * length * given["key"][-2] * (width + given["value"][-1]))
 

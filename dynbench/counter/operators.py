@@ -1,7 +1,7 @@
 """Which operators may run, and what each counts as. What is on no list is refused by its name.
 
 Lists say what is allowed. Nothing is guessed from a name, and an operator that a new PyTorch brings is refused until
-somebody has written down what it does.
+it is written down here what it does.
 """
 
 from collections.abc import Mapping
@@ -99,7 +99,7 @@ ELSEWHERE: Mapping[str, str] = {
 
 @cache
 def kind_of(name: str) -> Kind:
-    """What the operator `name`, as its schema has it (`aten::addmm`, `aten::add_.Tensor`), counts as."""
+    """Return what the operator `name`, as its schema has it (`aten::addmm`, `aten::add_.Tensor`), counts as."""
     space, _, operator = name.partition("::")
     packet = operator.partition(".")[0]
     if space != "aten":

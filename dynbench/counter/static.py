@@ -22,8 +22,10 @@ EXACT = frozenset({"conv", "addmm", "linear"})
 
 
 def macs_by_module(model: nn.Module, shape: tuple[int, int, int]) -> Mapping[str, int]:
-    """MACs of each of the model's modules on one image of `shape` (channels, height, width), without those of the
-    modules in it; at "" those that no named module spends. The caller sets the mode (evaluation, no gradients).
+    """Return MACs of each of the model's modules on one image of `shape` (channels, height, width).
+
+    Without those of the modules in it; at "" are those that no named module spends. The caller sets the mode
+    (evaluation, no gradients).
 
     Raises ValueError for an operator whose MACs are not known.
     """
@@ -63,5 +65,5 @@ def _inside(name: str, module: nn.Module, whole: Mapping[str, int]) -> int:
 
 
 def _nothing(inputs: object, outputs: object) -> Counter[str]:  # noqa: ARG001  (fvcore's signature)
-    """fvcore's handle of an operation that is not counted; its own None leaves the default handle in force."""
+    """Fvcore's handle of an operation that is not counted; its own None leaves the default handle in force."""
     return Counter()

@@ -16,8 +16,11 @@ from dynbench.counter.formulas import Arguments, Formula, convolution_macs, head
 
 
 class TrainingCounter(Counter):  # type: ignore[no-untyped-call]
-    """Counts a step of training. Nothing is refused: what is on no list, as what an optimizer does element by element,
-    is no MAC. `gradients`: MACs of the operators that only the backward pass has."""
+    """Counts a step of training.
+
+    Nothing is refused: what is on no list, as what an optimizer does element by element, is no MAC. `gradients`: MACs
+    of the operators that only the backward pass has.
+    """
 
     def __init__(self) -> None:
         super().__init__()

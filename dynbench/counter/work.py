@@ -16,9 +16,11 @@ from dynbench.counter.operators import LOGICAL, UNSCALED, Kind, kind_of
 
 @dataclass
 class Work:
-    """`by_layer`: MACs by the module that ran and the operator, as `("layer1.0.conv1", "aten::convolution")`; the
-    module's name is empty where none of those that are watched ran. `refused`: operators that may not run, each with
-    the reason, in the order in which they came."""
+    """`by_layer`: MACs by the module that ran and the operator, as `("layer1.0.conv1", "aten::convolution")`.
+
+    The module's name is empty where none of those that are watched ran. `refused`: operators that may not run, each
+    with the reason, in the order in which they came.
+    """
 
     by_layer: Counter[tuple[str, str]] = field(default_factory=Counter)
     products: int = 0
@@ -44,8 +46,11 @@ class Work:
             self.refused.append(said)
 
     def add(self, name: str, given: Mapping[str, Any], out: Sequence[Size], module: str = "") -> Kind:
-        """Book one call of the operator `name`, as `aten::addmm`, with arguments by name, tensors as `Size`, and the
-        sizes of its results; say what it counts as. What is inside of it is booked by whoever sees that."""
+        """Book one call of the operator `name`, such as `aten::addmm`, and return what it counts as.
+
+        Arguments are given by name, with tensors as `Size`, and so are the sizes of its results. Calls inside it are
+        booked by the code that sees them.
+        """
         kind = kind_of(name)
         if kind == "counted":
             try:
@@ -79,7 +84,7 @@ def _macs(name: str, given: Mapping[str, Any], out: Sequence[Size]) -> int:
 
 @cache
 def _registered(packet: str) -> Callable[..., int]:
-    """A formula for FLOPs that somebody registered with torch."""
+    """A formula for FLOPs that a plugin registered with torch."""
     from torch.utils.flop_counter import flop_registry
 
     space, _, operator = packet.partition("::")

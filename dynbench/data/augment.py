@@ -12,20 +12,23 @@ from dynbench.suite.recipe import Augmentation
 
 @dataclass(frozen=True)
 class Changes:
-    """How each image of a step, or of several, is changed. `shifts` (..., 2, batch): where it is cropped, rows and
-    columns; `flips` (..., batch): whether it is flipped; `centres` (..., 2, batch): of its cutout, None without one."""
+    """How each image of a step, or of several, is changed.
+
+    `shifts` (..., 2, batch): where it is cropped, rows and columns; `flips` (..., batch): whether it is flipped;
+    `centres` (..., 2, batch): of its cutout, None without one.
+    """
 
     shifts: Tensor
     flips: Tensor
     centres: Tensor | None = None
 
     def at(self, step: int, part: slice) -> "Changes":
-        """Those of the images `part` of a step, of several."""
+        """Return those of the images `part` of a step, of several."""
         centres = None if self.centres is None else self.centres[step, :, part]
         return Changes(self.shifts[step, :, part], self.flips[step, part], centres)
 
     def to(self, device: torch.device) -> "Changes":
-        """The same on another device."""
+        """Return the same on another device."""
         centres = None if self.centres is None else self.centres.to(device)
         return Changes(self.shifts.to(device), self.flips.to(device), centres)
 
@@ -34,8 +37,10 @@ def draw_changes(
     batch: int, generator: torch.Generator, how: Augmentation, size: tuple[int, int], flips: Tensor | None = None
 ) -> Changes:
     """Draw those of a batch of images of `size` (height, width), on the CPU, so that every device sees the same.
+
     `flips` (batch,): which are flipped, where that is not drawn. What an option draws comes last: without it, the
-    others draw what they always drew."""
+    others draw what they always drew.
+    """
     shifts = torch.randint(0, 2 * how.padding + 1, (2, batch), generator=generator)
     drawn = torch.rand(batch, generator=generator) < 0.5  # noqa: PLR2004  (half)
     if flips is None:
@@ -47,15 +52,17 @@ def draw_changes(
 
 
 def stack_changes(steps: Sequence[Changes]) -> Changes:
-    """Those of several steps, one after another in a new first dimension."""
+    """Return those of several steps, one after another in a new first dimension."""
     centres = [one.centres for one in steps if one.centres is not None]
     shifts, flips = torch.stack([one.shifts for one in steps]), torch.stack([one.flips for one in steps])
     return Changes(shifts, flips, torch.stack(centres) if centres else None)
 
 
 def augmented(images: Tensor, changes: Changes, how: Augmentation, fill: Tensor | None = None) -> Tensor:
-    """Crop, flip and cut out of images (batch, channels, height, width) of any type; the same shape and type. `fill`
-    (channels,): what a cutout is set to."""
+    """Crop, flip and cut out of images (batch, channels, height, width) of any type; the same shape and type.
+
+    `fill` (channels,): what a cutout is set to.
+    """
     changed = crop_flip(images, changes.shifts, changes.flips, how.padding, how.padding_mode)
     if changes.centres is None or fill is None:
         return changed
@@ -77,8 +84,11 @@ def _cut(centres: Tensor, side: int, size: Sequence[int]) -> Tensor:
 
 
 def crop_flip(images: Tensor, shifts: Tensor, flips: Tensor, padding: int, mode: str = "zeros") -> Tensor:
-    """Pad images (batch, channels, height, width) by `padding`, crop them to their size at `shifts` (2, batch) rows and
-    columns, and flip those of `flips` (batch,) left to right. `mode`: zeros, or reflect."""
+    """Pad images (batch, channels, height, width), crop them to their size, and flip some.
+
+    `padding` is in pixels, `mode` zeros or reflect. Crops begin at `shifts` (2, batch) rows and columns; those of
+    `flips` (batch,) are flipped left to right.
+    """
     batch, channels, height, width = images.shape
     shifts, flips = shifts.to(images.device), flips.to(images.device)
     columns = torch.arange(width, device=images.device).expand(batch, width)

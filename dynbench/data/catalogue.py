@@ -27,8 +27,11 @@ SIDE = 224
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set without reading it. `training_images` includes the `validation` ones that are held
-    out unless the suite says otherwise. `test_images` and `disk_bytes`, of its files, are 0 where nobody knows."""
+    """What is known of a data set without reading it.
+
+    `training_images` includes the `validation` ones that are held out unless the suite says otherwise. `test_images`
+    and `disk_bytes`, of its files, are 0 where nobody knows.
+    """
 
     reader: str
     """`module:function` that gives RawData for a DataSpec; imported when it is wanted."""
@@ -98,8 +101,10 @@ DATASETS = {
 
 
 def dataset_info(spec: DataSpec) -> DatasetInfo:
-    """What a suite's data set is like. Raises UserError when dynbench does not know it, or when the suite says of it
-    what cannot be."""
+    """Return what a suite's data set is like.
+
+    Raises UserError when dynbench does not know it, or when the suite says of it what cannot be.
+    """
     if spec.name not in DATASETS:
         raise UserError(f'unknown data set "{spec.name}"; {did_you_mean(spec.name, DATASETS)}')
     info = DATASETS[spec.name]
@@ -125,21 +130,27 @@ def _declared(info: DatasetInfo, spec: DataSpec) -> DatasetInfo:
 
 
 def folder_validation(classes: int, images: int) -> int:
-    """How many training images are held out unless the suite says otherwise: a tenth of each class, or one image."""
+    """Return how many training images are held out unless the suite says otherwise.
+
+    A tenth of each class, or one image.
+    """
     return classes * max(1, images // (10 * max(1, classes)))
 
 
 def file_patterns() -> tuple[str, ...]:
-    """The names of all data sets' files, as patterns."""
+    """Return the names of all data sets' files, as patterns."""
     return tuple(dict.fromkeys(pattern for info in DATASETS.values() for pattern in info.files))
 
 
 def caveat(dataset: str) -> str | None:
-    """What an accuracy on the data set is not; None where it is what it seems, or the data set is not known here."""
+    """Return what an accuracy on the data set is not.
+
+    None where it is what it seems, or where the data set is not known here.
+    """
     return DATASETS[dataset].caveat if dataset in DATASETS else None
 
 
 def with_caveat(dataset: str) -> str:
-    """`cifar10`, or `imagenet-sample (one training image a class, not ImageNet accuracy)`."""
+    """Return `cifar10`, or `imagenet-sample (one training image a class, not ImageNet accuracy)`."""
     warning = caveat(dataset)
     return f"{dataset} ({warning})" if warning else dataset

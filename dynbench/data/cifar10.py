@@ -36,7 +36,7 @@ PYTHON_MD5 = {
 RECORD_BYTES = 1 + 3 * 32 * 32
 LARGEST_SHEET = 2**26
 """Bytes."""
-WHAT_TO_DO = "delete it to download it again, or put a whole copy there"
+WHAT_TO_DO = "delete it to download it again, or put a complete copy there"
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Layout:
     hashes: dict[str, str]
 
     def at(self, root: Path) -> Path | None:
-        """The folder with this layout's files: `root` itself or the folder in it that bears the usual name."""
+        """Return the folder with this layout's files: `root` itself or the folder in it that bears the usual name."""
         candidates = (root / self.folder, root)
         return next((c for c in candidates if any((c / name).is_file() for name in self.hashes)), None)
 
     def read(self, folder: Path, name: str) -> bytes:
-        """One file's content. Raises UserError when it is missing or does not have the published hash."""
+        """Return one file's content. Raises UserError when it is missing or does not have the published hash."""
         path = folder / name
         try:
             content = read_bounded(path, "images", LARGEST_SHEET)

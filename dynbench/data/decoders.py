@@ -1,4 +1,4 @@
-"""Threads that decode image files into batches, ahead of whoever uses these.
+"""Threads that decode image files into batches, ahead of the code that uses these.
 
 Only these threads know the files' names, which tell the labels: outside, an image is a number. Results do not depend on
 how many threads there are: what is drawn for an image depends on the seed and its number alone.
@@ -39,10 +39,11 @@ class Batch:
 
     @property
     def side(self) -> int:
+        """Return the side of the images, in pixels."""
         return self._pixels.shape[2]
 
     def put(self, place: int, pixels: np.ndarray | None, problem: str | None = None) -> None:
-        """One image, or why there is none."""
+        """Put in one image, or why there is none."""
         if pixels is not None:
             self._array[place] = pixels
         with self._lock:
@@ -52,7 +53,10 @@ class Batch:
                 self._done.set()
 
     def wait(self) -> Tensor:
-        """uint8 (images, 3, side, side). Raises UserError when a file cannot be decoded."""
+        """Wait for the images and return them, uint8 (images, 3, side, side).
+
+        Raises UserError when a file cannot be decoded.
+        """
         self._done.wait()
         if self._problem is not None:
             raise UserError(self._problem)
@@ -93,8 +97,11 @@ class Decoders:
 
 
 def thread_count() -> int:
-    """Of each list of files: DYNBENCH_DECODERS, else the CPUs that this process may use, divided among the processes
-    that torchrun has started on this machine."""
+    """Return how many threads decode each list of files.
+
+    DYNBENCH_DECODERS, else the CPUs that this process may use, divided among the processes that torchrun has started on
+    this machine.
+    """
     given = os.environ.get("DYNBENCH_DECODERS", "")
     if given:
         if not given.isdecimal() or int(given) == 0:
@@ -117,15 +124,15 @@ def _work(start: "SimpleQueue[Files]", ready: "SimpleQueue[None]", tasks: "Simpl
         try:
             batch.put(place, _pixels(root / names[index], batch.side, index, seed))
         except UserError as error:
-            batch.put(place, None, f"{error}; put a whole copy there")
+            batch.put(place, None, f"{error}; put a complete copy there")
         except Exception as error:  # whatever a damaged file makes a decoder raise
-            batch.put(place, None, f"cannot decode {root / names[index]} ({_reason(error)}); put a whole copy there")
+            batch.put(place, None, f"cannot decode {root / names[index]} ({_reason(error)}); put a complete copy there")
         del task, batch  # memory of a batch that is used up need not wait for the next
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "it is no image"
+        return "it is not an image"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

@@ -11,7 +11,9 @@ FOLDERS = ("ILSVRC2012_devkit_t12/data", "devkit/data", "data", ".")
 
 
 def flat_validation(root: Path, names: list[str]) -> list[Listed]:
-    """The images `val/ILSVRC2012_val_00000001.JPEG` and so on, `names`, with the WNIDs that the devkit gives them.
+    """Return the validation images, `names`, with the WNIDs that the devkit gives them.
+
+    Names are `val/ILSVRC2012_val_00000001.JPEG` and so on.
 
     Raises UserError when the devkit is missing, or does not fit the images.
     """

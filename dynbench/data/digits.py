@@ -18,7 +18,7 @@ SIDE = 8
 
 
 def load_digits(spec: DataSpec) -> RawData:  # noqa: ARG001  (nothing to choose: it is always there)
-    """Digits as uint8 (n, 1, 8, 8); the last 360 of a stored permutation are the test split."""
+    """Return the digits as uint8 (n, 1, 8, 8); the last 360 of a stored permutation are the test split."""
     return RawData(
         train=_shuffled(slice(None, -TEST_IMAGES)),
         # Read again when it is asked for: until then, nothing that a plugin can reach holds it.

@@ -25,7 +25,7 @@ class Share:
             raise ValueError(f"there is no such share of an epoch: {self}")
 
     def of(self, size: int) -> slice:
-        """Which of the `size` images of a step. Raises ValueError when they cannot be divided evenly."""
+        """Return which of the `size` images of a step. Raises ValueError when they cannot be divided evenly."""
         if size % self.world:
             raise ValueError(f"{size} images a step cannot be divided among {self.world} processes")
         each = size // self.world
@@ -41,8 +41,11 @@ STANDARD = Augmentation()
 
 @dataclass(frozen=True)
 class Augment:
-    """How an epoch's images are changed. `flips` (images of the split,): which are flipped, where that is not drawn;
-    `fill` (channels,), uint8: the colour of a cutout. Images in files are cropped in a way of their own."""
+    """How an epoch's images are changed.
+
+    `flips` (images of the split,): which are flipped, where that is not drawn; `fill` (channels,), uint8: the colour of
+    a cutout. Images in files are cropped in a way of their own.
+    """
 
     how: Augmentation = STANDARD
     flips: Tensor | None = None
@@ -52,9 +55,11 @@ class Augment:
 def epoch_batches(
     train: Split, size: int, seed: int, augment: Augment | None, share: Share = WHOLE
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images, uint8, and labels of each step of `share`; `size` images a step over all processes, each image at most
-    once an epoch, the last incomplete step left out. Order and augmentation depend on `seed` and `augment` alone: the
-    shares of one step put together are the step of one process, and a later start gives the steps that were left."""
+    """Yield images, uint8, and labels of each step of `share`.
+
+    There are `size` images a step over all processes, each image at most once an epoch; the last incomplete step is
+    left out.
+    """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)
     steps = torch.split(order.to(train.labels.device)[: len(order) // size * size], size)
@@ -76,8 +81,11 @@ def epoch_batches(
 def _draw_epoch(
     order: Tensor, steps: int, size: int, generator: torch.Generator, augment: Augment, images: Tensor
 ) -> Changes:
-    """Draw the changes of every step, also those of other processes, for images (images, channels, height, width) taken
-    in `order`. Moved to their device at once: a GPU waits for the host at every copy from memory that is not pinned."""
+    """Draw the changes of every step, also those of other processes.
+
+    For images (images, channels, height, width) taken in `order`. They are moved to their device at once: a GPU waits
+    for the host at every copy from memory that is not pinned.
+    """
     pixels = images.shape[2], images.shape[3]
     numbers = torch.split(order[: steps * size], size)
     flips = [None if augment.flips is None else augment.flips[one] for one in numbers]

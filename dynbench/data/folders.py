@@ -36,13 +36,13 @@ class Listed:
 
 
 def list_images(root: Path, folder: str = ".") -> Iterator[str]:
-    """Names of the image files that lie in `folder` of `root` itself. Raises UserError when it cannot be read."""
+    """Yield names of the image files that lie in `folder` of `root` itself. Raises UserError when it cannot be read."""
     with _scan(root / folder) as entries:
         yield from (entry.name for entry in entries if Path(entry.name).suffix.lower() in SUFFIXES)
 
 
 def list_classes(root: Path, folder: str = ".") -> list[Listed]:
-    """The images `CLASS/NAME` in `folder` of `root`, in no order; hidden folders are left out."""
+    """Return the images `CLASS/NAME` in `folder` of `root`, in no order; hidden folders are left out."""
     with _scan(root / folder) as entries:
         kinds = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     return [
@@ -53,17 +53,17 @@ def list_classes(root: Path, folder: str = ".") -> list[Listed]:
 
 
 def class_names(files: Iterable[Listed]) -> list[str]:
-    """In torchvision's order: that of the names."""
+    """Return the names of the classes in torchvision's order, that of the names."""
     return sorted({file.kind for file in files})
 
 
 def in_place(files: Iterable[Listed]) -> list[Listed]:
-    """In the order of the rule."""
+    """Return files in the order of the rule."""
     return sorted(files, key=lambda file: file.place)
 
 
 def hold_out_of_each(files: Iterable[Listed], held: int) -> tuple[list[Listed], list[Listed]]:
-    """(kept, held out): the first `held` files of every class, in the order of the rule, are held out.
+    """Return (kept, held out): the first `held` files of every class, in the order of the rule, are held out.
 
     Raises UserError when a class has no more than that.
     """
@@ -83,7 +83,7 @@ def hold_out_of_each(files: Iterable[Listed], held: int) -> tuple[list[Listed], 
 
 
 def make_split(root: Path, files: Sequence[Listed], kinds: Sequence[str], side: int) -> Split:
-    """The files of `root` as a split, in the order in which they are given; `kinds` numbers the classes."""
+    """Return the files of `root` as a split, in the order in which they are given; `kinds` numbers the classes."""
     numbers = {kind: number for number, kind in enumerate(kinds)}
     labels = torch.tensor([numbers[file.kind] for file in files], dtype=torch.int64)
     return Split(ImageFiles(Decoders((root, [file.path for file in files]), side)), labels)

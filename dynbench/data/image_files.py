@@ -15,8 +15,10 @@ ALL = slice(None)
 
 
 class ImageFiles:
-    """Stands where a uint8 tensor (n, 3, side, side) of images stands: indexing gives such a tensor, decoded then, of
-    the centre crops. Whole splits are better read as a `stream`, which is decoded ahead.
+    """Stands where a uint8 tensor (n, 3, side, side) of images stands.
+
+    Indexing gives such a tensor, decoded then, of the centre crops. Whole splits are better read as a `stream`, which
+    is decoded ahead.
 
     Reading raises UserError that names the file which cannot be decoded.
     """
@@ -34,7 +36,7 @@ class ImageFiles:
         return len(self), 3, self._decoders.side, self._decoders.side
 
     def to(self, device: torch.device) -> "ImageFiles":
-        """The same images, decoded here and then sent to `device`, as uint8."""
+        """Return the same images, decoded here and then sent to `device`, as uint8."""
         return ImageFiles(self._decoders, device, self._numbers)
 
     def part(self, which: Tensor) -> "ImageFiles":
@@ -46,8 +48,11 @@ class ImageFiles:
         return next(self.stream([torch.arange(len(self))[chosen]]))
 
     def stream(self, batches: Iterable[Tensor], seed: int | None = None) -> Iterator[Tensor]:
-        """For each tensor (batch,) of image numbers, those images; with a `seed`, random crops and flips instead of
-        centre crops, which depend on the seed and the image's number and on nothing else."""
+        """Yield the images of each tensor (batch,) of image numbers.
+
+        With a `seed`, they are random crops and flips instead of centre crops, which depend on the seed and the image's
+        number and on nothing else.
+        """
         waiting: deque[Batch] = deque()
         for chosen in batches:
             numbers = chosen if self._numbers is None else self._numbers[chosen]
@@ -66,7 +71,7 @@ Images = Tensor | ImageFiles
 
 
 def in_batches(images: Images, size: int, part: slice = ALL) -> Iterator[Tensor]:
-    """All of the images, or a contiguous `part` of them, in order, `size` at a time."""
+    """Yield all of the images, or a contiguous `part` of them, in order, `size` at a time."""
     first, end, _ = part.indices(len(images))
     if isinstance(images, ImageFiles):
         yield from images.stream(torch.arange(start, min(start + size, end)) for start in range(first, end, size))

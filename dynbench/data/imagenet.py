@@ -25,8 +25,10 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def load_imagenet(spec: DataSpec) -> RawData:
-    """Raises UserError when a folder, a class or the devkit is missing. Counts that deviate from ILSVRC2012's are
-    noted."""
+    """Load ImageNet from its folder.
+
+    Raises UserError when a folder, a class or the devkit is missing. Counts that deviate from ILSVRC2012's are noted.
+    """
     root = _root(spec, "train")
     train = list_classes(root, "train")
     val = _validation(root)
@@ -42,7 +44,10 @@ def load_imagenet(spec: DataSpec) -> RawData:
 
 
 def load_folder(spec: DataSpec) -> RawData:
-    """Raises UserError when a folder is missing, or holds something else than the suite declares."""
+    """Load images from a folder.
+
+    Raises UserError when a folder is missing, or holds something other than the suite declares.
+    """
     root = _root(spec, "train")
     train, val = list_classes(root, "train"), list_classes(root, "val")
     classes, images = spec.classes or 0, spec.training_images or 0
@@ -52,7 +57,10 @@ def load_folder(spec: DataSpec) -> RawData:
 
 
 def load_sample(spec: DataSpec) -> RawData:
-    """Raises UserError when the folder is missing or does not hold one image of each of 1,000 classes."""
+    """Load the sample of ImageNet.
+
+    Raises UserError when the folder is missing or does not hold one image of each of 1,000 classes.
+    """
     root = _root(spec, "n01440764")
     files = in_place(list_classes(root))
     _expect(root, files, CLASSES, CLASSES)

@@ -28,7 +28,7 @@ Box = tuple[int, int, int, int]
 
 
 def draw_box(width: int, height: int, draw: Random) -> Box:
-    """(left, top, width, height) of a random crop: as torchvision's RandomResizedCrop.get_params."""
+    """Return (left, top, width, height) of a random crop: as torchvision's RandomResizedCrop.get_params."""
     for _ in range(TRIES):
         area = width * height * _between(AREA, draw)
         ratio = math.exp(_between((math.log(RATIO[0]), math.log(RATIO[1])), draw))
@@ -41,7 +41,9 @@ def draw_box(width: int, height: int, draw: Random) -> Box:
 
 
 def random_crop(path: Path | str, side: int, draw: Random) -> np.ndarray:
-    """A random part of the image, scaled to uint8 (3, side, side), in half of the cases flipped left to right.
+    """Return a random part of the image, scaled to uint8 (3, side, side).
+
+    In half of the cases it is flipped left to right.
 
     JPEGs are decoded at 1/2, 1/4 or 1/8 where the part still has `side` pixels then: that is Pillow's draft mode,
     which scales in the frequency domain. PyTorch scales the rest, bilinear and antialiased, to within rounding of what
@@ -61,8 +63,11 @@ def random_crop(path: Path | str, side: int, draw: Random) -> np.ndarray:
 
 
 def centre_crop(path: Path | str, side: int) -> np.ndarray:
-    """The image resized so that its shorter side is 256/224 of `side`, and the middle of that, uint8 (3, side, side):
-    bit for bit torchvision's Resize and CenterCrop of a Pillow image. Raises OSError and its like."""
+    """Return the middle of the resized image, uint8 (3, side, side).
+
+    Its shorter side is resized to 256/224 of `side`: bit for bit torchvision's Resize and CenterCrop of a Pillow image.
+    Raises OSError and its like.
+    """
     with open_bounded(Path(path), "image", LARGEST_IMAGE) as file, Image.open(file) as image:
         pixels = _rgb(image)
     short = round(side * RESIZED)

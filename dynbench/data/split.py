@@ -65,7 +65,7 @@ class TestSplit:
 
     @contextmanager
     def locked(self, doing: str) -> Iterator[None]:
-        """A plugin runs inside, `doing` something, and cannot have the test split. Raises AuditFailed when it asked."""
+        """Lock the test split while a plugin runs inside, `doing` something. Raises AuditFailed when it asked."""
         kept, self._read, self._locked = self._read, None, doing
         try:
             yield
@@ -75,8 +75,10 @@ class TestSplit:
             raise AuditFailed(f"{doing}, the plugin asked for the test split")
 
     def read(self) -> Split:
-        """The test images and labels. Raises RuntimeError when they were read before in this run, and AuditFailed while
-        it is locked."""
+        """Return the test images and labels.
+
+        Raises RuntimeError when they were read before in this run, and AuditFailed while it is locked.
+        """
         if self._locked is not None:
             self._asked = True
             raise AuditFailed(f"{self._locked}, the plugin asked for the test split")
@@ -103,8 +105,10 @@ class Data:
     """Held-out images that a method sets its thresholds on: no figure is read from them. None: it sets none."""
 
     def with_calibration(self) -> "Data":
-        """The same with every other validation image, the first among them, set aside for calibration: always the same
-        half, and as many of each class where a data set lists its classes in order."""
+        """Return the same with every other validation image, the first among them, set aside for calibration.
+
+        Always the same half, and as many of each class where a data set lists its classes in order.
+        """
         numbers = torch.arange(len(self.validation))
         aside, rest = self.validation.part(numbers[::2]), self.validation.part(numbers[1::2])
         return replace(self, validation=rest, calibration=aside)
@@ -116,11 +120,12 @@ class Data:
         return channels, height, width
 
     def normalise(self, device: torch.device, channels_last: bool = False) -> Normalise:
+        """Return the layer that normalises images (batch, channels, height, width), uint8."""
         return Normalise(self.mean, self.std, device, channels_last)
 
 
 def stored_permutation(name: str, size: int) -> Tensor:
-    """The fixed permutation of a data set's training images that ships with dynbench."""
+    """Return the fixed permutation of a data set's training images that ships with dynbench."""
     raw = (files("dynbench.data") / "permutations" / f"{name}.npy").read_bytes()
     order = np.load(BytesIO(raw))
     if len(order) != size:
@@ -129,7 +134,7 @@ def stored_permutation(name: str, size: int) -> Tensor:
 
 
 def hold_out(name: str, train: Split, validation: int) -> tuple[Split, Split]:
-    """(train, validation): the first `validation` images of the stored permutation are held out."""
+    """Return (train, validation): the first `validation` images of the stored permutation are held out."""
     if not 0 < validation < len(train):
         raise UserError(f"validation must lie between 1 and {len(train) - 1} images of {name}, got {validation}")
     order = stored_permutation(name, len(train))

@@ -11,7 +11,10 @@ from dynbench.suite.schema import BudgetCap
 
 
 def check_budget(suite: Suite, runs: Sequence[Run], estimates: Estimates) -> None:
-    """Raises UserError that names every run that would exceed the suite's budget, by how much, and who asks for it."""
+    """Check the suite's budget.
+
+    Raises UserError that names every run that would exceed the suite's budget, by how much, and who asks for it.
+    """
     if suite.file.budget == BudgetCap():
         return
     estimates.prepare(runs)
@@ -30,8 +33,11 @@ def check_budget(suite: Suite, runs: Sequence[Run], estimates: Estimates) -> Non
 
 
 def exceeds(run: Run, cap: BudgetCap, estimates: Estimates) -> str | None:
-    """Say how a run exceeds the cap, everything pre-trained included; None when it does not, or its plugin fails: its
-    record will say how. Raises UserError when the method does not support the backbone."""
+    """Say how a run exceeds the cap, everything pre-trained included.
+
+    None when it does not, or its plugin fails: its record will say how. Raises UserError when the method does not
+    support the backbone.
+    """
     if cap == BudgetCap():
         return None
     cost = estimates.of(run)

@@ -29,20 +29,26 @@ EPOCH_BYTES, LAYER_BYTES, RECORD_BYTES = 250, 150, 8000
 
 @dataclass(frozen=True)
 class DiskNeeds:
-    """Bytes. `kept`: weights, record and per-image arrays of the finished run. `working`: checkpoints and weights
-    between stages at their most, which are deleted when it has finished. Plots and MLflow's database come on top."""
+    """Bytes.
+
+    `kept`: weights, record and per-image arrays of the finished run. `working`: checkpoints and weights between stages
+    at their most, which are deleted when it has finished. Plots and MLflow's database come on top.
+    """
 
     kept: int
     working: int
 
 
 def state_bytes(model: nn.Module) -> int:
-    """Of the model's parameters and buffers, as they are stored."""
+    """Return the bytes of the model's parameters and buffers, as they are stored."""
     return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
 
 
 def checkpoint_bytes(stage: Stage, model: nn.Module) -> int:
-    """Of a checkpoint in `stage`: the model's state and its optimizer's, which a step on a copy brings about."""
+    """Return the bytes of a checkpoint in `stage`.
+
+    The model's state and its optimizer's, which a step on a copy brings about.
+    """
     copy = deepcopy(model)
     optimizer = stage.optimizer(copy)
     for parameter in copy.parameters():
@@ -55,13 +61,15 @@ def checkpoint_bytes(stage: Stage, model: nn.Module) -> int:
 
 
 def working_bytes(checkpoints: Sequence[int], states: Sequence[int]) -> int:
-    """The most that lies there at once, of the checkpoints and the states after each stage: a checkpoint and the one
-    that replaces it, and the states of the stages before."""
+    """Return the most that lies there at once, of the checkpoints and the states after each stage.
+
+    A checkpoint and the one that replaces it, and the states of the stages before.
+    """
     return max((2 * one + sum(states[:index]) for index, one in enumerate(checkpoints)), default=0)
 
 
 def kept_bytes(model: nn.Module, images: int, classes: int, points: int, layers: int, epochs: int) -> int:
-    """Of a finished run with `images` test images and `layers` layers that have MACs."""
+    """Return the bytes that are kept of a finished run with `images` test images and `layers` layers that have MACs."""
     arrays = points * (images * IMAGE_BYTES + AUDITED_IMAGES * classes * 4)
     return state_bytes(model) + arrays + epochs * EPOCH_BYTES + points * layers * LAYER_BYTES + RECORD_BYTES
 
@@ -71,8 +79,10 @@ NOISE_IMAGES = 16
 
 @dataclass(frozen=True)
 class StageEstimate:
-    """A part of the training; its MACs are measured on one step's shapes. `checkpoint` and `state`: bytes of a
-    checkpoint in it, and of the weights after it."""
+    """A part of the training; its MACs are measured on one step's shapes.
+
+    `checkpoint` and `state`: bytes of a checkpoint in it, and of the weights after it.
+    """
 
     name: str
     epochs: int
@@ -83,9 +93,12 @@ class StageEstimate:
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """`macs_dense`: one image through the suite's dense backbone. `macs`: one image through this run's model with
-    everything on, after every stage's edit; `macs_control` of these are its gates'. `stages`: the training that
-    this run does itself; `pretrained`: that of what it starts from. `disk`: what it writes."""
+    """`macs_dense`: one image through the suite's dense backbone.
+
+    `macs`: one image through this run's model with everything on, after every stage's edit; `macs_control` of these are
+    its gates'. `stages`: the training that this run does itself; `pretrained`: that of what it starts from. `disk`:
+    what it writes.
+    """
 
     run: Run
     macs_dense: int
@@ -97,10 +110,12 @@ class CostEstimate:
 
     @property
     def own_train_macs(self) -> int:
+        """Return the training MACs of the run's own stages."""
         return sum(stage.train_macs for stage in self.stages)
 
     @property
     def pretrained_train_macs(self) -> int:
+        """Return the training MACs of what the run starts from."""
         return sum(stage.train_macs for stage in self.pretrained)
 
     @property
@@ -115,7 +130,10 @@ class CostEstimate:
 
 
 def estimate_cost(run: Run) -> CostEstimate:
-    """Raises UserError when the method does not support the backbone or either is misnamed."""
+    """Estimate what a run costs.
+
+    Raises UserError when the method does not support the backbone or either is misnamed.
+    """
     info = dataset_info(run.data)
     method = run.make_method()
     backbone = build_backbone(run.built, info.shape, info.num_classes)
@@ -168,7 +186,7 @@ def _averaging_macs(run: Run, model: nn.Module, info: DatasetInfo) -> int:
 
 
 def noise(shape: Shape, count: int) -> Tensor:
-    """In place of training images, which may not be there; a few will do."""
+    """Return noise in place of training images, which may not be there; a few will do."""
     return torch.randn(min(count, NOISE_IMAGES), *shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -185,7 +203,7 @@ def _pretrained(run: Run, info: DatasetInfo) -> tuple[StageEstimate, ...]:
 
 
 def epoch_images(run: Run, info: DatasetInfo) -> int:
-    """Of one epoch: the last, smaller batch is left out."""
+    """Return the images of one epoch; the last, smaller batch is left out."""
     images = run_images(run, info)
     return images - images % min(run.recipe.batch_size, images)
 
@@ -196,7 +214,7 @@ def run_images(run: Run, info: DatasetInfo) -> int:
 
 
 def recorded_cost(record: Record) -> CostEstimate:
-    """What a finished run has cost, as its record says: it needs no estimate, and writes nothing any more."""
+    """Return what a finished run has cost, as its record says: it needs no estimate, and writes nothing any more."""
     layers = record.points[0].layers
     own, pretrained = (
         tuple(StageEstimate(stage.name, stage.epochs, stage.train_macs) for stage in stages)

@@ -37,8 +37,10 @@ class Estimates:
             self._known.update(zip(missing, answers, strict=True))
 
     def of(self, run: Run) -> CostEstimate | None:
-        """Return what the run will cost; None when its plugin fails: its record will say how. Raises UserError when the
-        method does not support the backbone or either is misnamed."""
+        """Return what the run will cost; None when its plugin fails: its record will say how.
+
+        Raises UserError when the method does not support the backbone or either is misnamed.
+        """
         configuration = Configuration.of(run)
         if configuration not in self._known:
             self.prepare([run])
@@ -49,8 +51,11 @@ class Estimates:
 
 
 def estimate_isolated(runs: Sequence[Run], limits: Limits) -> list[Answer]:
-    """Estimate the runs in a child process. A plugin may take it down, perhaps not its own run only: the run that was
-    under way then gets a child of its own, and the others one together."""
+    """Estimate the runs in a child process.
+
+    A plugin may take it down, perhaps not its own run only: the run that was under way then gets a child of its own,
+    and the others one together.
+    """
     found: list[Answer] = []
     while len(found) < len(runs):
         try:

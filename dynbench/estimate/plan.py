@@ -27,9 +27,11 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a suite comes to in a results folder, as it was when the plan was made: `dynbench plan` shows it and
-    `dynbench run` does it. `planned`: the suite's runs and the static controls that can be planned by now, each after
-    the run whose weights it needs."""
+    """What a suite comes to in a results folder, as it was when the plan was made.
+
+    `dynbench plan` shows it and `dynbench run` does it. `planned`: the suite's runs and the static controls that can be
+    planned by now, each after the run whose weights it needs.
+    """
 
     suite: Suite
     results: ResultsFolder
@@ -49,10 +51,12 @@ class Plan:
 
     @property
     def finished(self) -> tuple[Run, ...]:
+        """Return the runs that are finished."""
         return tuple(one.run for one in self.planned if one.state == "finished")
 
     @property
     def any_failed(self) -> bool:
+        """Return whether a run has failed."""
         return any(one.state == "failed" for one in self.planned)
 
     @property
@@ -61,8 +65,10 @@ class Plan:
         return bool(self.finished) or self.any_failed
 
     def lost(self, asked: Iterable[Run]) -> Iterator[str]:
-        """Return a line for each of the runs `asked`, which all ended, whose record or arrays are not there. What could
-        not start because the run that it needs failed is not lost."""
+        """Return a line for each of the runs `asked`, which all ended, whose record or arrays are not there.
+
+        What could not start because the run that it needs failed is not lost.
+        """
         states = {one.run.run_id: one.state for one in self.planned}
         for run in asked:
             state, needed = states.get(run.run_id), run.needs()
@@ -72,8 +78,11 @@ class Plan:
                 yield f"{run.run_id}: it is finished, and its arrays are not in {self.results}"
 
     def cost(self, one: PlannedRun) -> CostEstimate | None:
-        """Return what a run costs: of a finished one what its record says, unless it was estimated; None when its
-        plugin fails. Raises UserError when its method does not support the backbone."""
+        """Return what a run costs.
+
+        Of a finished one what its record says, unless it was estimated; None when its plugin fails. Raises UserError
+        when its method does not support the backbone.
+        """
         if not self.estimates.has(one.run):
             record = self.results.read(one.run.run_id) if one.state == "finished" else None
             if record is not None and record.points:
@@ -92,13 +101,16 @@ class Plan:
         return tuple(run for run in self.runs if run.run_id not in there)
 
     def again(self) -> "Plan":
-        """Plan anew, as the results folder is now: other runs are finished, more controls can be planned."""
+        """Plan again, as the results folder is now: other runs are finished, more controls can be planned."""
         return _plan(self.suite, tuple(one.run for one in self.planned if one.asked), self.results, self.estimates)
 
 
 def make_plan(suite: Suite, results: ResultsFolder) -> Plan:
-    """Plan the suite. Raises UserError, with file and line, for unknown names, parameters that do not fit, and runs
-    that would exceed the suite's budget."""
+    """Plan the suite.
+
+    Raises UserError, with file and line, for unknown names, parameters that do not fit, and runs that would exceed the
+    suite's budget.
+    """
     runs, estimates = expand_suite(suite), Estimates(suite.file.limits)
     check_budget(suite, runs, estimates)
     return _plan(suite, runs, results, estimates)

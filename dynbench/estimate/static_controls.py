@@ -3,7 +3,7 @@
 Every configuration of a dynamic method gets two, one run for each of its seeds: the dense backbone at a smaller width,
 and the dense backbone pruned by filters. Their target is the mean over seeds of the MACs of its first operating point
 on the validation split: the test split chooses nothing. A method whose operating points answer differently has a curve:
-it gets two each at its cheapest and its dearest point and at one between them.
+it gets two each at its cheapest and its costliest point and at one between them.
 
 Declared choices: the budget is counted in epochs. A pruned control spends on its dense start what the method spent on
 the weights that it started from, or else half of all, and on retraining, with the recipe's schedule, the rest.
@@ -36,8 +36,9 @@ WIDEST = 2
 
 
 def width_near(backbone: BackboneSpec, macs: float, shape: tuple[int, int, int], classes: int) -> float:
-    """The factor of `backbone`'s width at which it comes nearest to `macs` an image of `shape`, and costs less rather
-    than more of two as near.
+    """Return the factor of `backbone`'s width at which it comes nearest to `macs` an image of `shape`.
+
+    Of two as near, the one that costs less.
 
     Channels are whole, so a range of widths is one net: its shortest decimal number is taken, in the middle of the
     range where there are several.
@@ -80,15 +81,19 @@ def _shortest(steps: list[int]) -> int:
 
 NARROW, PRUNED = "dense", "filter_pruning"
 NEARLY = 0.05
-"""The dearest point of a curve that costs no more than this fraction above the dense backbone is held against that."""
+"""The costliest point of a curve that costs no more than this fraction above the dense
+backbone is compared with it."""
 SAME = 0.005
 """A dense run of the suite whose MACs differ by no more than this fraction is the control; none is added."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """`runs` to be added to the suite's, in order; `waiting`: labels of dynamic methods that are not finished at every
-    seed; `left_out`: a line for each control that cannot be."""
+    """`runs` to be added to the suite's, in order.
+
+    `waiting`: labels of dynamic methods that are not finished at every seed; `left_out`: a line for each control that
+    cannot be.
+    """
 
     runs: tuple[Run, ...]
     waiting: tuple[str, ...]
@@ -97,8 +102,10 @@ class Controls:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A dynamic configuration at one operating point: its runs, one a seed, their mean MACs an image, and its epochs,
-    everything pre-trained included."""
+    """A dynamic configuration at one operating point.
+
+    Its runs, one a seed, their mean MACs an image, and its epochs, everything pre-trained included.
+    """
 
     runs: tuple[Run, ...]
     macs: float
@@ -117,8 +124,10 @@ class _NoControlError(Exception):
 
 @dataclass(frozen=True)
 class _Proposal:
-    """The runs of one control, with the dense runs that they start from; none when the suite has it, or `reason` says
-    why it cannot be."""
+    """The runs of one control, with the dense runs that they start from.
+
+    None when the suite has it, or `reason` says why it cannot be.
+    """
 
     subject: _Subject
     name: str
@@ -140,9 +149,11 @@ def plan_controls(
     estimates: Estimates,
     is_made: Callable[[str], bool] = lambda _: False,
 ) -> Controls:
-    """Plan the controls of those dynamic `runs` of the suite that have finished `records`. A function of these three:
-    planned again, they are the same runs. `is_made`: whether a control, by its run id, is finished, so that nobody has
-    to build it to see that it can be built."""
+    """Plan the controls of those dynamic `runs` of the suite that have finished `records`.
+
+    A function of these three: planned again, they are the same runs. `is_made`: whether a control, by its run id, is
+    finished, so that nobody has to build it to see that it can be built.
+    """
     finished = {record.run_id: record for record in records if record.status == "finished"}
     dynamic = by_configuration(run for run in runs if not load_method(run.method).static).values()
     ready = [group for group in dynamic if all(run.run_id in finished for run in group)]
@@ -158,8 +169,10 @@ def plan_controls(
 
 
 def known_controls(suite: Suite, runs: Sequence[Run], results: ResultsFolder, estimates: Estimates) -> Controls:
-    """Plan what can be planned of the suite's controls from the records in a results folder; none unless it wants
-    them."""
+    """Plan what can be planned of the suite's controls from the records in a results folder.
+
+    None unless it wants them.
+    """
     if not suite.file.controls:
         return Controls((), (), ())
     return plan_controls(suite, runs, results.records_of(runs), estimates, results.is_finished)
@@ -177,8 +190,10 @@ def _subjects(runs: tuple[Run, ...], finished: Mapping[str, Record]) -> list[_Su
 
 
 def _trades(records: Sequence[Record]) -> dict[str, float]:
-    """Mean MACs of each operating point that answers otherwise than those before it: cost modes of one answer are one
-    trade, whose first is shown."""
+    """Mean MACs of each operating point that answers otherwise than those before it.
+
+    Cost modes of one answer are one trade, whose first is shown.
+    """
     trades: dict[tuple[float, ...], tuple[str, float]] = {}
     for points in zip(*(record.points for record in records), strict=True):
         macs = sum(point.val_macs for point in points) / len(points)
@@ -187,8 +202,10 @@ def _trades(records: Sequence[Record]) -> dict[str, float]:
 
 
 def _along(trades: Mapping[str, float]) -> list[str]:
-    """The cheapest and the dearest of two points or more, and between them the first that the method names, or else the
-    middle one."""
+    """Return the cheapest and the costliest of two points or more, and one between them.
+
+    The one between them is the first that the method names, or else the middle one.
+    """
     ordered, first = sorted(trades, key=lambda name: trades[name]), next(iter(trades))
     middle = ordered[len(ordered) // 2] if first in {ordered[0], ordered[-1]} else first
     return list(dict.fromkeys((ordered[0], middle, ordered[-1])))
@@ -228,8 +245,10 @@ def _refusal(proposal: _Proposal, suite: Suite, estimates: Estimates, is_made: C
 
 
 def _has_narrow(dense: Iterable[Run], nearest: Run, subject: _Subject, info: DatasetInfo) -> bool:
-    """Whether the suite's own `dense` runs hold one of the same budget that is near enough, or as near as the
-    `nearest`: several widths give one net."""
+    """Return whether the suite's own `dense` runs hold one of the same budget that is near enough.
+
+    Or one as near as the `nearest`: several widths give one net.
+    """
     same = [run for run in dense if run.backbone == nearest.backbone]
     nets = (run for run in (nearest, *same) if run.epochs == nearest.epochs)
     apart = [abs(times_the_macs(_macs(run.built, info), subject.macs) - 1) for run in nets]
@@ -245,7 +264,7 @@ def _unsupported(run: Run, info: DatasetInfo) -> str | None:
 
 
 def _narrow(subject: _Subject, info: DatasetInfo) -> dict[str, Any]:
-    """Parameters of the dense backbone that is as wide as `subject` is dear, trained as long."""
+    """Parameters of the dense backbone that costs as much as `subject`, trained as long."""
     width = width_near(subject.run.backbone, subject.macs, info.shape, info.num_classes)
     return {"width": width, "epochs": _unless(subject.epochs, subject.run.recipe.epochs)}
 
@@ -255,7 +274,7 @@ def _pruned(subject: _Subject, info: DatasetInfo) -> dict[str, Any]:
     whole = _macs(subject.run.backbone, info)
     share = round(subject.macs / whole, 4)
     if share <= 0:
-        raise _NoControlError("the method spends next to no MACs, and no pruned net does")
+        raise _NoControlError("the method spends almost no MACs, and no pruned net spends so little")
     if share >= 1:
         raise _NoControlError(f"the method spends {subject.macs / whole:.1%} of the dense backbone's MACs")
     start = subject.run.start

@@ -54,13 +54,17 @@ class PeakMemory:
 
     @property
     def bytes(self) -> int:
+        """Return the most memory that was taken so far, in bytes."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
     def at(self, batch: int, measured: int, fixed: int) -> int:
-        """The peak in steps of `batch` images, by one in steps of `measured`: all but `fixed` bytes grow with them."""
+        """Return the peak in steps of `batch` images, from one in steps of `measured` images.
+
+        All but `fixed` bytes grow with them.
+        """
         return fixed + max(0, self.bytes - fixed) * batch // measured
 
 
@@ -86,8 +90,11 @@ class StageRate:
 
 @dataclass(frozen=True)
 class Throughput:
-    """`evaluation`: seconds of all evaluations. `memory`: bytes at the most, of the device where it has its own, else
-    of the process; with the recipe's batches and the data set, where that is held in memory."""
+    """`evaluation`: seconds of all evaluations.
+
+    `memory`: bytes at the most, of the device where it has its own, else of the process; with the recipe's batches and
+    the data set, where that is held in memory.
+    """
 
     device: str
     threads: int
@@ -103,11 +110,15 @@ class Throughput:
 
     @property
     def seconds(self) -> float:
+        """Return the seconds of training and evaluation."""
         return self.training + self.evaluation
 
 
 def measure_throughput(run: Run, evaluation: Evaluation, device: torch.device) -> Throughput:
-    """Raises what the method raises, and torch.OutOfMemoryError where the batches are too large for the device."""
+    """Measure the throughput.
+
+    Raises what the method raises, and torch.OutOfMemoryError where the batches are too large for the device.
+    """
     info, method = dataset_info(run.data), run.make_method()
     torch.manual_seed(0)
     model = method.build(build_backbone(run.built, info.shape, info.num_classes))
@@ -173,7 +184,7 @@ class _Bench:
         return (time.perf_counter() - started) / (steps * self._measured)
 
     def evaluate(self, method: Method, batch_size: int, looks: int) -> float:
-        """Seconds of all evaluations of the run, `looks` at the validation split while it trains among them."""
+        """Return seconds of all evaluations of the run, `looks` at the validation split while it trains among them."""
         run, info, device = self._run, self._info, self._device
         data = _noise_data(run, info, min(batch_size, self._measured if device.type == "cpu" else batch_size))
         trained = Trained.of(method, self._model, data, device, run.recipe.channels_last, len(data.train))
@@ -203,7 +214,7 @@ def _held(run: Run, info: DatasetInfo) -> int:
 
 
 def measure_isolated(run: Run, evaluation: Evaluation, device: torch.device, limits: Limits) -> Throughput | str:
-    """`measure_throughput` in a child process; the reason when it ends otherwise."""
+    """Run `measure_throughput` in a child process; return the reason when the child fails."""
     try:
         found: Throughput = call(_measure, run, evaluation, device, limits=limits)
     except (ChildEnded, OSError) as error:

@@ -63,7 +63,7 @@ class Prediction:
     usage: UsageSeen | None = None
 
     def score(self, labels: Tensor) -> PointEvaluation:
-        """Right or wrong, by the labels (n,)."""
+        """Return right or wrong, by the labels (n,)."""
         found = self.top == labels.cpu()[:, None]
         correct, correct5 = found[:, 0].numpy(), found.any(dim=1).numpy()
         usage = None if self.usage is None else self.usage.by_class(labels)
@@ -82,6 +82,7 @@ class Tally:
         self.layers: list[Tensor] = []
 
     def add(self, output: Output, images: int, costs: CostModel) -> None:
+        """Add the answers to a batch of `images` images."""
         self.top.append(output.logits.topk(min(TOP, output.logits.shape[1]), dim=1).indices)
         cost = costs(output.usage, images)
         self.macs.append(cost.by_kind)
@@ -90,12 +91,13 @@ class Tally:
             self.usage.add(output.usage, images, costs)
 
     def result(self, point: Point) -> Prediction:
+        """Return all answers at `point`."""
         macs = torch.cat(self.macs).cpu().numpy()
         layers = (torch.stack(self.layers).sum(0) / len(macs)).cpu().numpy()
         return Prediction(point.name, torch.cat(self.top).cpu(), macs, layers, self.usage)
 
     def shared(self, processes: ProcessGroup) -> "Tally":
-        """The batches of the whole group, in order."""
+        """Return the batches of the whole group, in order."""
         if processes.world == 1:
             return self
         whole = Tally()

@@ -35,7 +35,7 @@ TOLERANCE = 1e-4
 ROUNDED = 1
 """Images of a sample that may need float64."""
 UNSEEN = 4
-"""Variants of so many images are audited that nobody has seen; twice, with new variants."""
+"""Variants of this many images are audited that nobody has seen; twice, with new variants."""
 PRODUCTS = 0.25
 """Products of element-wise operators, as a share of the whole model's MACs: scales and unfolded BN stay far below."""
 ATTEMPTS = 3
@@ -44,9 +44,12 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Audit:
-    """One operating point: on how many images it was audited (0: there is no executor, the method is simulated), the
-    largest relative difference of logits, and of each image alone what `infer` says: logits, float32 (images, classes),
-    and MACs by kind, int64 (images, 3)."""
+    """One operating point.
+
+    On how many images it was audited (0: there is no executor, the method is simulated), the largest relative
+    difference of logits, and of each image alone what `infer` says: logits, float32 (images, classes), and MACs by
+    kind, int64 (images, 3).
+    """
 
     point: str
     images: int
@@ -59,26 +62,29 @@ class Auditable(Protocol):
     """What is audited: a model, what is accounted for it, and what it really executes."""
 
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """Return the model that accounts for usage."""
 
     @property
-    def costs(self) -> CostModel: ...
+    def costs(self) -> CostModel:
+        """Return the model's static costs."""
 
     def infer(self, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
-        """The accounted answers on normalised images (batch, channels, height, width)."""
+        """Return the accounted answers on normalised images (batch, channels, height, width)."""
 
     def executor(self, point: Point) -> nn.Module | None:
-        """What really skips, in evaluation mode; None: there is no such thing."""
+        """Return what really skips, in evaluation mode; None: there is no such thing."""
 
     def in_float64(self) -> "Auditable":
-        """A copy of it all in float64."""
+        """Return a copy of it all in float64."""
 
 
 def audit(
     subject: Auditable, images: Tensor, points: Sequence[Point], tolerance: float = TOLERANCE
 ) -> tuple[Audit, ...]:
-    """Audit every operating point on `images` (n, channels, height, width), normalised, and first on variants of some
-    that nobody has seen before, each of them twice. `tolerance` is as `TOLERANCE`.
+    """Audit every operating point on `images` (n, channels, height, width), normalised.
+
+    First on variants of some that nobody has seen before, each of them twice. `tolerance` is as `TOLERANCE`.
 
     Raises AuditFailed, naming image, layer and both figures, when executed and accounted MACs or logits differ, and
     when an executor does what the counter cannot see.
@@ -91,9 +97,11 @@ def audit(
 def audit_again(
     subject: Auditable, executor: nn.Module, images: Tensor, point: Point, sizes: Sequence[int] = ()
 ) -> None:
-    """Audit an executor that has been in use on `images` (n, channels, height, width), on these, on variants of one
-    that nobody has seen, and on batches of `sizes` of such variants. Raises AuditFailed as `audit` does. The caller
-    sets the mode (inference)."""
+    """Audit an executor that has been in use on `images` (n, channels, height, width).
+
+    On these, and on variants of one that nobody has seen. Raises AuditFailed as `audit` does. The caller sets the mode
+    (evaluation).
+    """
     used = _AtPoint(subject, executor, point)
     _audit_unseen(used, "never-seen image", unseen_images(images[:1]))
     _in_turn(used, "image", images)
@@ -183,10 +191,12 @@ def _audit_unseen(at: _AtPoint, what: str, image: Tensor) -> None:
 
 
 def audit_unseen(executor: nn.Module, where: str, image: Tensor, whole: int) -> None:
-    """Look at what `executor` runs on an image (1, channels, height, width) of which nobody can have kept the answer:
-    first with no counter that it could notice, then twice with it. Raises AuditFailed, with `where` it was, when they
+    """Look at what `executor` runs on an image (1, channels, height, width) of which nobody can have kept the answer.
+
+    First with no counter that it could notice, then twice with it. Raises AuditFailed, with `where` it was, when they
     are not the same, when it computes with what cannot be counted, and when element-wise products are many beside the
-    `whole` model's MACs."""
+    `whole` model's MACs.
+    """
     seen, macs = _seen_and_counted(executor, where, image)
     for _ in range(ATTEMPTS - 1):
         if seen.macs <= macs:
@@ -226,8 +236,10 @@ def _check_allowed(where: str, work: Work) -> None:
 
 
 def executed_macs(executor: nn.Module, images: Tensor, where: str = "executor") -> tuple[int, Tensor]:
-    """MACs that `executor` dispatches on images (batch, channels, height, width), and its logits. Raises AuditFailed,
-    with `where` it was, for an operator that may not run."""
+    """Return MACs that `executor` dispatches on images (batch, channels, height, width), and its logits.
+
+    Raises AuditFailed, with `where` it was, for an operator that may not run.
+    """
     alive()
     work, logits = counted(lambda: executor(images))
     _check_allowed(where, work)
@@ -252,8 +264,10 @@ def _audit_image(at: _AtPoint, what: str, image: Tensor) -> _Look:
 
 
 def _audit_batch(at: _AtPoint, images: Tensor) -> None:
-    """Images (batch, channels, height, width) together: the executor gives each what `infer` gives it, and does for it
-    the work that was accounted, or more. `ROUNDED` of them may differ."""
+    """Compare the executor with `infer` on images (batch, channels, height, width) together.
+
+    The executor gives each what `infer` gives it, and does for it the work that was accounted, or more.
+    """
     where = f'point "{at.point.name}", a batch of {len(images)}'
     executed, logits = executed_macs(at.executor, images, where)
     (expected,) = at.subject.infer(images, [at.point])
@@ -286,8 +300,11 @@ def relative_difference(logits: Tensor, expected: Tensor) -> float:
 
 
 def _audit_layers(at: _AtPoint, image: Tensor, what: str) -> None:
-    """MACs of one image (1, channels, height, width) by layer: gates may not pass for backbone, nor one layer for
-    another. A layer that ran less than was accounted may have run where no part names it; one that ran more has not."""
+    """MACs of one image (1, channels, height, width) by layer.
+
+    Gates may not pass for backbone, nor one layer for another. A layer that ran less than was accounted may have run
+    where no part names it; one that ran more has not.
+    """
     (expected,) = at.subject.infer(image, [at.point])
     for one in _layers_of(at, image, at.costs(expected.usage, 1).by_layer):
         if one.executed > one.accounted:
@@ -297,7 +314,7 @@ def _audit_layers(at: _AtPoint, image: Tensor, what: str) -> None:
 
 
 def _first_difference(at: _AtPoint, image: Tensor, accounted: Tensor) -> str:
-    """The first part of the executor that ran something else than was accounted, in words."""
+    """The first part of the executor that ran something other than was accounted, in words."""
     return next((one.words for one in _layers_of(at, image, accounted) if one.executed != one.accounted), "")
 
 

@@ -15,30 +15,32 @@ from dynbench.guards.side_effects import watched
 from dynbench.method import Output, Point
 
 IMAGES = 500
-"""So many are answered once more, in another order and other batches."""
+"""This many are answered once more, in another order and other batches."""
 SHARE = 0.02
 """Of these may get another class in fp32, and so far may their mean MACs move: rounding does less, on any device."""
 FEW = 2
 LOOKED_AT = 16
-"""Of those that differ, so many are looked at in float64, where rounding decides nothing."""
+"""Of those that differ, this many are looked at in float64, where rounding decides nothing."""
 BESIDE = 128
 ROUNDED = 1
 TOLERANCE = 1e-6
 
 
 def other_order(count: int) -> Tensor:
-    """Up to `IMAGES` of `count` image numbers, in an order that nobody knows beforehand. Does not touch torch's
-    generator."""
+    """Return up to `IMAGES` of `count` image numbers, in an order that nobody knows beforehand.
+
+    Does not touch torch's generator.
+    """
     return torch.from_numpy(np.random.default_rng().permutation(count)[:IMAGES])
 
 
 def other_size(batch_size: int, count: int) -> int:
-    """A batch size with which `count` images fall into other batches than with `batch_size`."""
+    """Return a batch size with which `count` images fall into other batches than with `batch_size`."""
     return max(1, min(batch_size, count) // 2 + 1)
 
 
 def differing(first: PointEvaluation, again: Prediction, order: Tensor) -> list[int]:
-    """The image numbers whose class or MACs are others in `again`, which took the images in `order`.
+    """Return the image numbers whose class or MACs are others in `again`, which took the images in `order`.
 
     Raises AuditFailed when they are more than rounding could explain.
     """
@@ -57,8 +59,10 @@ def differing(first: PointEvaluation, again: Prediction, order: Tensor) -> list[
 def check_as_evaluated(
     trained: Trained, images: Images, audits: Sequence[Audit], found: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> None:
-    """Hold what `infer` says of images (n, channels, height, width), uint8, one at a time, against what it said in the
-    evaluation's batches: `found`, for each point the classes (n,) and MACs by kind (n, 3).
+    """Compare what `infer` says of images one at a time with what it said in the evaluation's batches.
+
+    Images are (n, channels, height, width), uint8. `found` is what the evaluation found: for each point the classes
+    (n,) and MACs by kind (n, 3).
 
     Raises AuditFailed when more than one image differs by more than rounding could explain.
     """
@@ -82,7 +86,9 @@ def _one_by_one(trained: Trained, images: Images, point: Point) -> tuple[np.ndar
 
 
 def check_alone(trained: Trained, images: Images, doubtful: Sequence[int], point: Point) -> None:
-    """In float64, each of the `doubtful` of `images` (n, channels, height, width), uint8, alone and among others.
+    """Check each of the `doubtful` of `images` alone and among others, in float64.
+
+    Images are (n, channels, height, width), uint8.
 
     Raises AuditFailed when more than one still differs: their answers depend on the batch.
     """

@@ -2,7 +2,7 @@
 
 A dispatch mode sees one thread, and code can switch it off or notice it and behave. The trace is written beneath all
 that, by the dispatcher, of every operator of every thread with its shapes; no mode is active while it is taken. What
-`torch.cond` traces on its first call is in it as well: whoever compares looks again.
+`torch.cond` traces on its first call is in it as well: a comparison has to look again.
 """
 
 import json

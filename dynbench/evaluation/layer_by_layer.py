@@ -26,8 +26,10 @@ class LayersRan:
 def layer_by_layer(
     executor: nn.Module, model: nn.Module, image: Tensor, accounted: Mapping[str, int]
 ) -> list[LayersRan]:
-    """Run `executor` on one image (1, channels, height, width), and say of the layers that its parts name, in `layers`
-    or by being modules of `model`, what ran; `accounted` are MACs of all layers by name.
+    """Run `executor` on one image (1, channels, height, width), and return what ran of its layers.
+
+    Of the layers that its parts name, in `layers` or by being modules of `model`. `accounted` are MACs of all layers by
+    name.
 
     Parts that name the same layers count together. A layer that did not run where the model has it, and that another
     part names with others, ran there.
@@ -47,8 +49,10 @@ def layer_by_layer(
 
 
 def _named_parts(executor: nn.Module, model: nn.Module, known: Set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Names of the executor's parts, and of the layers that each of them is; what stands in a part that is the same
-    layers is that part's."""
+    """Names of the executor's parts, and of the layers that each of them is.
+
+    What stands in a part that is the same layers is that part's.
+    """
     names = {module: (name,) for name, module in model.named_modules() if name in known}
     found: dict[str, tuple[str, ...]] = {}
     for name, module in executor.named_modules():

@@ -1,5 +1,7 @@
-"""How accuracy falls when one layer alone loses filters, nothing retrained (Li et al., arXiv 1608.08710, section 3.2):
-which layers to prune little, or not at all. Looks at the validation split only."""
+"""How accuracy falls when one layer alone loses filters, nothing retrained (Li et al., arXiv 1608.08710, section 3.2).
+
+Which layers to prune little, or not at all. Looks at the validation split only.
+"""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """One layer: its name and stage in the backbone, its number and filters (as `InnerConv`), and for each ratio asked
-    for how many filters were `removed`, those of the smallest L1 norms, and the accuracy then, `top1` in per cent."""
+    """One layer of the scan.
+
+    Its name and stage in the backbone, its number and filters (as `InnerConv`), and for each ratio asked for how many
+    filters were `removed`, those of the smallest L1 norms, and the accuracy then, `top1` in per cent.
+    """
 
     layer: str
     stage: str
@@ -68,8 +73,10 @@ def scan_weights(
     images: int | None,
     on_batch: Callable[[int, int], None],
 ) -> Scan:
-    """Scan backbone weights from a file on the first `images` validation images, None for all. Raises UserError when
-    weights or data are not right."""
+    """Scan backbone weights from a file on the first `images` validation images, None for all.
+
+    Raises UserError when weights or data are not right.
+    """
     where = choose_device(device)
     loaded = load_data(data)
     model = build_backbone(backbone, loaded.shape, loaded.num_classes)
@@ -110,8 +117,10 @@ def _variant(backbone: Backbone, layer: InnerConv, ratio: float) -> _Variant:
 
 
 def _right(backbone: Backbone, variants: Sequence[_Variant], x: Tensor, labels: Tensor) -> Tensor:
-    """How many images of a batch every variant gets right, and last the backbone itself. What comes before the pruned
-    block is the same for all, and computed once."""
+    """How many images of a batch every variant gets right, and last the backbone itself.
+
+    What comes before the pruned block is the same for all, and computed once.
+    """
     blocks = [block for _, block in backbone.named_blocks()]
     counts = torch.zeros(len(variants) + 1, dtype=torch.int64)
     x = backbone.stem(x)
@@ -144,8 +153,10 @@ def _results(
 
 
 def sensitivity_table(scan: Scan) -> "pd.DataFrame":
-    """Columns layer, number, stage, filters, ratio, removed, top1 (per cent), images; the whole backbone's row comes
-    first, without a layer."""
+    """Return a table with columns layer, number, stage, filters, ratio, removed, top1 (per cent), images.
+
+    The whole backbone's row comes first, without a layer.
+    """
     import pandas as pd
 
     whole = {"ratio": 0.0, "removed": 0, "top1": scan.whole, "images": scan.images}

@@ -31,8 +31,9 @@ TESTED = 100
 
 
 def measure(trained: Trained, data: Data, run_id: str) -> tuple[tuple[PointRecord, ...], Arrays]:
-    """Evaluate on validation twice, which must agree; read the test split once; audit on images of both, drawn by the
-    run's id.
+    """Evaluate on validation twice, which must agree.
+
+    Read the test split once; audit on images of both, drawn by the run's id.
 
     Raises ValueError when two evaluations differ, AuditFailed when executed and accounted MACs do, when answers depend
     on the batch or follow made-up labels, when a static method is not, or when the weights change meanwhile. Of several
@@ -86,8 +87,10 @@ def _together(
 def _check_beside_others(
     trained: Trained, images: Images, first: Sequence[PointEvaluation], most: int = IMAGES
 ) -> None:
-    """Ask for up to `most` of `images`, uint8 (n, channels, height, width), in another order and batch size: raises
-    AuditFailed when that changes their answers from those of the `first` time."""
+    """Ask for up to `most` of `images`, uint8 (n, channels, height, width), in another order and batch size.
+
+    Raises AuditFailed when that changes their answers from those of the `first` time.
+    """
     images, points = images.to(trained.device), trained.points
     order = trained.processes.from_first(other_order(len(images))[:most])
     chosen = images[order.to(images.device)]

@@ -38,6 +38,7 @@ class Verified:
 
     @property
     def same(self) -> bool:
+        """Return whether the answers and MACs are those of the record."""
         return not self.images and math.isclose(self.macs + self.recorded.macs.mean, self.recorded.macs.mean)
 
 

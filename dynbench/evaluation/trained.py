@@ -33,7 +33,7 @@ class Trained:
     """A method and its model, evaluated the same way every time, always in fp32.
 
     `costs` and `shape` (channels, height, width) are those of the model when this is made: after an edit that changes
-    them, as pruning does, it is made anew. The weights may go on changing, and so do the answers then.
+    them, as pruning does, it is made again. The weights may keep changing, and so do the answers then.
     """
 
     method: Method
@@ -58,16 +58,17 @@ class Trained:
         batch_size: int = BATCH_SIZE,
         processes: ProcessGroup = ALONE,
     ) -> "Trained":
-        """`model`, which is on `device` already, for images as those of `data`; its costs are taken now.
+        """Return `model`, which is on `device` already, for images as those of `data`; its costs are taken now.
 
-        Raises ValueError when MACs are spent outside named layers."""
+        Raises ValueError when MACs are spent outside named layers.
+        """
         costs = CostModel(static_costs(model, data.shape), device)
         normalise = data.normalise(device, channels_last)
         return cls(method, model, costs, normalise, data.shape, device, batch_size, processes)
 
     @classmethod
     def in_run(cls, run: Run, method: Method, model: nn.Module, data: Data, context: Context) -> "Trained":
-        """A run's model as it stands now, asked as the run's context says."""
+        """Return a run's model as it stands now, asked as the run's context says."""
         size, processes = context.evaluation.batch_size, context.processes
         return cls.of(method, model, data, context.device, run.recipe.channels_last, size, processes)
 
@@ -81,8 +82,10 @@ class Trained:
         channels_last: bool = False,
         batch_size: int = BATCH_SIZE,
     ) -> "Trained":
-        """A finished run's, from its `weights`. Raises UserError when the weights do not fit, or the method is not
-        installed."""
+        """Return a finished run's model, from its `weights`.
+
+        Raises UserError when the weights do not fit, or the method is not installed.
+        """
         method = run.make_method()
         model = restored_model(run, method, data.shape, data.num_classes, weights).eval()
         return cls.of(method, on_device(model, device, channels_last), data, device, channels_last, batch_size)
@@ -94,13 +97,19 @@ class Trained:
             return self.method.points(self.model)
 
     def infer(self, x: Tensor, points: Sequence[Point] | None = None) -> list[Output]:
-        """One output for each of `points` (None: all) on normalised images `x` (batch, channels, height, width), in
-        evaluation and in inference mode. Nobody watches: see `predict`."""
+        """Return one output for each of `points` (None: all) on normalised images.
+
+        Images `x` are (batch, channels, height, width); in evaluation mode and without gradients. Nobody watches: see
+        `predict`.
+        """
         with measuring(self.model):
             return list(self.method.infer(self.model, x, self.points if points is None else points))
 
     def executor(self, point: Point) -> nn.Module | None:
-        """What really skips at `point`, on the device and in evaluation mode; None: the method has no such thing."""
+        """Return what really skips at `point`, on the device and in evaluation mode.
+
+        None: the method has no such thing.
+        """
         with torch.no_grad():
             executor = self.method.executor(self.model, point)
         return None if executor is None else executor.to(self.device).eval()
@@ -112,9 +121,11 @@ class Trained:
         batch_size: int | None = None,
         with_usage: bool = False,
     ) -> tuple[Prediction, ...]:
-        """What it answers at each of `points` (None: all) on `images`, uint8 (n, channels, height, width), and what of
-        each layer ran, if asked for. There are no labels here, nor in the frames below the plugin's. Each of several
-        processes asks for its part."""
+        """Return what it answers at each of `points` (None: all) on `images`.
+
+        Images are uint8 (n, channels, height, width). The result also says what ran of each layer, if asked for. There
+        are no labels here, nor in the frames below the plugin's. Each of several processes asks for its part.
+        """
         images, size = images.to(self.device), batch_size or self.batch_size
         asked = self.points if points is None else points
         tallies = [Tally(with_usage) for _ in asked]
@@ -129,8 +140,10 @@ class Trained:
     def evaluate(
         self, split: Split, points: Sequence[Point] | None = None, with_usage: bool = False
     ) -> tuple[PointEvaluation, ...]:
-        """Evaluate at each of `points` (None: all) on the whole split, whose labels are made-up ones while the plugin
-        runs. They stay where they are: copies on the device would be true ones. `with_usage` as in `predict`.
+        """Evaluate at each of `points` (None: all) on the whole split.
+
+        Its labels are made-up ones while the plugin runs. They stay where they are: copies on the device would be true
+        ones.
 
         Raises AuditFailed when the answers follow those.
         """
@@ -147,11 +160,14 @@ class Trained:
     def audit(
         self, images: Images, points: Sequence[Point] | None = None, tolerance: float = TOLERANCE
     ) -> tuple[Audit, ...]:
-        """Hold what its executors execute on `images`, uint8 (n, channels, height, width), against what is accounted,
-        at each of `points` (None: all). Raises AuditFailed as `dynbench.evaluation.audit` says."""
+        """Compare what its executors execute on `images` with what is accounted.
+
+        `images` are uint8 (n, channels, height, width), at each of `points` (None: all). Raises AuditFailed as
+        `dynbench.evaluation.audit` says.
+        """
         x = self.normalise(images[:].to(self.device))
         return audit(self, x, self.points if points is None else points, tolerance)
 
     def in_float64(self) -> "Trained":
-        """A copy whose model computes in float64, where rounding decides nothing."""
+        """Return a copy whose model computes in float64, where rounding decides nothing."""
         return replace(self, model=deepcopy(self.model).double())

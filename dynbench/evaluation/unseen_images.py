@@ -11,8 +11,11 @@ NOISE = 0.01
 
 
 def unseen_images(images: Tensor) -> Tensor:
-    """Variants of normalised `images` (n, channels, height, width) that cost about the same: moved by a pixel, flipped
-    at random, and with a little noise, new ones at every call. Does not touch torch's generator."""
+    """Return variants of normalised `images` (n, channels, height, width) that cost about the same.
+
+    Moved by a pixel, flipped at random, and with a little noise, new ones at every call. Does not touch torch's
+    generator.
+    """
     rng = np.random.default_rng()
     rows, columns = (int(step) for step in rng.integers(-SHIFT, SHIFT + 1, 2))
     moved = images.roll((rows, columns), (2, 3))
@@ -23,7 +26,9 @@ def unseen_images(images: Tensor) -> Tensor:
 
 
 def drawn(run_id: str, split: str, images: int, count: int) -> list[int]:
-    """Up to `count` different numbers below `images`, at random by the run's id: others for each run and split, and the
-    same ones when that run is looked at again."""
+    """Return up to `count` different numbers below `images`, at random by the run's id.
+
+    Others for each run and split, and the same ones when that run is looked at again.
+    """
     rng = np.random.default_rng(derived_seed(0, "audit", run_id, split))
     return [int(number) for number in rng.permutation(images)[:count]]

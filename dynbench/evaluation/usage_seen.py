@@ -33,14 +33,14 @@ class UsageSeen:
                 self.positions[layer] = self.positions[layer] + ran if layer in self.positions else ran
 
     def on_host(self) -> "UsageSeen":
-        """The same in main memory, to be sent to another process."""
+        """Return the same in main memory, to be sent to another process."""
         channels = {layer: [mask.cpu() for mask in masks] for layer, masks in self.channels.items()}
         positions = {layer: count.cpu() for layer, count in self.positions.items()}
         return UsageSeen([part.cpu() for part in self.shares], channels, positions)
 
     @classmethod
     def together(cls, parts: Iterable["UsageSeen"]) -> "UsageSeen":
-        """What several processes have seen, in order."""
+        """Return what several processes have seen, in order."""
         whole = cls()
         for part in parts:
             whole.shares += part.shares
@@ -51,7 +51,7 @@ class UsageSeen:
         return whole
 
     def by_class(self, labels: Tensor) -> PointUsage:
-        """What it comes to, with the labels (n,) of the images."""
+        """Return what it comes to, with the labels (n,) of the images."""
         shares = torch.cat(self.shares).cpu().numpy()
         images = torch.bincount(labels.cpu()).clamp(min=1)
         activation = {}
@@ -64,8 +64,10 @@ class UsageSeen:
 
 
 def channel_masks(usage: Mapping[str, LayerUsage]) -> list[tuple[str, Tensor]]:
-    """Of each layer whose channels are gated, which of them ran, bool (batch, channels). What one layer does not write
-    and the next does not read is one mask, and the first one's."""
+    """Return for each layer whose channels are gated which of them ran, bool (batch, channels).
+
+    What one layer does not write and the next does not read is one mask, and the first one's.
+    """
     written = [(layer, used.outputs) for layer, used in usage.items()]
     read = [(layer, used.inputs) for layer, used in usage.items()]
     found: list[tuple[str, Tensor]] = []

@@ -15,8 +15,11 @@ EAGER = "pytorch eager"
 
 
 def kernels_of(executor: nn.Module) -> str:
-    """`dynbench kernels (avx512)` where any of its convolutions is one of ours, `dynbench kernels (triton)` where any
-    has run on those, else `pytorch eager`."""
+    """Name the engine of the module's convolutions.
+
+    `dynbench kernels (avx512)` where any of them is one of ours, `dynbench kernels (triton)` where any has run on
+    those, else `pytorch eager`.
+    """
     convolutions = [module for module in executor.modules() if isinstance(module, FoldedConv)]
     if any(conv.taps is not None for conv in convolutions):
         return "dynbench kernels (triton)"
@@ -26,7 +29,7 @@ def kernels_of(executor: nn.Module) -> str:
 class FoldedConv(nn.Module):
     """A convolution with the batch normalisation after it, as they are in evaluation; any part of its channels.
 
-    `layers` names the model's layer that it stands for, so that the audit can say which layer ran something else than
+    `layers` names the model's layer that it stands for, so that the audit can say which layer ran something other than
     was accounted. `native` is true where the kernels run it, on a CPU in fp32; elsewhere plain PyTorch does, correct on
     every device but gathering weights at every call. `limit` is what its ReLU is cut off at: 6 for ReLU6.
     """
@@ -54,6 +57,7 @@ class FoldedConv(nn.Module):
 
     @property
     def native(self) -> bool:
+        """Return whether the convolution runs on dynbench's kernels."""
         return self.kernel is not None
 
     def _make_kernel(self) -> PackedWeights | None:
@@ -78,7 +82,7 @@ class FoldedConv(nn.Module):
         residual: Tensor | None = None,
         relu: bool = False,
     ) -> Tensor:
-        """`(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
+        """Return `(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
 
         `outputs` and `inputs` are the indices of active channels, None for all; weights of other channels are not read.
         `x` (batch, active inputs, h, w) holds the active input channels only. `scale` is (batch or 1, active outputs

@@ -34,18 +34,18 @@ class FoldedBackbone(nn.Module):
         self._one_image = self.for_one_image()
 
     def for_one_image(self, gates: Sequence[PooledGate | None] = ()) -> OneImageNet:
-        """The same in a single call of single images; `gates`: one a block or None, or none at all."""
+        """Return the same in a single call of single images; `gates`: one a block or None, or none at all."""
         blocks = cast("Sequence[FoldedBlock]", self.blocks)
         plain = self.pool is None and self.last_conv is None and self.stem_conv.limit is None
         return OneImageNet(self.stem_conv, blocks, self.classifier, gates, plain)
 
     def stem(self, x: Tensor) -> Tensor:
-        """Images (batch, channels, h, w) -> features of the first block."""
+        """Map images (batch, channels, h, w) -> features of the first block."""
         x = self.stem_conv(x, relu=True)
         return x if self.pool is None else cast("Tensor", self.pool(x))
 
     def head(self, x: Tensor) -> Tensor:
-        """Features of the last block -> logits (batch, classes)."""
+        """Map features of the last block -> logits (batch, classes)."""
         x = x if self.last_conv is None else self.last_conv(x, relu=True)
         return cast("Tensor", self.classifier(x))
 

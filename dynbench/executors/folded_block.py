@@ -31,23 +31,29 @@ class FoldedBlock(nn.Module):
         return self.skippable and self.ends_in_relu and self.depthwise is None and self.first.limit is None
 
     def open(self, x: Tensor, active: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-        """What a channel gate switches: x (batch, in, h, w) -> (batch, active mid, h', w'), times `scale` (batch or 1,
-        active mid). `active` are the indices of the channels that run, None for all."""
+        """Return what a channel gate switches.
+
+        X (batch, in, h, w) -> (batch, active mid, h', w'), times `scale` (batch or 1, active mid). `active` are the
+        indices of the channels that run, None for all.
+        """
         if self.depthwise is None:
             return cast("Tensor", self.first(x, active, scale=scale, relu=True))
         return cast("Tensor", self.depthwise(self.first(x, active, relu=True), active, active, scale=scale, relu=True))
 
     def narrow(self, whole: Tensor, active: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-        """The same from the output of `first`, which was computed whole, with its ReLU."""
+        """Return the same from the output of `first`, which was computed whole, with its ReLU."""
         if self.depthwise is not None:
             return cast("Tensor", self.depthwise(whole, active, scale=scale, relu=True))
         some = whole if active is None else whole[:, active]
         return some if scale is None else some * scale[:, :, None, None]
 
     def join(self, hidden: Tensor, x: Tensor, inputs: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-        """`relu(scale * rest(hidden) + shortcut(x))`: hidden (batch, active mid, h', w'), x (batch, in, h, w) ->
-        (batch, out, h'', w''); `inputs` are the active channels of `hidden`, `scale` is (batch or 1, 1). Without the
-        ReLU where the block has none, without the shortcut where there is none."""
+        """Return `relu(scale * rest(hidden) + shortcut(x))`.
+
+        hidden (batch, active mid, h', w'), x (batch, in, h, w) -> (batch, out, h'', w''); `inputs` are the active
+        channels of `hidden`, `scale` is (batch or 1, 1). Without the ReLU where the block has none, without the
+        shortcut where there is none.
+        """
         *middle, last = cast("list[FoldedConv]", list(self.rest))
         for conv in middle:
             hidden, inputs = conv(hidden, None, inputs, relu=True), None
@@ -56,15 +62,17 @@ class FoldedBlock(nn.Module):
         return out
 
     def skip(self, x: Tensor) -> Tensor:
-        """`relu(shortcut(x))` of features x (batch, in, h, w), which are not negative where blocks end in a ReLU; for
-        skippable blocks."""
+        """Return `relu(shortcut(x))` of features x (batch, in, h, w).
+
+        These are not negative where blocks end in a ReLU; for skippable blocks.
+        """
         if self.identity:
             return x
         beside: Tensor = self.shortcut(x)
         return beside.relu() if self.ends_in_relu else beside
 
     def forward(self, x: Tensor) -> Tensor:
-        """The whole block: (batch, in, h, w) -> (batch, out, h'', w'')."""
+        """Return the whole block: (batch, in, h, w) -> (batch, out, h'', w'')."""
         return self.join(self.open(x), x)
 
 

@@ -20,8 +20,10 @@ given up where the block is skipped."""
 
 
 class PooledLinear(nn.Module):
-    """Some linear layers side by side on the mean over pixels, whole, and a ReLU after them if asked for; `layers`
-    names the model's layers that it stands for."""
+    """Some linear layers side by side on the mean over pixels, whole, and a ReLU after them if asked for.
+
+    `layers` names the model's layers that it stands for.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -35,7 +37,7 @@ class PooledLinear(nn.Module):
         self.register_buffer("bias", torch.cat([_bias(source) for source in sources]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w), or (batch, channels) that is pooled already -> (batch, outputs of all)."""
+        """Map (batch, channels, h, w), or (batch, channels) that is pooled already -> (batch, outputs of all)."""
         if self._kernels and len(x) == 1 and x.is_cpu and x.dtype == torch.float32 and native.available():
             return native.pooled_linear(x, self.weight, self.bias, self.relu)
         y = linear(x.mean((2, 3)) if x.ndim > 2 else x, self.weight, self.bias)  # noqa: PLR2004  (images)
@@ -48,9 +50,11 @@ def _bias(layer: nn.Linear) -> Tensor:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a gate's scores decide. A score lets its layer or channels run where it is larger than `above` after the
-    activation and, if `top` is given, where it is among the image's `top` largest; of equals, the first. `scales`: what
-    runs is multiplied by the activated score. The other scores run nothing.
+    """What a gate's scores decide.
+
+    A score lets its layer or channels run where it is larger than `above` after the activation and, if `top` is given,
+    where it is among the image's `top` largest; of equals, the first. `scales`: what runs is multiplied by the
+    activated score. The other scores run nothing.
 
     Raises ValueError for scales that may be negative, which a ReLU does not let through, and for `top` below 1.
     """
@@ -76,7 +80,7 @@ class Decision:
         return runs, values
 
     def of_one(self, score: float) -> float | None:
-        """The same of one score, read already: activated, or None where it runs nothing."""
+        """Return the same of one score, read already: activated, or None where it runs nothing."""
         if self.activation == "sigmoid":
             score = 1 / (1 + math.exp(-score)) if score > 0 else math.exp(score) / (1 + math.exp(score))
         elif self.activation != "identity":
@@ -98,8 +102,11 @@ class Decision:
 
 
 def active_channels(scores: Tensor, start: int, group: int, decision: Decision) -> tuple[Tensor, Tensor | None]:
-    """Of one image's scores (1, gates), those from `start` on, each of which is `group` channels': the channels that
-    run, int64, and what they are scaled by, (1, active) or None."""
+    """Return which channels run for one image, and what they are scaled by.
+
+    Of its scores (1, gates), those from `start` on are used, each of which is `group` channels'. Channels are int64;
+    scales are (1, active) or None.
+    """
     if scores.is_cpu and scores.dtype == torch.float32 and native.available():
         rule = decision.activation, decision.above, decision.top
         active, values = native.active(scores, start, group, *rule)
@@ -112,8 +119,11 @@ def active_channels(scores: Tensor, start: int, group: int, decision: Decision) 
 
 @dataclass(frozen=True)
 class Switches:
-    """What a gate decided on a batch: whether the block's branch runs, bool (batch,), which channels do, bool (batch,
-    channels), and what they are scaled by, (batch, 1) and (batch, channels). None: all run, and nothing is scaled."""
+    """What a gate decided on a batch.
+
+    Whether the block's branch runs, bool (batch,), which channels do, bool (batch, channels), and what they are scaled
+    by, (batch, 1) and (batch, channels). None: all run, and nothing is scaled.
+    """
 
     layer: Tensor | None = None
     channels: Tensor | None = None
@@ -121,15 +131,17 @@ class Switches:
     channel_scale: Tensor | None = None
 
     def of(self, images: Tensor) -> "Switches":
-        """Those of some of the batch's images, by their indices."""
+        """Return those of some of the batch's images, by their indices."""
         parts = (self.layer, self.channels, self.layer_scale, self.channel_scale)
         return Switches(*(None if part is None else part[images] for part in parts))
 
 
 class PooledGate(nn.Module):
-    """A block's gate on the global average pooling of its input: one linear layer (`scores`), or two with a ReLU
-    between them (`hidden` first). If `layer` is given, the first score decides about the whole branch; if `channels`
-    is, each of the others decides about `group` output channels of the block's first convolution.
+    """A block's gate on the global average pooling of its input.
+
+    One linear layer (`scores`), or two with a ReLU between them (`hidden` first). If `layer` is given, the first score
+    decides about the whole branch; if `channels` is, each of the others decides about `group` output channels of the
+    block's first convolution.
 
     Raises ValueError when it decides about nothing.
     """
@@ -163,7 +175,7 @@ class PooledGate(nn.Module):
         return cast("Tensor", self.scores(x if self.hidden is None else self.hidden(x)))
 
     def switches(self, x: Tensor) -> Switches:
-        """What it decides about a block with input x (batch, in_channels, h, w)."""
+        """Return what it decides about a block with input x (batch, in_channels, h, w)."""
         scores, layer, channels = self(x), None, None
         layer_scale, channel_scale = None, None
         if self.layer is not None:

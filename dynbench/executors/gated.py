@@ -15,9 +15,11 @@ from dynbench.kernels.triton.operators import ActiveRows
 
 
 class GatedExecutor(nn.Module):
-    """Images -> logits of a backbone with `gates`, one a block or None. A single image goes through in one native call
-    where the kernels run all of it. A batch is divided by block decision, and where there are channel gates by the set
-    of active channels, unless there are kernels that run each image's own; each part runs what it needs.
+    """Images -> logits of a backbone with `gates`, one a block or None.
+
+    A single image goes through in one native call where the kernels run all of it. A batch is divided by block
+    decision, and where there are channel gates by the set of active channels, unless there are kernels that run each
+    image's own; each part runs what it needs.
 
     Raises ValueError for a layer gate at a block that cannot be skipped.
     """
@@ -33,7 +35,7 @@ class GatedExecutor(nn.Module):
         self._whole = backbone.for_one_image(gates)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> (batch, classes)."""
+        """Map (batch, channels, h, w) -> (batch, classes)."""
         if self._whole.fits(x):
             return self._whole(x)
         x = self.backbone.stem(x)
@@ -120,8 +122,11 @@ def _branch(
     channels: Tensor | None,
     layer: Tensor | None,
 ) -> Tensor:
-    """`end(F(x) * layer + shortcut(x))` of images that all run the `active` channels, scaled by `channels` (batch,
-    active) and `layer` (batch, 1); `hidden` is the first convolution's output, if done. None: all, or ones."""
+    """Return `end(F(x) * layer + shortcut(x))` of images that all run the `active` channels.
+
+    Scaled by `channels` (batch, active) and `layer` (batch, 1); `hidden` is the first convolution's output, if done.
+    None: all, or ones.
+    """
     if gate.when == "first":
         return block.join(block.open(x, active, channels), x, active, layer)
     whole = block.first(x, relu=True) if hidden is None else hidden
@@ -129,8 +134,10 @@ def _branch(
 
 
 def _shared(switches: Switches) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """Of images that run the same channels: which they are, what scales them (batch, active) and the layer (batch,
-    1)."""
+    """Return what images that run the same channels share.
+
+    Which channels they are, what scales them (batch, active) and the layer (batch, 1).
+    """
     if switches.channels is None:
         return None, None, switches.layer_scale
     active = switches.channels[0].nonzero()[:, 0]

@@ -13,9 +13,11 @@ from dynbench.executors.positions import PatchScores, positions_read, spread, wr
 
 
 class MaskedBlock(nn.Module):
-    """A residual block behind `where`, which lets the output's patches of `side` pixels run whose score is above 0
-    (None: all run; `side` None: the map is one patch, which is a layer gate), and `channels`, which does the same for
-    the output channels of every convolution of the branch but the last one.
+    """A residual block of which some patches and channels run.
+
+    `where` lets the output's patches of `side` pixels run whose score is above 0 (None: all run; `side` None: the map
+    is one patch, which is a layer gate). `channels` does the same for the output channels of every convolution of the
+    branch but the last one.
 
     A position that does not run is the shortcut's. The convolutions before the last one run where later ones read.
     """
@@ -28,7 +30,7 @@ class MaskedBlock(nn.Module):
         self._convs = [block.first, *cast("list[FoldedConv]", list(block.rest))]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, in, h, w) -> (batch, out, h', w'), image by image."""
+        """Map (batch, in, h, w) -> (batch, out, h', w'), image by image."""
         return self._one(x) if len(x) == 1 else torch.cat([self._one(image) for image in torch.split(x, 1)])
 
     def _one(self, x: Tensor) -> Tensor:
@@ -103,8 +105,10 @@ def hard_gate() -> Decision:
 
 
 class MaskedExecutor(nn.Module):
-    """Images (batch, channels, h, w) -> logits (batch, classes) of a backbone whose blocks are `masked`, one for each
-    of its own; None: it runs whole."""
+    """Maps images (batch, channels, h, w) to logits (batch, classes) of a backbone with masked blocks.
+
+    `masked` has one entry for each block of the backbone; None: that block runs whole.
+    """
 
     def __init__(self, backbone: FoldedBackbone, masked: list[MaskedBlock | None]) -> None:
         super().__init__()
@@ -113,7 +117,7 @@ class MaskedExecutor(nn.Module):
         self.masked = nn.ModuleList(block if one is None else one for one, block in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> (batch, classes)."""
+        """Map (batch, channels, h, w) -> (batch, classes)."""
         x = self.backbone.stem(x)
         for block in self.masked:
             x = block(x)

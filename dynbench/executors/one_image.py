@@ -19,7 +19,7 @@ _modules_only = False
 
 @contextmanager
 def module_by_module() -> Iterator[None]:
-    """Executors run through their modules, each of which can be watched; nothing else changes."""
+    """Have executors run through their modules, each of which can be watched; nothing else changes."""
     global _modules_only  # noqa: PLW0603
     before, _modules_only = _modules_only, True
     try:
@@ -29,8 +29,10 @@ def module_by_module() -> Iterator[None]:
 
 
 class OneImageNet:
-    """A backbone's parts for single images in fp32 on the CPU, where the kernels run every convolution. `gates`: one a
-    block or None, or none at all. `plain`: whether stem, blocks and classifier are all that there is."""
+    """A backbone's parts for single images in fp32 on the CPU, where the kernels run every convolution.
+
+    `gates`: one a block or None, or none at all. `plain`: whether stem, blocks and classifier are all that there is.
+    """
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class OneImageNet:
         self._made_of: PackedWeights | None = None
 
     def fits(self, x: Tensor) -> bool:
-        """Whether it can run images x (batch, channels, h, w)."""
+        """Return whether it can run images x (batch, channels, h, w)."""
         if len(x) != 1 or not x.is_cpu or x.dtype != torch.float32 or _modules_only or not native.available():
             return False
         if self._made_of is not self._stem.kernel:  # moved, or never made
@@ -55,8 +57,11 @@ class OneImageNet:
         return self._network is not None
 
     def __call__(self, x: Tensor, kept: Sequence[bool] | None = None) -> Tensor:
-        """Image (1, channels, h, w), for which `fits` was asked and said yes, -> logits (1, classes). `kept`: which
-        blocks' branches run, where that is known beforehand; of the others the shortcut does, without a ReLU."""
+        """Image (1, channels, h, w), for which `fits` was asked and said yes, -> logits (1, classes).
+
+        `kept`: which blocks' branches run, where that is known beforehand; of the others the shortcut does, without a
+        ReLU.
+        """
         logits: Tensor = self._network.run(x, None if kept is None else [int(one) for one in kept])
         return logits
 

@@ -9,7 +9,7 @@ from dynbench.kernels.cpu import operators as native
 
 
 class PackedWeights:
-    """Weights (K, C, KH, KW) and bias (K,) in fp32 on the CPU, shared with whoever gives them."""
+    """Weights (K, C, KH, KW) and bias (K,) in fp32 on the CPU, shared with the caller."""
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int, dilation: int) -> None:
         self.weight, self.bias = weight, bias
@@ -20,7 +20,7 @@ class PackedWeights:
 
     @staticmethod
     def fits(weight: Tensor, groups: int, *pairs: Sequence[int]) -> bool:
-        """Whether the kernels can run such a convolution here; `pairs` are its stride, padding and dilation."""
+        """Return whether the kernels can run such a convolution here; `pairs` are its stride, padding and dilation."""
         square = all(len(set(pair)) == 1 for pair in pairs)
         return weight.is_cpu and weight.dtype == torch.float32 and groups == 1 and square and native.available()
 
@@ -50,6 +50,6 @@ class PackedWeights:
         inputs: Tensor | None = None,
         add: bool = False,
     ) -> Tensor:
-        """As `write_positions`, of one image."""
+        """Write as `write_positions` does, of one image."""
         weight = self.weight if outputs is not None else self.packed
         return native.convolution_at(out, x, where, weight, self.bias, outputs, inputs, add, *self.options)

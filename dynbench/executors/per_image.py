@@ -11,25 +11,27 @@ from dynbench.kernels.triton.operators import ActiveRows
 
 
 def fits(block: FoldedBlock, x: Tensor) -> bool:
-    """Whether the kernels are wanted and can run the block's gated channels on images like `x`."""
+    """Return whether the kernels are wanted and can run the block's gated channels on images like `x`."""
     plain = block.depthwise is None and block.skippable and block.ends_in_relu
     return gpu.wanted(x) and plain and all(conv.per_image_fits for conv in (block.first, _reader(block)))
 
 
 def open_rows(block: FoldedBlock, x: Tensor, rows: ActiveRows, values: Tensor | None) -> Tensor:
-    """As `FoldedBlock.open`: x (images, in, h, w), scores `values` (rows,) or None -> (rows, h', w')."""
+    """Open as `FoldedBlock.open` does: x (images, in, h, w), scores `values` (rows,) or None -> (rows, h', w')."""
     return cast("Tensor", block.first(x, rows, scale=values, relu=True))
 
 
 def narrow_rows(whole: Tensor, rows: ActiveRows, values: Tensor | None) -> Tensor:
-    """As `FoldedBlock.narrow`, of what was computed whole (images, mid, h', w'): (rows, h', w')."""
+    """Narrow as `FoldedBlock.narrow` does, of what was computed whole (images, mid, h', w'): (rows, h', w')."""
     some = whole[rows.image, rows.channel]
     return some if values is None else some * values[:, None, None]
 
 
 def join_rows(block: FoldedBlock, hidden: Tensor, rows: ActiveRows, x: Tensor, layer: Tensor | None) -> Tensor:
-    """As `FoldedBlock.join`: hidden (rows, h', w'), x (images, in, h, w), scores `layer` (images,) or None ->
-    (images, out, h'', w'')."""
+    """Join as `FoldedBlock.join` does, image by image.
+
+    hidden (rows, h', w'), x (images, in, h, w), scores `layer` (images,) or None -> (images, out, h'', w'').
+    """
     first, *later = cast("list[FoldedConv]", list(block.rest))
     if not later:
         return cast("Tensor", first(hidden, None, rows, scale=layer, residual=block.shortcut(x), relu=True))

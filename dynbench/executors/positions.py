@@ -1,5 +1,7 @@
-"""Convolutions at some positions of their output: of the others nothing is computed, and nothing that only they need is
-read."""
+"""Convolutions at some positions of their output.
+
+Of the others nothing is computed, and nothing that only they need is read.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,10 @@ from dynbench.executors.convolution import FoldedConv
 
 
 def positions_read(mask: Tensor, conv: nn.Conv2d | FoldedConv, size: tuple[int, int]) -> Tensor:
-    """Return the positions `(batch, *size)` of its input that a convolution reads to compute those in `mask` (batch, h,
-    w) of its output: 1 where it does, of `mask`'s type, and differentiable where that is a float. It is LAUDNet's and
-    DynConv's dilation: every stride-th pixel, and its neighbours under the kernel.
+    """Return the positions of its input that a convolution reads to compute those in `mask` of its output.
+
+    `mask`: (batch, h, w). The result: (batch, *size), 1 where it reads, of `mask`'s type, and differentiable where that
+    is a float. It is LAUDNet's and DynConv's dilation: every stride-th pixel, and its neighbours under the kernel.
 
     Raises ValueError for convolutions that are not padded to keep the kernel's centre inside.
     """
@@ -39,10 +42,11 @@ def write_positions(
     inputs: Tensor | None = None,
     add: bool = False,
 ) -> Tensor:
-    """Write `relu(conv(x) + bias)` into `out` (batch, active outputs, h', w') at the positions `where`, int64 indices
-    of (batch, h', w') laid flat, in rising order; with `add`, `relu(conv(x) + bias + out)`. Nothing else of `out` is
-    touched, and of `x` (batch, active inputs, h, w) nothing is read that lies under no kernel. `outputs` and `inputs`
-    are as in `FoldedConv.forward`. Returns `out`.
+    """Write `relu(conv(x) + bias)` into `out` at the positions `where`, and return `out`.
+
+    `out` is (batch, active outputs, h', w'); `where` are int64 indices of (batch, h', w') laid flat, in rising order.
+    With `add` it is `relu(conv(x) + bias + out)`. Nothing else of `out` is touched, and of `x` (batch, active inputs,
+    h, w) nothing is read that lies under no kernel. `outputs` and `inputs` are as in `FoldedConv.forward`.
 
     Raises ValueError for grouped convolutions, and for those whose ReLU is cut off.
     """
@@ -80,8 +84,10 @@ def _columns(conv: FoldedConv, x: Tensor, image: Tensor, row: Tensor, column: Te
 
 
 class PatchScores(nn.Module):
-    """One score for each patch of a map: a linear layer on the mean over its pixels. `layers` names the model's layer
-    that it stands for."""
+    """One score for each patch of a map: a linear layer on the mean over its pixels.
+
+    `layers` names the model's layer that it stands for.
+    """
 
     weight: Tensor
     bias: Tensor

@@ -6,8 +6,11 @@ from dynbench.errors import UserError
 
 
 def is_of_plugin(error: BaseException, plugin: type) -> bool:
-    """Say whether `error` came out of code of the package, or the file, that defines the class `plugin`: also what the
-    harness raised when such code called it."""
+    """Return whether `error` came out of the code of the class `plugin`.
+
+    That is code of the package, or the file, that defines the class; also what the harness raised when such code called
+    it.
+    """
     own = _root(plugin.__module__)
     return any(_root(str(module)) == own for module in _modules(error.__traceback__))
 

@@ -1,6 +1,7 @@
 """Labels that are out of reach while a plugin answers: made-up ones stand in their place.
 
-Whoever looks at them, through the frames that called it say, gives the made-up answers: that costs accuracy, and shows.
+Code that looks at them, through the frames that called it say, gives the made-up answers: that costs accuracy, and
+shows.
 """
 
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ CHANCE = 1e-9
 
 @contextmanager
 def made_up(labels: Tensor, classes: int) -> Iterator[Tensor]:
-    """`labels` (n,) are overwritten in place, each by another class drawn at random; gives a copy of these.
-    The true ones are put back at the end."""
+    """Overwrite `labels` (n,) in place, each by another class drawn at random, and yield a copy of these.
+
+    The true ones are put back at the end.
+    """
     truth = labels.clone()
     # Not torch's generator: training must draw the same numbers with and without this.
     drawn = np.random.default_rng().integers(1, max(classes, 2), len(labels))
@@ -32,10 +35,13 @@ def made_up(labels: Tensor, classes: int) -> Iterator[Tensor]:
 
 
 def check_not_copied(answers: Tensor, truth: Tensor, false: Tensor, classes: int, doing: str) -> None:
-    """Raises AuditFailed when too many of the wrong `answers` are the made-up label `false`; all (n,).
+    """Check that answers are not copied labels.
 
-    A wrong answer of somebody who has not seen them is any of the `classes - 1` wrong ones, so that agreements are
-    binomially distributed with p = 1 / (classes - 1)."""
+    Raises AuditFailed when too many of the wrong `answers` are the made-up label `false`; all (n,).
+
+    A wrong answer of a method that has not seen them is any of the `classes - 1` wrong ones, so that agreements are
+    binomially distributed with p = 1 / (classes - 1).
+    """
     wrong = int((answers != truth).sum())
     agree = int((answers == false).sum())
     if classes > 2 and agree and bdtrc(agree - 1, wrong, 1 / (classes - 1)) < CHANCE:  # noqa: PLR2004

@@ -1,5 +1,7 @@
-"""Numbers that leave torch, where nothing is counted: what is called on tensors is looked at, as PyTorch functions and,
-where those are switched off, as calls into C."""
+"""Finds numbers that leave torch, where nothing is counted.
+
+Calls on tensors are looked at, as PyTorch functions and, where those are switched off, as calls into C.
+"""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -41,8 +43,11 @@ class _Functions(TorchFunctionMode):
 
 @contextmanager
 def leaving(largest: int) -> Iterator[list[str]]:
-    """The findings of what runs inside, in words. Decisions may be read with item(), bool(), float() and tolist():
-    `largest` is how many floating-point numbers a list may hold, fewer than an image has."""
+    """Yield the findings of what runs inside, in words.
+
+    Decisions may be read with item(), bool(), float() and tolist(): `largest` is how many floating-point numbers a list
+    may hold, fewer than an image has.
+    """
     findings: list[str] = []
 
     def note(name: str, tensor: Any) -> None:

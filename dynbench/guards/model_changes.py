@@ -1,5 +1,7 @@
-"""Changes to a model that are not the trainer's: weights that are others after evaluation, optimizer steps that nobody
-asked for, parameters changed by hand."""
+"""Changes to a model that are not the trainer's.
+
+Weights that are others after evaluation, optimizer steps that nobody asked for, parameters changed by hand.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -25,7 +27,10 @@ def fingerprint(tensors: dict[str, Tensor]) -> str:
 
 @contextmanager
 def kept(model: nn.Module, doing: str) -> Iterator[None]:
-    """Raises AuditFailed when the model's weights or buffers are others afterwards."""
+    """Check that the model is kept as it is.
+
+    Raises AuditFailed when the model's weights or buffers are others afterwards.
+    """
     before = dict(model.state_dict())
     prints = {name: fingerprint({name: tensor}) for name, tensor in before.items()}
     yield
@@ -38,7 +43,10 @@ def kept(model: nn.Module, doing: str) -> Iterator[None]:
 
 @contextmanager
 def parameters_kept(model: nn.Module, doing: str) -> Iterator[None]:
-    """Raises AuditFailed when parameters are others afterwards; buffers may be."""
+    """Check that parameters are kept as they are.
+
+    Raises AuditFailed when parameters are others afterwards; buffers may be.
+    """
     before = {name: fingerprint({name: one}) for name, one in model.named_parameters()}
     yield
     after = {name: fingerprint({name: one}) for name, one in model.named_parameters()}
@@ -48,7 +56,7 @@ def parameters_kept(model: nn.Module, doing: str) -> Iterator[None]:
 
 
 class Steps:
-    """How many steps the optimizers of this process have made, whoever owns them."""
+    """How many steps the optimizers of this process have made, whichever code owns them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -59,7 +67,10 @@ class Steps:
 
 @contextmanager
 def steps_are(expected: int, doing: str) -> Iterator[None]:
-    """Raises AuditFailed when all optimizers together make another number of steps than `expected`."""
+    """Check how many steps the optimizers make.
+
+    Raises AuditFailed when all optimizers together make another number of steps than `expected`.
+    """
     steps = Steps()
     handle = register_optimizer_step_post_hook(steps)
     try:
@@ -71,8 +82,10 @@ def steps_are(expected: int, doing: str) -> Iterator[None]:
 
 
 class ByHand:
-    """Watches one step of an epoch, which a plugin cannot foresee, for parameters that the loss changes itself: one of
-    those from number `start` to before `end`."""
+    """Watches one step of an epoch, which a plugin cannot foresee, for parameters that the loss changes itself.
+
+    One of those from number `start` to before `end`.
+    """
 
     def __init__(self, model: nn.Module, start: int, end: int) -> None:
         self._model, self._step = model, SystemRandom().randrange(start, end)

@@ -35,7 +35,7 @@ SEARCHES = {
     "gc.get_objects": "searched the interpreter's memory for objects",
     "gc.get_referrers": "searched the interpreter's memory for objects",
     "sys._current_frames": "looked into the stacks of all threads",
-    "sys.setprofile": "took off what looks at its calls",
+    "sys.setprofile": "removed what watches its calls",
 }
 
 
@@ -53,8 +53,11 @@ _active: _Watch | None = None
 
 @contextmanager
 def watched(doing: str, files_only: bool = False) -> Iterator[None]:
-    """Plugin code runs inside, `doing` something. Raises AuditFailed when it started threads or processes, connected
-    somewhere, searched memory, or opened a data set's files; `files_only`: for these alone."""
+    """Plugin code runs inside, `doing` something.
+
+    Raises AuditFailed when it started threads or processes, connected somewhere, searched memory, or opened a data
+    set's files; `files_only`: for these alone.
+    """
     global _active  # noqa: PLW0603  (an audit hook cannot be removed: one serves all watches)
     _install()
     outer, watch = _active, _Watch(get_ident(), files_only, _any_of(file_patterns()))
@@ -74,7 +77,7 @@ def watched(doing: str, files_only: bool = False) -> Iterator[None]:
     finally:
         left, _active = _active, outer
     if left is not watch:
-        watch.findings.append("took off the watch that the harness keeps on it")
+        watch.findings.append("removed the harness's watch on it")
     if watch.findings:
         raise AuditFailed(f"{doing}, the plugin {'; '.join(dict.fromkeys(watch.findings))}{found}")
 

@@ -1,5 +1,7 @@
-"""PyTorch's global switches: whoever turns one makes everything slower, faster or another computation, the dense
-reference too."""
+"""PyTorch's global switches.
+
+Changing one makes everything slower, faster or another computation, the dense reference too.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +10,7 @@ from dynbench.errors import AuditFailed
 
 
 def switches() -> Mapping[str, Any]:
-    """What each of them is now, by name; hooks that run with every module by their number."""
+    """Return what each of them is now, by name; hooks that run with every module by their number."""
     import torch
     from torch.nn.modules import module as hooks
 
@@ -68,7 +70,7 @@ class GlobalSwitches:
         self._before = switches()
 
     def check(self, when: str) -> None:
-        """Raises AuditFailed, with `when` it was, for one that is another now."""
+        """Check the switches. Raises AuditFailed, with `when` it was, for one that is another now."""
         for name, now in switches().items():
             if now != self._before[name]:
                 raise AuditFailed(f"{when}, {name} is {now}, and was {self._before[name]} before")

@@ -55,7 +55,7 @@ TENSOR_METHODS = ("abs", "argmax", "cpu", "max", "mean", "numpy", "round", "sum"
 
 @cache
 def sealed_modules() -> tuple[str, ...]:
-    """The names of all modules of dynbench but those that are `EXEMPT`. None is imported for it."""
+    """Return the names of all modules of dynbench but those that are `EXEMPT`. None is imported for it."""
     exempt = {one.module for one in EXEMPT}
     return ("dynbench", *_below("dynbench", Path(__file__).parents[1], exempt))
 
@@ -70,13 +70,16 @@ def _below(package: str, folder: Path, exempt: Set[str]) -> Iterator[str]:
 
 @cache
 def seal() -> Mapping[str, Any]:
-    """Everything as it was the first time that this was called: before the first plugin is imported."""
+    """Return everything as it was the first time that this was called: before the first plugin is imported."""
     return dict(_parts())
 
 
 def verify(when: str) -> None:
-    """Raises AuditFailed when something is not what it was, and RuntimeError when `seal` was never called: what is
-    looked at for the first time now cannot be compared."""
+    """Check that nothing has changed since `seal`.
+
+    Raises AuditFailed when something is not what it was, and RuntimeError when `seal` was never called: what is looked
+    at for the first time now cannot be compared.
+    """
     if not seal.cache_info().currsize:
         raise RuntimeError(f"{when}, nothing can be compared: seal() was not called before the plugin was loaded")
     now = dict(_parts())
@@ -86,7 +89,10 @@ def verify(when: str) -> None:
 
 
 def own_formulas() -> tuple[str, ...]:
-    """Operators whose FLOPs are counted by a formula that is neither torch's nor dynbench's: somebody registered it."""
+    """Return operators whose FLOPs are counted by a formula that is neither torch's nor dynbench's.
+
+    A plugin registered it.
+    """
     from torch.utils.flop_counter import flop_registry
 
     return tuple(

@@ -1,1 +1,1 @@
-"""Other people's code in processes of its own: whatever it does there, the suite goes on."""
+"""Other people's code in processes of its own: whatever it does there, the suite continues."""

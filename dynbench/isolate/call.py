@@ -42,8 +42,10 @@ _here = False
 
 @contextmanager
 def in_this_process() -> Iterator[None]:
-    """Inside, functions are called in this process, for whoever looks into it: a debugger, a test. Nothing is limited,
-    and an exit or a crash of what is called is one of this process."""
+    """Have functions called in this process inside the block, for a debugger or a test.
+
+    Nothing is limited, and an exit or a crash of what is called is one of this process.
+    """
     global _here  # noqa: PLW0603
     before, _here = _here, True
     try:
@@ -60,9 +62,10 @@ def call(
     log: Path | None = None,
     look: Callable[[], None] = _nothing,
 ) -> Any:
-    """`function(ask, *arguments)` in a child process, in which `ask(question)` is `answers(question)` here. Everything
-    that passes between the two is pickled; what the child prints ends up in `log`, its last part. `look` is called now
-    and then while the child works.
+    """Call `function(ask, *arguments)` in a child process, in which `ask(question)` is `answers(question)` here.
+
+    Everything that passes between the two is pickled; what the child prints ends up in `log`, its last part. `look` is
+    called now and then while the child works.
 
     Raises what `answers` and `look` raise, UserError and OSError as the function raises them, and ChildEnded for
     everything else that ends it: other exceptions, exits, signals, the limits; ChildDied, which is one, when it ended
@@ -82,8 +85,11 @@ def call_in_child(
     look: Callable[[], None] = _nothing,
     needs: str | None = None,
 ) -> Any:
-    """As `call`, and never in this process. `needs`: the module that the process which children are forked from imports
-    beforehand, where this call is its first; default: the function's."""
+    """Call as `call` does, and never in this process.
+
+    `needs`: the module that the process which children are forked from imports beforehand, where this call is its
+    first; default: the function's.
+    """
     context = _context(needs or function.__module__)
     ours, theirs = context.Pipe()
     source, sink = context.Pipe(duplex=False)
@@ -118,16 +124,20 @@ def _call_here(function: Callable[..., Any], arguments: tuple[Any, ...], answers
 
 @cache
 def _start_method() -> BaseContext:
-    """Children are forked from a process that has imported what they need and done nothing else, where there is such a
-    thing."""
+    """Have children forked from a process that has imported what they need and done nothing else.
+
+    Where there is such a thing.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     return multiprocessing.get_context("forkserver")
 
 
 def get_ready(*modules: str) -> None:
-    """Start the process that children are forked from, where there is such a thing. It imports `modules` while this
-    process does other things."""
+    """Start the process that children are forked from, where there is such a thing.
+
+    It imports `modules` while this process does other things.
+    """
     if not _here and isinstance(_context(*modules), ForkServerContext):
         forkserver.ensure_running()
 
@@ -177,10 +187,10 @@ def _received(connection: Connection) -> tuple[str, Any]:
     except (EOFError, ConnectionError):
         raise
     except Exception as error:  # unpickling raises whatever it trips over
-        raise ChildEnded(f"its process sent what is no answer: {describe(error)}") from error
+        raise ChildEnded(f"its process sent something that is not an answer: {describe(error)}") from error
     return kind, content
 
 
 def is_supervised() -> bool:
-    """Say whether what runs in this process is held to limits already, or is not to be."""
+    """Say whether what runs in this process is bound by limits already, or is not to be."""
     return _here or PULSE.is_watched

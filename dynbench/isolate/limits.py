@@ -19,11 +19,11 @@ LOOK_SECONDS = 0.5
 FIRST_SECONDS = 600.0
 """A silence that is taken for a hang, where limits do not say."""
 TIMES = 10
-"""Or so many times the longest silence so far, where that is more."""
+"""Or this many times the longest silence so far, where that is more."""
 
 
 class ProcessLimits(Protocol):
-    """What a child process, with everything that it starts, is held to. A suite's `limits:` are such ones."""
+    """What a child process, with everything that it starts, is bound by. A suite's `limits:` are such ones."""
 
     @property
     def silence_minutes(self) -> float | None:
@@ -58,17 +58,17 @@ class LimitWatch:
         self._longest = 0.0
 
     def heard(self) -> None:
-        """The child has given a sign of life."""
+        """Note that the child has given a sign of life."""
         now = time.monotonic()
         self._longest = max(self._longest, now - self._heard)
         self._heard = now
 
     def waited(self) -> None:
-        """The child has waited for us: that was no silence of its."""
+        """Note that the child has waited for us, so that it had to be silent."""
         self._heard = time.monotonic()
 
     def check(self) -> None:
-        """Raises ChildEnded, after ending the child, when it is beyond a limit."""
+        """Check the child against its limits. Raises ChildEnded, after ending the child, when it is beyond a limit."""
         with suppress(OSError):  # nothing there
             if os.read(self._signs, MANY):
                 self.heard()
@@ -106,7 +106,7 @@ class LimitWatch:
 
 
 def how_it_ended(exit_code: int | None) -> str:
-    """In words; `exit_code` as `subprocess` gives it, negative after a signal."""
+    """Say in words how a process ended; `exit_code` as `subprocess` gives it, negative after a signal."""
     if exit_code is None:
         return "its process stopped talking with dynbench before it was done: it was ended"
     if exit_code >= 0:

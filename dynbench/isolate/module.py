@@ -19,8 +19,10 @@ POLL_SECONDS = 0.2
 
 
 def run_module(module: str, *arguments: str, limits: ProcessLimits) -> None:
-    """Run it to its end. Raises ChildEnded, with the last line of its standard error, when it fails or is beyond a
-    limit."""
+    """Run it to its end.
+
+    Raises ChildEnded, with the last line of its standard error, when it fails or is beyond a limit.
+    """
     source, sink = os.pipe()
     signs, pulse = os.pipe()
     command = [sys.executable, "-m", "dynbench.isolate.module", module, *arguments]

@@ -27,7 +27,7 @@ class OutputTail:
                 self._kept = (self._kept + piece)[-KEPT:]
 
     def last(self) -> bytes:
-        """The last `KEPT` bytes. What a process that outlives the child still prints is not waited for."""
+        """Return the last `KEPT` bytes. What a process that outlives the child still prints is not waited for."""
         self._thread.join(timeout=1)
         return self._kept
 

@@ -29,7 +29,7 @@ class ProcessTree:
             self._seen.append(psutil.Process(pid))
 
     def look(self) -> list[psutil.Process]:
-        """Those that are there, the first of them first."""
+        """Return those that are there, the first of them first."""
         found: dict[psutil.Process, None] = {}
         for process in self._seen:
             if process not in found and process.is_running():
@@ -53,8 +53,10 @@ class ProcessTree:
 
 @contextmanager
 def ending_descendants() -> Iterator[None]:
-    """At the end of the block, everything that this process has started is ended. On Linux daemons too: whose parents
-    end inside is adopted by this process."""
+    """End everything that this process has started, at the end of the block.
+
+    On Linux daemons too: whose parents end inside is adopted by this process.
+    """
     _adopt_orphans()
     try:
         yield

@@ -38,5 +38,5 @@ PULSE = Pulse()
 
 
 def alive() -> None:
-    """Tell whoever watches this process that something has got done. Costs a microsecond, and nobody has to watch."""
+    """Tell the watchers of this process that something has got done. Costs a microsecond, and nobody has to watch."""
     PULSE.beat()

@@ -26,7 +26,10 @@ class KeptAnswers:
 
 
 def check_answers(timed: Timed, kept: KeptAnswers, batches: Sequence[Tensor]) -> None:
-    """Raises AuditFailed when timed calls gave other logits than `infer` gives those images."""
+    """Check the answers of timed calls.
+
+    Raises AuditFailed when timed calls gave other logits than `infer` gives those images.
+    """
     with measuring(timed.trained.model):
         expected = {id(batch): timed.trained.infer(batch, [timed.point])[0].logits for batch in batches}
     differ: set[tuple[int, int]] = set()

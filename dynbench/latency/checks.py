@@ -21,11 +21,11 @@ from dynbench.record.folder import ResultsFolder
 AUDITED = 8
 """Timed images that are audited again."""
 TIMED = 16
-"""So many images at least are timed against variants that nobody has seen, `ROUNDS` times."""
+"""This many images at least are timed against variants that nobody has seen, `ROUNDS` times."""
 ROUNDS = 5
 ATTEMPTS = 3
 FASTER = 2.0
-"""So many times faster, beyond what the variants cost, a repeated image is one whose answer was kept."""
+"""This many times faster, beyond what the variants cost, a repeated image is one whose answer was kept."""
 ACROSS = {"cpu": 1e-3, "cuda": 5e-2}
 """Largest difference of logits from those in another process, perhaps on another device (TF32)."""
 
@@ -40,8 +40,10 @@ class Timed:
     images: Tensor
 
     def work(self, batches: Sequence[Tensor]) -> np.ndarray:
-        """MACs accounted of a batch, and layers of it that ran for one of its images at least: the means, float64
-        (2,)."""
+        """Return MACs accounted of a batch, and layers of it that ran for one of its images at least.
+
+        The means, float64 (2,).
+        """
         found = []
         for batch in batches:
             (output,) = self.trained.infer(batch, [self.point])
@@ -51,7 +53,7 @@ class Timed:
         return means
 
     def macs(self, batches: Sequence[Tensor]) -> np.ndarray:
-        """MACs accounted of each image of `batches`, int64 (images,)."""
+        """Return MACs accounted of each image of `batches`, int64 (images,)."""
         accounted = []
         for batch in batches:
             (output,) = self.trained.infer(batch, [self.point])
@@ -61,9 +63,11 @@ class Timed:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What the evaluation found of one operating point, as far as the record's arrays still know it: `logits` (k,
-    classes) of `images`, uint8 (k, channels, height, width); and of the first validation images, which are timed,
-    `answers` and `macs` (n,), both empty in older records."""
+    """What the evaluation found of one operating point, as far as the record's arrays still know it.
+
+    `logits` (k, classes) of `images`, uint8 (k, channels, height, width); and of the first validation images, which are
+    timed, `answers` and `macs` (n,), both empty in older records.
+    """
 
     images: Tensor
     logits: np.ndarray
@@ -87,8 +91,11 @@ def evaluated(results: ResultsFolder, run_id: str, point: Point, data: Data) -> 
 
 
 def check_timed_executor(timed: Timed, sizes: tuple[int, ...], known: Evaluated) -> None:
-    """Raises AuditFailed when the answers are not those of the evaluation, when the executor does not execute what is
-    accounted, alone or in batches of `sizes`, or when images that it has seen are far faster than others."""
+    """Check that what was timed is what was evaluated.
+
+    Raises AuditFailed when the answers are not those of the evaluation, when the executor does not execute what is
+    accounted, or when images that it has seen are far faster than others.
+    """
     with measuring(timed.trained.model):
         _check_logits(timed, known)
         _check_as_evaluated(timed, known)
@@ -145,9 +152,11 @@ def _check_not_remembered(timed: Timed, size: int) -> None:
 
 
 def _times_faster(timed: Timed, batches: list[Tensor]) -> float:
-    """Time of never-seen variants over that of the batches themselves, divided by what the variants take more in MACs,
-    or in layers: in a small net, one image of a batch that goes on to the end takes as much time as all of it. Of each
-    batch, the shortest of `ROUNDS` times: what interrupts a call makes it longer, never shorter."""
+    """Return the time of never-seen variants over that of the batches themselves, per unit of work.
+
+    Work is what the variants take more in MACs, or in layers: in a small net, one image of a batch that continues to the end takes as much time as all of it. Of
+    each batch, the shortest of `ROUNDS` times: what interrupts a call makes it longer, never shorter.
+    """
     variants = [[unseen_images(batch) for batch in batches] for _ in range(ROUNDS)]
     repeated, fresh = np.empty((ROUNDS, len(batches))), np.empty((ROUNDS, len(batches)))
     with torch.inference_mode():

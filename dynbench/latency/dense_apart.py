@@ -24,26 +24,28 @@ from dynbench.latency.loop import by_pass
 from dynbench.suite.schema import BackboneSpec
 
 CALLS, LOOKS = 8, 3
-"""So many calls at most are timed at a time, after so many of the rounds: every image costs a static net the same."""
+"""At most this many calls are timed at a time, after this many of the rounds.
+
+Every image costs a static net the same."""
 QUICK = 10
-"""Per cent of the calls that are held against each other: the quickest, which nothing has interrupted."""
+"""Per cent of the calls that are compared with each other: the quickest, which nothing has interrupted."""
 SLOWER = 1.5
-"""So many times slower beside a plugin, the dense net is not the same net on the same machine. Less is chance on a busy
-machine, or their memory's place."""
+"""This many times slower beside a plugin, the dense net is not the same net on the same machine. Less is chance on a
+busy machine, or their memory's place."""
 ATTEMPTS = 3
 """A machine has moods: only what is found so often in a row is a finding."""
 
 
 @dataclass(frozen=True)
 class DenseNet:
-    """What is timed: `backbone` for images of `shape` (channels, height, width), of so many `classes`."""
+    """What is timed: `backbone` for images of `shape` (channels, height, width), of this many `classes`."""
 
     backbone: BackboneSpec
     shape: Shape
     classes: int
 
     def made(self, device: torch.device) -> nn.Module:
-        """The net, BN folded, in evaluation mode. Weights do not change what a static net costs."""
+        """Return the net, BN folded, in evaluation mode. Weights do not change what a static net costs."""
         net = FoldedBackbone(build_backbone(self.backbone, self.shape, self.classes), kernels=False)
         return net.to(device).eval()
 
@@ -55,7 +57,7 @@ class DenseApart:
         self._pipe = pipe
 
     def samples(self, net: DenseNet, size: int, calls: int) -> np.ndarray:
-        """Milliseconds of `calls` calls on batches of `size`, float64 (calls,)."""
+        """Return milliseconds of `calls` calls on batches of `size`, float64 (calls,)."""
         self._pipe.send((net, size, calls))
         taken: np.ndarray = self._pipe.recv()
         return taken
@@ -63,8 +65,10 @@ class DenseApart:
 
 @contextmanager
 def dense_apart(device: str, threads: int | None, start: Literal["fork", "spawn"]) -> Iterator[DenseApart]:
-    """The process runs inside, with so many threads of PyTorch (None: PyTorch's own choice). `start` as
-    `multiprocessing` has it: a fork must come before anything is computed and before a plugin is imported."""
+    """Run the process inside the block, with this many threads of PyTorch (None: PyTorch's own choice).
+
+    `start` as `multiprocessing` has it: a fork must come before anything is computed and before a plugin is imported.
+    """
     context = multiprocessing.get_context(start)
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(ours, theirs, device, threads), daemon=True)  # type: ignore[attr-defined]
@@ -98,8 +102,11 @@ def _serve(theirs: Connection, pipe: Connection, device: str, threads: int | Non
 
 @dataclass
 class Beside:
-    """Looks at the dense net of another process between the passes of one timing at batches of `size`, of which there
-    are `batches`. Without a process, `apart` is None, and nothing is looked at."""
+    """Looks at the dense net of another process between the passes of one timing.
+
+    The timing has batches of `size`, of which there are `batches`. Without a process, `apart` is None, and nothing is
+    looked at.
+    """
 
     apart: DenseApart | None
     net: DenseNet
@@ -123,5 +130,8 @@ class Beside:
 
 
 def times_slower(reference: Samples, apart: Samples | None) -> float:
-    """How many times longer the quickest calls took beside the plugin than `apart`; 0 where that is not known."""
+    """Return how many times longer the quickest calls took beside the plugin than `apart`.
+
+    0 where that is not known.
+    """
     return 0.0 if apart is None else reference.percentile(QUICK) / apart.percentile(QUICK)

@@ -9,15 +9,18 @@ from dynbench.record.schema import EngineRecord, Latency, Timing, times_the_macs
 
 
 def with_engines(latency: Latency, engines: Sequence[EngineRecord]) -> Latency:
-    """The latency, with the engines and `realised_best` at the batch sizes that they were timed at."""
+    """Return the latency, with the engines and `realised_best` at the batch sizes that they were timed at."""
     timings = tuple(_against_fastest(timing, engines) for timing in latency.timings)
     return latency.model_copy(update={"engines": tuple(engines), "timings": timings})
 
 
 def _against_fastest(timing: Timing, engines: Sequence[EngineRecord]) -> Timing:
-    """The fastest engine's dense time is eager PyTorch's, timed beside the method, times what that engine took of
-    eager PyTorch's when these two were timed beside each other: no figure is carried from one process to another but
-    as a ratio. Eager PyTorch is one of the engines; alone it proves nothing, and the figure stays empty."""
+    """Return the timing with `realised_best`, against the fastest engine.
+
+    The fastest engine's dense time is eager PyTorch's, timed beside the method, times what that engine took of eager
+    PyTorch's when these two were timed beside each other: no figure is carried from one process to another except as a
+    ratio. Eager PyTorch is one of the engines; alone it proves nothing, and the figure stays empty.
+    """
     shares = [(at.of_eager, engine.name) for engine in engines for at in engine.timings if at.batch == timing.batch]
     if len(shares) < 2:  # noqa: PLR2004
         return timing
@@ -27,8 +30,11 @@ def _against_fastest(timing: Timing, engines: Sequence[EngineRecord]) -> Timing:
 
 @dataclass(frozen=True)
 class Samples:
-    """Milliseconds of every call: float64 (rounds, calls). Column i is always the same images, so that a dynamic
-    method's row is one whole pass over the subset, whatever the order in which it was taken."""
+    """Milliseconds of every call: float64 (rounds, calls).
+
+    Column i is always the same images, so that a dynamic method's row is one whole pass over the subset, whatever the
+    order in which it was taken.
+    """
 
     ms: np.ndarray
 
@@ -48,6 +54,8 @@ class Samples:
 
 
 def realised(dense: Samples, method: Samples, dense_macs: float, method_macs: float) -> float:
-    """(dense time / method time) / (dense MACs / method MACs), on the same images: 1 means that every saved MAC was
-    saved time."""
+    """Return (dense time / method time) / (dense MACs / method MACs), on the same images.
+
+    1 means that every saved MAC was saved time.
+    """
     return (dense.mean / method.mean) / times_the_macs(dense_macs, method_macs)

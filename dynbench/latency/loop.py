@@ -28,7 +28,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def once(call: Call, x: Tensor) -> float:
-    """Milliseconds of one call, host side, ending in a synchronisation."""
+    """Return milliseconds of one call, host side, ending in a synchronisation."""
     synchronise(x.device)
     started = time.perf_counter()
     call(x)
@@ -37,7 +37,7 @@ def once(call: Call, x: Tensor) -> float:
 
 
 def batches_of(images: Tensor, size: int) -> list[Tensor]:
-    """Whole batches of (size, channels, height, width); what is left over is not timed."""
+    """Return whole batches of (size, channels, height, width); what is left over is not timed."""
     return [images[start : start + size].contiguous() for start in range(0, len(images) - size + 1, size)]
 
 
@@ -48,9 +48,11 @@ def by_pass(
     seed: int,
     between: Callable[[], None] = lambda: None,
 ) -> list[Samples]:
-    """Time every call on every batch, `rounds` times, one whole pass over the batches after another: each round takes
-    the calls in a new order, and each pass the batches, after a warm-up. `between` is called after each pass. The
-    caller sets the mode (inference)."""
+    """Time every call on every batch, `rounds` times, one whole pass over the batches after another.
+
+    Each round takes the calls in a new order, and each pass the batches, after a warm-up. `between` is called after
+    each pass. The caller sets the mode (inference).
+    """
     order = np.random.default_rng(seed)
     taken = np.empty((len(calls), rounds, len(batches)))
     for turn in range(rounds):

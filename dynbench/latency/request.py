@@ -29,8 +29,10 @@ class TimingRequest(_Message):
 
 
 class TimingAnswer(_Message):
-    """Latency of every operating point that has an executor, by the point's name; or what was found that makes all of
-    them void."""
+    """Latency of every operating point that has an executor, by the point's name.
+
+    Or what was found that makes all of them void.
+    """
 
     points: dict[str, Latency]
     refused: str | None = None

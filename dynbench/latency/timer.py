@@ -67,8 +67,11 @@ class Timer:
         self._engines: dict[tuple[BaseModel, BaseModel], _Engines] = {}
 
     def time(self, record: Record) -> Record:
-        """The record with its latencies; their raw samples are written, the record is not. The caller holds the run's
-        lock. Raises UserError when timing fails, AuditFailed when what was timed is not what was evaluated."""
+        """Return the record with its latencies; their raw samples are written, the record is not.
+
+        The caller holds the run's lock. Raises UserError when timing fails, AuditFailed when what was timed is not what
+        was evaluated.
+        """
         request = TimingRequest(
             results=self._results.path,
             run_id=record.run_id,
@@ -112,8 +115,11 @@ class Timer:
 
 
 def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
-    """Time one finished run and write its record anew. Raises UserError when its weights are not there, when another
-    process works on it, or when timing fails or is refused."""
+    """Time one finished run and write its record again.
+
+    Raises UserError when its weights are not there, when another process works on it, or when timing fails or is
+    refused.
+    """
     if not results.weights(record.run_id).is_file():
         raise UserError(
             f"{record.run_id} has no trained weights in {results.work(record.run_id)}; "
@@ -131,8 +137,11 @@ def time_record(record: Record, results: ResultsFolder, timer: Timer) -> Record:
 
 
 def ask_process(module: str, request: BaseModel, kind: type[A], doing: str, limits: Limits) -> tuple[A, Arrays]:
-    """Have `module` answer in a process of its own: its answer and raw samples. Engines have a fresh one, for compilers
-    have not been tried in a forked one. Raises UserError that says why it failed."""
+    """Have `module` answer in a process of its own: its answer and raw samples.
+
+    Engines have a fresh one, for compilers have not been tried in a forked one. Raises UserError that says why it
+    failed.
+    """
     ask = ask_forked_process if module == TIMING else ask_fresh_process
     return ask(module, request, kind, doing, limits)
 

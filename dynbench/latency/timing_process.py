@@ -1,5 +1,6 @@
-"""Times one run, in a process that does nothing else: a forked one, or `python -m dynbench.latency.timing_process
-REQUEST FOLDER`.
+"""Times one run, in a process that does nothing else.
+
+It is a forked one, or `python -m dynbench.latency.timing_process REQUEST FOLDER`.
 
 Allocator, caches and thread pools of a process that has trained are not those of one that serves.
 """
@@ -55,8 +56,10 @@ def _main(request_path: str, folder: str) -> None:
 
 
 def answer_alone(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
-    """As `answer`, with the protocol's number of threads, which stays, and with the dense net of another process beside
-    it: this is a process of its own, which nothing has happened in."""
+    """Answer as `answer` does, in a process of its own, in which nothing has happened before.
+
+    It sets the protocol's number of threads, which stays, and has the dense net of another process beside it.
+    """
     threads = request.protocol.threads
     # What a fork has of CUDA is of no use.
     with dense_apart(request.device, threads, "fork" if request.device == "cpu" else "spawn") as apart:
@@ -66,7 +69,7 @@ def answer_alone(request: TimingRequest) -> tuple[TimingAnswer, dict[str, np.nda
 
 
 def answer(request: TimingRequest, apart: DenseApart | None = None) -> tuple[TimingAnswer, dict[str, np.ndarray]]:
-    """What `time_run` gives, or why it is refused."""
+    """Return what `time_run` gives, or why it is refused."""
     fp32_is_fp32()
     seal()
     try:
@@ -160,8 +163,10 @@ def _timings(
 
 
 def _agreed(timed: Timed, dense: _Dense, batches: list[Tensor], rounds: int) -> _Taken:
-    """Time it, and again where the dense backbone is slower here than apart: a machine has moods. Raises AuditFailed
-    when it is always so."""
+    """Time it, and again where the dense backbone is slower here than apart: a machine has moods.
+
+    Raises AuditFailed when it is always so.
+    """
     size, times = len(batches[0]), 0.0
     where = f'point "{timed.point.name}", batch size {size}'
     for _ in range(ATTEMPTS):

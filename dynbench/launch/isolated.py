@@ -19,14 +19,19 @@ from dynbench.suite.schema import Limits
 
 
 def execute_isolated(run: Run, context: Context, timer: Timer | None, limits: Limits) -> Record:
-    """As `dynbench.execute.execute`, but whatever the plugin does, crash, hang, exit or take all memory, costs this run
-    only; what it prints goes to a file of the run's work folder. Latency is taken from here: its workers are processes
-    of their own."""
+    """Execute a run so that whatever its plugin does costs this run only.
+
+    As `dynbench.execute.execute`, though the plugin may crash, hang, exit or take all memory; what it prints goes to a
+    file of the run's work folder. Latency is taken from here: its workers are processes of their own.
+    """
     return complete(train_isolated(run, context, limits), context, timer)
 
 
 def train_isolated(run: Run, context: Context, limits: Limits) -> Record:
-    """As `dynbench.execute.produce`, in a child process; the record of a child that ended early is not written."""
+    """Produce a record as `dynbench.execute.produce` does, in a child process.
+
+    The record of a child that ended early is not written.
+    """
     started = time.time()
     alone = replace(context, observer=Observer())
     limits = with_time_to_compile(limits, run)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a launcher makes runs: on `device`; `words` say so for people, with how many go on at once. `several`:
-    whether more than one may."""
+    """Where a launcher makes runs: on `device`; `words` say so for people, with how many are made at once.
+
+    `several`: whether more than one may.
+    """
 
     device: "torch.device"
     words: str
@@ -32,16 +34,19 @@ class Launcher(ABC):
 
     @abstractmethod
     def place(self, suite: Suite) -> Place:
-        """Say where the suite's runs would be made. Raises UserError when they cannot be made in this way, or when the
-        device that it asks for is not there."""
+        """Say where the suite's runs would be made.
+
+        Raises UserError when they cannot be made in this way, or when the device that it asks for is not there.
+        """
 
     @abstractmethod
     def launch(self, runs: Sequence[Run], context: "Context", timer: "Timer | None", limits: "Limits") -> Sequence[str]:
-        """Make those of the `runs` that are not finished, each tried once, and with a `timer` time them. Records are
-        written as runs end. Returns a line for each run that could not start because the one that it starts from
-        failed.
+        """Make those of the `runs` that are not finished, each tried once, and with a `timer` time them.
 
-        Raises UserError, when all others are done, for what the user has to mend.
+        Records are written as runs end. Returns a line for each run that could not start because the one that it starts
+        from failed.
+
+        Raises UserError, when all others are done, for what the user has to fix.
         """
 
     def __enter__(self) -> Self:

@@ -25,22 +25,22 @@ Execute = Callable[[Run, Context, Timer | None], Record]
 
 
 def execute_here(run: Run, context: Context, timer: Timer | None) -> Record:
-    """In this process: a plugin that crashes it ends the suite."""
+    """Execute a run in this process: a plugin that crashes it ends the suite."""
     from dynbench.execute import execute
 
     return execute(run, context, timer)
 
 
 def left_out_line(run: Run, needed: str) -> str:
-    """Why a run could not start."""
+    """Return why a run could not start."""
     return f"{run.label} ({run.built.name}, seed {run.seed}) starts from {needed}, which failed"
 
 
 def raise_problems(problems: Sequence[UserError]) -> None:
-    """Raises the first, if there is any."""
+    """Raise the first, if there is any."""
     if problems:
         others = len(problems) - 1
-        raise UserError(f"{problems[0]}{f' (and {others} more runs failed so)' if others else ''}")
+        raise UserError(f"{problems[0]}{f' (and {others} more runs failed in the same way)' if others else ''}")
 
 
 class SuiteRunner:
@@ -57,8 +57,10 @@ class SuiteRunner:
         """One line for each run that could not start because the one that it needs failed."""
 
     def run(self) -> tuple[Record, ...]:
-        """Do everything, then return the records of all runs. When a run meets something that the user has to
-        mend, the others are done first; then the UserError is raised."""
+        """Do everything, then return the records of all runs.
+
+        When a run meets something that the user has to fix, the others are done first; then the UserError is raised.
+        """
         while waiting := self._waiting():
             tried = [self._try(run) for run in waiting]
             if not any(tried):
@@ -84,7 +86,7 @@ class SuiteRunner:
 
     def _do(self, run: Run) -> bool:
         """Do `run`, whose lock we hold."""
-        if not self._context.results.is_unfinished(run, self._runs):  # somebody finished it just now
+        if not self._context.results.is_unfinished(run, self._runs):  # another process finished it just now
             return True
         needed = run.needs()
         if needed is not None and not self._context.weights(needed).is_file():

@@ -20,10 +20,10 @@ from dynbench.module_audit.masks import MaskWatch
 from dynbench.module_audit.report import MASKED, AuditReport, BatchTiming, Masked
 
 IMAGES = 16
-"""Of more images, so many are looked at one by one."""
+"""Of more images, this many are looked at one by one."""
 ROUNDS = 5
 SEED = 0
-DEAREST = "its dearest image"
+COSTLIEST = "its costliest image"
 
 
 class First(nn.Module):
@@ -38,7 +38,7 @@ class First(nn.Module):
 
 
 def first_tensor(value: Any) -> Tensor:
-    """The first tensor in `value`. Raises AuditFailed when there is none."""
+    """Return the first tensor in `value`. Raises AuditFailed when there is none."""
     if isinstance(value, Tensor):
         return value
     inside = getattr(value, "logits", None)
@@ -61,8 +61,10 @@ class _Look:
 def audit_module(
     module: nn.Module, images: Tensor, dense: nn.Module | None = None, batch_sizes: Sequence[int] = (1, 32)
 ) -> AuditReport:
-    """Look at `module` in evaluation mode on `images` (n, channels, height, width), of which up to `IMAGES` are counted
-    one by one; time it at `batch_sizes` (none: not at all) beside `dense`, or else beside itself on its dearest image.
+    """Look at `module` in evaluation mode on `images` (n, channels, height, width).
+
+    Up to `IMAGES` of them are counted one by one. It is timed at `batch_sizes` (none: not at all) beside `dense`, or
+    else beside itself on its costliest image.
 
     Raises AuditFailed when it computes with an operator whose MACs are not known, takes numbers out of torch, or runs
     something else where nothing watches it.
@@ -83,7 +85,7 @@ def audit_module(
         by_layer=_mean([look.work.by_module for look in looks]),
         by_operator=_mean([look.work.by_operator for look in looks]),
         patterns=tuple(Tally(tuple(sorted(look.work.by_layer.items())) for look in looks).values()),
-        reference=DEAREST if dense is None else f"the dense {type(dense).__name__}",
+        reference=COSTLIEST if dense is None else f"the dense {type(dense).__name__}",
         reference_macs=float(whole if dense is None else _macs(dense, some[:1])),
         masked=_masked([look.zeroed for look in looks]),
         alone=sum(not relative_difference(*pair) <= TOLERANCE for pair in zip(together, alone, strict=True)),
@@ -124,21 +126,21 @@ def _masked(parts: Sequence[Mapping[str, float]]) -> tuple[Masked, ...]:
 
 
 def _timing(
-    executor: nn.Module, reference: nn.Module, images: Tensor, dearest: Tensor, size: int, itself: bool
+    executor: nn.Module, reference: nn.Module, images: Tensor, costliest: Tensor, size: int, itself: bool
 ) -> BatchTiming:
-    """Whole passes in turn, as everywhere. Without a dense module the reference is itself on its dearest image."""
+    """Whole passes in turn, as everywhere. Without a dense module the reference is itself on its costliest image."""
     repeated = images.repeat(-(-size // len(images)), 1, 1, 1)
     batches = batches_of(repeated, size)
-    dear = dearest.expand(size, *dearest.shape).contiguous()
+    expensive = costliest.expand(size, *costliest.shape).contiguous()
 
     def beside_it(x: Tensor) -> Tensor:
-        answer: Tensor = reference(dear if itself else x)
+        answer: Tensor = reference(expensive if itself else x)
         return answer
 
     with measuring(executor), measuring(reference):
         beside, own = by_pass((beside_it, executor), batches, ROUNDS, SEED)
         macs = sum(_macs(executor, batch) for batch in batches) / len(batches)
-        most = _macs(reference, dear if itself else batches[0])
+        most = _macs(reference, expensive if itself else batches[0])
     saved = macs < most and macs > 0
     ratio = (beside.mean / own.mean) / (most / macs) if saved else None
     return BatchTiming(size, own.percentile(50), own.percentile(95), own.mean, beside.mean, macs, ratio)

@@ -14,8 +14,10 @@ FILLS = frozenset({"masked_fill", "masked_fill_"})
 
 
 class MaskWatch(Counter):  # type: ignore[no-untyped-call]
-    """Counts, and follows what modules computed to where it is multiplied by a mask. `zeroed`: by module, the sum over
-    its masks of the fraction that is zero; `masks`: how many there were."""
+    """Counts, and follows what modules computed to where it is multiplied by a mask.
+
+    `zeroed`: by module, the sum over its masks of the fraction that is zero; `masks`: how many there were.
+    """
 
     def __init__(self, modules: dict[nn.Module, str]) -> None:
         super().__init__(modules)

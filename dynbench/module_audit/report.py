@@ -11,13 +11,16 @@ MASKED = 0.01
 """Of a layer's outputs: fewer multiplied by zero are not worth a word."""
 
 LAYERS_SHOWN = 5
-"""So many layers a table shows; the JSON and the page have all."""
+"""This many layers a table shows; the JSON and the page have all."""
 
 
 @dataclass(frozen=True)
 class BatchTiming:
-    """One batch size: milliseconds a call of the module and of the reference, MACs of an image that were executed, and
-    `realised`: saved time over saved MACs, None where no MACs were saved."""
+    """The timing at one batch size.
+
+    Milliseconds a call of the module and of the reference, MACs of an image that were executed, and `realised`: saved
+    time over saved MACs, None where no MACs were saved.
+    """
 
     batch: int
     p50_ms: float
@@ -38,9 +41,12 @@ class Masked:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """`macs` of each image alone; by layer and by operator, means over images. `patterns`: how many images ran each
-    different set of layers and amounts. `reference_macs`: of the dense module, or of the dearest image. `masked`: what
-    was computed for nothing. `alone`: how many images get another answer in a batch than alone."""
+    """`macs` of each image alone; by layer and by operator, means over images.
+
+    `patterns`: how many images ran each different set of layers and amounts. `reference_macs`: of the dense module, or
+    of the costliest image. `masked`: what was computed for nothing. `alone`: how many images get another answer in a
+    batch than alone.
+    """
 
     name: str
     macs: tuple[int, ...]
@@ -59,7 +65,7 @@ class AuditReport:
         return sum(self.macs) / len(self.macs)
 
     def percentile(self, share: float) -> int:
-        """MACs that `share` of the images, in [0, 1], do not exceed."""
+        """Return the MACs that `share` of the images, in [0, 1], do not exceed."""
         return sorted(self.macs)[max(0, math.ceil(share * len(self.macs)) - 1)]
 
     @property
@@ -101,8 +107,7 @@ class AuditReport:
 
     def _masks(self) -> list[str]:
         return [
-            f"{100 * one.share:.0f} % of the outputs of {one.layer} are multiplied by zero afterwards: "
-            "computed all the same."
+            f"{100 * one.share:.0f} % of the outputs of {one.layer} are multiplied by zero afterwards: computed anyway."
             for one in self.masked
         ]
 
@@ -111,13 +116,13 @@ class AuditReport:
         return [found] if self.alone else []
 
     def to_json(self) -> str:
-        """All of it, with mean, p50, p95, max, entropy and verdict."""
+        """Return all of it, with mean, p50, p95, max, entropy and verdict."""
         figures = {"mean": self.mean, "p50": self.percentile(0.5), "p95": self.percentile(0.95), "max": max(self.macs)}
         found = {"dynamic": self.dynamic, "entropy_bits": self.entropy, "verdict": self.verdict}
         return json.dumps(asdict(self) | {"macs_figures": figures} | found, indent=1)
 
     def rows(self) -> list[tuple[str, str]]:
-        """What a table shows: names and figures."""
+        """Return what a table shows: names and figures."""
         rows = [
             ("images", str(len(self.macs))),
             ("MACs mean", f"{self.mean:,.0f}"),
@@ -126,8 +131,8 @@ class AuditReport:
             (f"MACs of {self.reference}", f"{self.reference_macs:,.0f}"),
             ("other answers in a batch", str(self.alone)),
         ]
-        dearest = Counter(self.by_operator).most_common() + Counter(self.by_layer).most_common(LAYERS_SHOWN)
-        rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in dearest if name]
+        costliest = Counter(self.by_operator).most_common() + Counter(self.by_layer).most_common(LAYERS_SHOWN)
+        rows += [(f"  {name}", f"{macs:,.0f}") for name, macs in costliest if name]
         for one in self.timings:
             realised = "" if one.realised is None else f", realised {one.realised:.2f}"
             figures = f"p50 {one.p50_ms:.2f}, p95 {one.p95_ms:.2f} ms, reference {one.reference_ms:.2f} ms{realised}"
@@ -135,7 +140,7 @@ class AuditReport:
         return rows
 
     def to_html(self) -> str:
-        """A fragment for a page: a table, layers from the dearest, and the verdict."""
+        """Return a fragment for a page: a table, layers from the costliest, and the verdict."""
         layers = Counter(self.by_layer).most_common()
         return (
             f"<section class='audit'><h3>{escape(self.name)}</h3><p>{escape(self.verdict)}</p>"

@@ -39,9 +39,12 @@ class Configuration:
 
     @property
     def identity(self) -> Identity:
-        """What was asked for, whatever code answers: what a run's id is made from, without the versions of harness and
-        method, so that a new version is compared with the old one and not missed. Values equal to their defaults are
-        left out: a changed default is a change of the code, and its results are compared too."""
+        """What was asked for, whatever code answers.
+
+        What a run's id is made from, without the versions of harness and method, so that a new version is compared with
+        the old one and not missed. Values equal to their defaults are left out: a changed default is a change of the
+        code, and its results are compared too.
+        """
         run = self.run
         return {
             "data": run.data.model_dump(mode="json", exclude_defaults=True),

@@ -33,7 +33,7 @@ class Suite:
 
 
 def expand_suite(suite: Suite) -> tuple[Run, ...]:
-    """Every run of the suite, each after the run whose weights it needs.
+    """Return every run of the suite, each after the run whose weights it needs.
 
     Raises UserError, with file and line, for unknown names and parameters that do not fit.
     """
@@ -47,7 +47,10 @@ def expand_suite(suite: Suite) -> tuple[Run, ...]:
 
 
 def in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Each run once, those that need another's weights after it, and otherwise in the order in which they come."""
+    """Return each run once, after the run whose weights it needs.
+
+    Otherwise they are in the order in which they come.
+    """
     once: dict[str, Run] = {}
     for run in runs:
         once.setdefault(run.run_id, run)
@@ -56,7 +59,7 @@ def in_order(runs: Iterable[Run]) -> tuple[Run, ...]:
 
 
 def places(suite: Suite) -> dict[str, Place]:
-    """Where in the suite each run, by its id, is first asked for."""
+    """Return where in the suite each run, by its id, is first asked for."""
     found: dict[str, Place] = {}
     for place, run in _asked(suite):
         found.setdefault(run.run_id, place)
@@ -95,7 +98,7 @@ def _unplanned(locator: Locator, place: Place, method: str, error: BaseException
 
 
 def _check_count(suite: Suite, configurations: int) -> None:
-    """Raises UserError when the suite asks for more runs than it may. So many are not even listed."""
+    """Raises UserError when the suite asks for more runs than it may. This many are not even listed."""
     backbones, seeds, most = len(suite.file.backbones), len(suite.file.seeds), suite.file.limits.runs
     if (runs := backbones * seeds * configurations) > most:
         raise UserError(
@@ -172,8 +175,10 @@ def _configs(suite: Suite, index: int, sweeps: dict[str, list[Any]]) -> "list[Me
 
 
 def _values(config: "type[MethodConfig]", key: str, value: Any) -> list[Any]:
-    """The values of a sweep; a list that the parameter takes as it is, is one value. So is one that is wrong inside,
-    or empty: the error is then about it."""
+    """The values of a sweep; a list that the parameter takes as it is, is one value.
+
+    So is one that is wrong inside, or empty: the error is then about it.
+    """
     if not isinstance(value, list) or key not in config.model_fields:
         return [value]
     adapter = TypeAdapter(config.model_fields[key].rebuild_annotation())
@@ -199,7 +204,7 @@ def _takes_lists(adapter: "TypeAdapter[Any]", value: list[Any]) -> bool:
 
 
 def with_start(suite: Suite, backbone: BackboneSpec, seed: int, config: "MethodConfig", name: str) -> Iterator[Run]:
-    """The run of the method called `name`, after the dense run that it starts from, if any."""
+    """Yield the run of the method called `name`, after the dense run that it starts from, if any."""
     from dynbench.method import FromDense, FromFile
 
     method = load_method(name)(config)

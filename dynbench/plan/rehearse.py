@@ -11,9 +11,11 @@ from dynbench.suite.schema import SuiteFile
 
 
 def rehearse(file: SuiteFile, locator: Locator) -> None:
-    """Have everything done that planning does with plugins, in a process that is held to the limits of planning.
-    dynbench's own methods need none. Raises UserError, with file and line, when one hangs or ends the process;
-    whatever else is wrong comes again where it can be told better."""
+    """Do everything that planning does with plugins, in a process under the limits of planning.
+
+    dynbench's own methods need none. Raises UserError, with file and line, when one hangs or ends the process; every
+    other problem occurs again later, where the message can be better.
+    """
     if is_supervised():
         return
     strange = [index for index, entry in enumerate(file.methods) if not find(entry.name).is_own]

@@ -1,3 +1,5 @@
+"""A run: what is trained and evaluated, and the id that is made of it."""
+
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
@@ -50,8 +52,11 @@ class Run(BaseModel):
 
     @property
     def run_id(self) -> str:
-        """`METHOD-BACKBONE-sSEED-HASH`. Values equal to their defaults are left out of the hash, so that a new
-        option does not rename the runs that never used it."""
+        """`METHOD-BACKBONE-sSEED-HASH`.
+
+        Values equal to their defaults are left out of the hash, so that a new option does not rename the runs that
+        never used it.
+        """
         return self.id_by(RESULTS_VERSION)
 
     def id_by(self, results_version: int) -> str:
@@ -76,12 +81,14 @@ class Run(BaseModel):
 
     @property
     def label(self) -> str:
-        """The method and everything that was asked of it: `lc_net l1_layer=0.1`. Tracked runs and baselines are called
-        so; tables and plots call it as `dynbench.analysis.names` does."""
+        """The method and everything that was asked of it: `lc_net l1_layer=0.1`.
+
+        Tracked runs and baselines are called so; tables and plots call it as `dynbench.analysis.names` does.
+        """
         return " ".join([self.method, *(parameter(key, value) for key, value in self.given.items())])
 
     def make_method(self) -> "Method":
-        """The method, configured."""
+        """Return the method, configured."""
         loaded = load_method(self.method)
         return loaded(loaded.Config.model_validate(self.params))
 
@@ -101,6 +108,6 @@ def parameter(key: str, value: Any) -> str:
 
 
 def derived_seed(seed: int, *parts: object) -> int:
-    """A seed for one purpose: independent of every other purpose's, the same on every machine."""
+    """Return a seed for one purpose: independent of every other purpose's, the same on every machine."""
     text = "/".join(map(str, (seed, *parts)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])

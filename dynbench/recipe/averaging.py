@@ -22,15 +22,17 @@ class Averaging(Protocol):
         """Give the model the averaged weights."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that there is to go on from."""
+        """Return all that there is to continue from."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
 
 
 def make_averaging(spec: AveragingSpec | None, model: nn.Module) -> Averaging | None:
-    """Return the average that the recipe asks for, over the model's parameters that are trained now; None where it asks
-    for none."""
+    """Return the average that the recipe asks for, over the model's parameters that are trained now.
+
+    None where it asks for none.
+    """
     if isinstance(spec, Ema):
         return EmaAveraging(model, spec.decay)
     if isinstance(spec, Lookahead):
@@ -39,8 +41,10 @@ def make_averaging(spec: AveragingSpec | None, model: nn.Module) -> Averaging | 
 
 
 class _Slow:
-    """Slow weights beside those that are trained, the fast ones. No step waits for a device: torch's AveragedModel asks
-    its counter, which is a tensor there, at every step."""
+    """Slow weights beside those that are trained, the fast ones.
+
+    No step waits for a device: torch's AveragedModel asks its counter, which is a tensor there, at every step.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self._fast: list[Tensor] = [one for one in model.parameters() if one.requires_grad]
@@ -77,7 +81,7 @@ class EmaAveraging(_Slow):
 
 
 class LookaheadAveraging(_Slow):
-    """Slow weights of Zhang et al. (arXiv 1907.08610, algorithm 1); the optimizer's momentum goes on as it is."""
+    """Slow weights of Zhang et al. (arXiv 1907.08610, algorithm 1); the optimizer's momentum continues as it is."""
 
     def __init__(self, model: nn.Module, k: int, alpha: float) -> None:
         super().__init__(model)
@@ -97,9 +101,11 @@ def averaging_state(averaging: Averaging | None) -> dict[str, Any] | None:
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Take the running statistics of every BN anew, as the mean over `batches` of images (batch, channels, height,
-    width); averaged weights have never seen any (Izmailov et al., arXiv 1803.05407, section 3.2). A BN that its model
-    keeps in evaluation mode, of a frozen part, keeps its statistics."""
+    """Take the running statistics of every BN again, as the mean over `batches`.
+
+    Batches are images (batch, channels, height, width). Averaged weights have never seen any (Izmailov et al., arXiv
+    1803.05407, section 3.2).
+    """
     was_training = model.training
     norms = [one for one in model.train().modules() if isinstance(one, _BatchNorm) and not one.training]
     kept = [deepcopy(norm.state_dict()) for norm in norms]  # update_bn resets all of them

@@ -7,8 +7,10 @@ from dynbench.suite.recipe import Recipe
 
 
 def initialise(backbone: Backbone, recipe: Recipe) -> None:
-    """Change the random weights of `backbone`, in place, as the recipe says. Draws no random numbers: what it leaves
-    alone stays what it was."""
+    """Change the random weights of `backbone`, in place, as the recipe says.
+
+    Draws no random numbers: what it leaves alone stays what it was.
+    """
     for _, block in backbone.named_blocks():
         convs = [block.conv_and_norm(name) for name in block.branch_convs()]
         if recipe.zero_gamma and block.skippable:

@@ -20,8 +20,10 @@ TINY = 1e-7
 
 
 def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
-    """The nearest (semi-)orthogonal matrix of each of `matrices` (count, rows, columns), roughly: `steps` Newton-Schulz
-    iterations. Raises ValueError for other shapes."""
+    """Return the nearest (semi-)orthogonal matrix of each of `matrices` (count, rows, columns), roughly.
+
+    `steps` Newton-Schulz iterations. Raises ValueError for other shapes.
+    """
     if matrices.ndim != 3:  # noqa: PLR2004
         raise ValueError(f"matrices (count, rows, columns) are expected, got {tuple(matrices.shape)}")
     a, b, c = COEFFICIENTS
@@ -35,10 +37,11 @@ def orthogonalised(matrices: Tensor, steps: int) -> Tensor:
 
 
 class MuonWithSgd(Optimizer):
-    """SGD with Nesterov momentum, but for the weights of groups with `muon: True`: their step, momentum and gradient
-    together as a matrix (outputs, the rest), is made orthogonal first and its length is the group's `lr` alone. With
-    `unit_norm` such a weight is scaled to the L2 norm sqrt(outputs) before: behind a BN its norm changes nothing but
-    how much a step turns it.
+    """SGD with Nesterov momentum, with orthogonal steps for some groups of weights.
+
+    These are groups with `muon: True`: the step of such a weight, momentum and gradient together as a matrix (outputs,
+    the rest), is made orthogonal first, and its length is the group's `lr` alone. With `unit_norm` such a weight is
+    scaled to the L2 norm sqrt(outputs) before: behind a BN its norm changes nothing but how much a step turns it.
 
     State: a momentum buffer a parameter, as SGD's.
     """
@@ -53,15 +56,17 @@ class MuonWithSgd(Optimizer):
         ns_steps: int = 5,
         unit_norm: bool = True,
     ) -> None:
-        """`lr`, `momentum`, `nesterov` and `weight_decay` are the defaults of every group; orthogonal steps have no
-        weight decay."""
+        """`lr`, `momentum`, `nesterov` and `weight_decay` are the defaults of every group.
+
+        Orthogonal steps have no weight decay.
+        """
         defaults = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "muon": False}
         super().__init__(list(groups), defaults)
         self._ns_steps, self._unit_norm = ns_steps, unit_norm
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of all groups. Raises ValueError for a closure, which nobody here needs."""
+        """Make one step of all groups. Raises ValueError for a closure, which nobody here needs."""
         if closure is not None:
             raise ValueError("Muon takes no closure")
         for group in self.param_groups:

@@ -24,8 +24,10 @@ def at_side(shape: tuple[int, int, int], side: int) -> tuple[int, int, int]:
 
 
 def resized(images: Tensor, side: int) -> Tensor:
-    """Scale images (batch, channels, height, width) to `side` pixels a side, bilinearly and with antialiasing; those of
-    that height are returned as they are."""
+    """Scale images (batch, channels, height, width) to `side` pixels a side, bilinearly and with antialiasing.
+
+    Those of that height are returned as they are.
+    """
     if images.shape[-2] == side:
         return images
     return interpolate(images, size=(side, side), mode="bilinear", antialias=True)

@@ -34,8 +34,11 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote; given `names`, only those of them that are there. Raises UserError when it is
-    missing, damaged or too large, or what is read is anything but arrays of numbers and truth values."""
+    """Read what `save_arrays` wrote; given `names`, only those of them that are there.
+
+    Raises UserError when it is missing, damaged or too large, or what is read is anything but arrays of numbers and
+    truth values.
+    """
     with open_bounded(path, "per-image arrays", LARGEST_FILE) as file:
         try:
             with ZipFile(file) as archive:
@@ -61,7 +64,7 @@ def _arrays(archive: ZipFile, names: Collection[str]) -> Iterator[tuple[str, np.
 
 def _check_member(member: ZipInfo) -> None:
     if not member.filename.endswith(SUFFIX):
-        raise ValueError("it holds something else than arrays")
+        raise ValueError("it holds something other than arrays")
     if member.flag_bits & ENCRYPTED:
         raise ValueError("it is encrypted")
     if member.compress_type not in {ZIP_STORED, ZIP_DEFLATED}:

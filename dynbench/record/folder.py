@@ -51,11 +51,13 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """Where the results of a suite, or of several, lie under `path`; nothing has to be there yet. A record is read once
-    and again only when its file has changed: other processes write into the same folder. Methods that read raise
-    UserError for what is damaged or not valid, those that write for what cannot be written. Somebody may have sent the
-    folder: those that say where something lies raise UserError for an id that is no file's name, and for a link that
-    leads out of the folder."""
+    """Where the results of a suite, or of several, lie under `path`; nothing has to be there yet.
+
+    A record is read once and again only when its file has changed: other processes write into the same folder. Methods
+    that read raise UserError for what is damaged or not valid, those that write for what cannot be written. Somebody
+    may have sent the folder: those that say where something lies raise UserError for an id that is not a file's name,
+    and for a link that leads out of the folder.
+    """
 
     path: Path
     _known: dict[str, _Read] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -65,7 +67,7 @@ class ResultsFolder:
 
     @classmethod
     def of_record(cls, file: Path) -> "ResultsFolder":
-        """The folder that the record `file` lies in."""
+        """Return the folder that the record `file` lies in."""
         return cls(file.absolute().parent.parent)
 
     def __str__(self) -> str:
@@ -80,7 +82,7 @@ class ResultsFolder:
         path = self._inside(self.path / folder)
         if name:
             if not is_component(name):
-                raise UserError(f"{name!a} is no run's id, nor the name of a file in {self}")
+                raise UserError(f"{name!a} is not a run's id, nor the name of a file in {self}")
             path = self._inside(path / f"{name}{suffix}")
         return self._inside(path / file) if file else path
 
@@ -93,14 +95,19 @@ class ResultsFolder:
     # Records and their arrays
 
     def record_path(self, run_id: str) -> Path:
+        """Return where a run's record is."""
         return self._at("records", run_id, ".json")
 
     def arrays_path(self, run_id: str) -> Path:
+        """Return where a run's per-image arrays are."""
         return self._at("records", run_id, ".npz")
 
     def latency_arrays_path(self, run_id: str) -> Path:
-        """Return where raw latency samples are: `POINT/BATCH/ms`, `POINT/BATCH/dense_ms` and, of static engines,
-        `engines/NAME/BATCH/ms`; in milliseconds, float64 (rounds, calls)."""
+        """Return where raw latency samples are.
+
+        `POINT/BATCH/ms`, `POINT/BATCH/dense_ms` and, of static engines, `engines/NAME/BATCH/ms`; in milliseconds,
+        float64 (rounds, calls).
+        """
         return self._at("records", run_id, ".latency.npz")
 
     def read(self, run_id: str) -> Record | None:
@@ -115,8 +122,10 @@ class ResultsFolder:
         return known.record
 
     def records(self) -> tuple[Record, ...]:
-        """Return every record, in the order of their files. Raises UserError when there is none, or the arrays of one
-        are not what it says that they are."""
+        """Return every record, in the order of their files.
+
+        Raises UserError when there is none, or the arrays of one are not what it says that they are.
+        """
         folder = self._at("records")
         names = [path.stem for path in sorted(folder.glob("*.json"))]
         found = self._found(names)
@@ -141,8 +150,11 @@ class ResultsFolder:
         return record is not None and record.status == "finished"
 
     def unfinished(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs that have to be done: those without a finished record, and those whose record is there but
-        whose weights, which such a run starts from, are not."""
+        """Return the runs that have to be done.
+
+        Those without a finished record, and those whose record is there but whose weights, which such a run starts
+        from, are not.
+        """
         ids = [run.run_id for run in runs]
         with _uncollected():
             without = {run_id for run_id in ids if not self.is_finished(run_id)}
@@ -156,11 +168,14 @@ class ResultsFolder:
         return run in self.unfinished([run, *(one for one in runs if one.needs() == run_id)])
 
     def arrays(self, run_id: str, *names: str) -> dict[str, np.ndarray]:
-        """Return the per-image arrays of a run: `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over
-        the test split in its own order; and, not in older files, `POINT/audit_logits` (float32) of audited
-        validation images, whose numbers are in `POINT/audit_numbers`, `POINT/val_answers` and `POINT/val_macs` (int64)
-        over the validation split, and what `record.usage_arrays` reads. Given `names`, only those that are there.
-        Raises UserError when they are missing or damaged, or are not what the run's record says that they are."""
+        """Return the per-image arrays of a run.
+
+        `POINT/correct`, `POINT/correct5` (bool), `POINT/macs` (int64), over the test split in its own order; and, not
+        in older files, `POINT/audit_logits` (float32) of audited validation images, whose numbers are in
+        `POINT/audit_numbers`, `POINT/val_answers` and `POINT/val_macs` (int64) over the validation split, and what
+        `record.usage_arrays` reads. Given `names`, only those that are there. Raises UserError when they are missing or
+        damaged, or are not what the run's record says that they are.
+        """
         record = self.read(run_id)
         if record is None:
             raise UserError(f"the per-image arrays of {run_id} have no record in {self}")
@@ -196,6 +211,7 @@ class ResultsFolder:
         return self._at("work", run_id, file="model.safetensors")
 
     def checkpoint(self, run_id: str) -> Path:
+        """Return where a run's checkpoint is."""
         return self._at("work", run_id, file="checkpoint.pt")
 
     def stage_weights(self, run_id: str, stage: int) -> Path:
@@ -218,8 +234,11 @@ class ResultsFolder:
 
     @contextmanager
     def lock(self, run_id: str) -> Iterator[None]:
-        """Hold the run's lock: whoever has it makes, times or sends the run. Raises RunTaken when another process has
-        it, and UserError when the run's work folder cannot be written to, now or in what is done under the lock."""
+        """Hold the run's lock: whoever has it makes, times or sends the run.
+
+        Raises RunTaken when another process has it, and UserError when the run's work folder cannot be written to, now
+        or in what is done under the lock.
+        """
         folder, lock = self.work(run_id), self._at("work", run_id, file="lock")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -238,6 +257,7 @@ class ResultsFolder:
 
     @property
     def table(self) -> Path:
+        """Return where the Markdown report is."""
         return self.path / "table.md"
 
     @property
@@ -246,6 +266,7 @@ class ResultsFolder:
 
     @property
     def plots(self) -> Path:
+        """Return the folder of the plots."""
         return self._at("plots")
 
     def plot_files(self) -> tuple[Path, ...]:
@@ -255,8 +276,10 @@ class ResultsFolder:
 
     @property
     def database(self) -> Path:
-        """Where tracking goes unless it is told otherwise; what belongs to it lies beside it. Raises UserError when any
-        of that is a link out of here."""
+        """Where tracking goes unless it is told otherwise; what belongs to it lies beside it.
+
+        Raises UserError when any of that is a link out of here.
+        """
         for path in (*self.path.glob(f"{DATABASE}*"), self.path / ARTIFACTS):
             self._inside(path)
         return self.path / DATABASE
@@ -282,7 +305,7 @@ class ResultsFolder:
         return self._at("work", "token")
 
     def check_writable(self) -> None:
-        """Raises UserError when nothing can be written here; makes the folder."""
+        """Make the folder. Raises UserError when nothing can be written here."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".writable"
@@ -294,8 +317,11 @@ class ResultsFolder:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Collect no garbage meanwhile. What is read stays: for each few records Python would go through all that it has,
-    torch included, which takes longer than the reading."""
+    """Collect no garbage meanwhile.
+
+    What is read stays: for each few records Python would go through all that it has, torch included, which takes longer
+    than the reading.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:

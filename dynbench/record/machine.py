@@ -36,7 +36,7 @@ def commit() -> str:
     """Commit of the dynbench that runs, `-dirty` when its tree differs, or `unknown` outside a checkout."""
     folder = Path(__file__).parent
     try:
-        _git(folder, "ls-files", "--error-unmatch", "machine.py")  # not somebody else's repository around us
+        _git(folder, "ls-files", "--error-unmatch", "machine.py")  # not another repository around us
         return _git(folder, "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -66,7 +66,7 @@ def _cpu_name() -> str:
 
 
 def describe_machine(device: str, precision: str) -> Machine:
-    """This machine, as a run on `device` sees it."""
+    """Describe this machine, as a run on `device` sees it."""
     import torch
 
     on_cuda = device.startswith("cuda")

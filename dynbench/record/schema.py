@@ -1,5 +1,6 @@
-"""The record of one run: versioned JSON, and beside it the per-image arrays (`.npz`). Records are the truth;
-tables, plots, checks and MLflow are made from them alone.
+"""The record of one run: versioned JSON, and beside it the per-image arrays (`.npz`).
+
+Records are the truth; tables, plots, checks and MLflow are made from them alone.
 
 Units: MACs per image, accuracies in per cent, seconds. No number is NaN or infinite, and every whole one fits into 64
 bits; what a record has to be besides, `dynbench.record.validity` says.
@@ -46,8 +47,11 @@ class EpochRecord(_Part):
 
 
 class StageBudget(_Part):
-    """What a stage cost. `train_macs`: forward and backward as dispatched, images times MACs of one image. One of 0
-    epochs is edits alone, or the calibration at the end: its `images` are those that these were given."""
+    """What a stage cost.
+
+    `train_macs`: forward and backward as dispatched, images times MACs of one image. One of 0 epochs is edits alone, or
+    the calibration at the end: its `images` are those that these were given.
+    """
 
     name: str
     epochs: Count
@@ -67,10 +71,12 @@ class Budget(_Part):
 
     @property
     def epochs(self) -> int:
+        """Return all epochs, pretraining included."""
         return sum(stage.epochs for stage in (*self.pretrained, *self.stages))
 
     @property
     def train_macs(self) -> int:
+        """Return all training MACs, pretraining included."""
         return sum(stage.train_macs for stage in (*self.pretrained, *self.stages))
 
     @property
@@ -87,20 +93,25 @@ class Budget(_Part):
 
     @property
     def pretrained_epochs(self) -> int:
+        """Return the epochs of what the run started from."""
         return sum(stage.epochs for stage in self.pretrained)
 
     @property
     def pretrained_train_macs(self) -> int:
+        """Return the training MACs of what the run started from."""
         return sum(stage.train_macs for stage in self.pretrained)
 
     @property
     def seconds(self) -> float:
+        """Return the wall time of all stages, pretraining included."""
         return sum(stage.seconds for stage in (*self.pretrained, *self.stages))
 
 
 def times_the_macs(one: float, other: float) -> float:
-    """Return how many times the MACs of `other` `one` has. Less than one MAC counts as one: an operating point that
-    multiplies nothing has its ratios too."""
+    """Return how many times the MACs of `other` `one` has.
+
+    Less than one MAC counts as one: an operating point that multiplies nothing has its ratios too.
+    """
     return max(1.0, one) / max(1.0, other)
 
 
@@ -128,8 +139,10 @@ class LayerMacs(_Part):
 
 class Timing(_Part):
     """Wall-clock time of one batch size, in milliseconds a call, on `calls` batches of real images in `rounds` passes.
+
     Means are over images of their median over rounds; percentiles are over all raw samples. `realised`: saved time over
-    saved MACs, on the same images; 1 when every saved MAC was saved time."""
+    saved MACs, on the same images; 1 when every saved MAC was saved time.
+    """
 
     batch: AtLeastOne
     calls: AtLeastOne
@@ -168,8 +181,11 @@ class EngineTiming(_Part):
 
 
 class EngineRecord(_Part):
-    """An engine that the dense backbone, BN folded, could be deployed on. `absent`: why it could not be timed, at all
-    or at the batch sizes that are not among its timings. `version` is empty when it is not installed."""
+    """An engine that the dense backbone, BN folded, could be deployed on.
+
+    `absent`: why it could not be timed, at all or at the batch sizes that are not among its timings. `version` is empty
+    when it is not installed.
+    """
 
     name: str
     version: str
@@ -178,9 +194,12 @@ class EngineRecord(_Part):
 
 
 class Latency(_Part):
-    """Latency of one operating point's executor on one machine; the dense backbone, with BN folded, was timed in
-    between on the same engine. `engines`: the dense backbone elsewhere, eager PyTorch first, in a process of their own;
-    empty when none was asked for. `measured`: seconds since 1970."""
+    """Latency of one operating point's executor on one machine.
+
+    The dense backbone, with BN folded, was timed in between on the same engine. `engines`: the dense backbone
+    elsewhere, eager PyTorch first, in a process of their own; empty when none was asked for. `measured`: seconds since
+    1970.
+    """
 
     engine: str
     precision: str
@@ -218,8 +237,11 @@ class PointRecord(_Part):
 
 
 class Tracked(_Part):
-    """Where MLflow has this record. A `uri` of `sqlite:///mlflow.db` is the file in the results folder. `epochs`
-    of its history and, when `complete`, its results and artifacts have been sent. An empty `run_id`: nothing yet."""
+    """Where MLflow has this record.
+
+    A `uri` of `sqlite:///mlflow.db` is the file in the results folder. `epochs` of its history and, when `complete`,
+    its results and artifacts have been sent. An empty `run_id`: nothing yet.
+    """
 
     uri: str
     run_id: str
@@ -265,4 +287,5 @@ class Record(_Part):
 
     @property
     def is_static(self) -> bool:
+        """Return whether the method spends the same on every image by its design."""
         return self.run.method == "dense" if self.static is None else self.static

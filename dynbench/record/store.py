@@ -26,8 +26,11 @@ def read_record(path: Path) -> Record:
 
 
 def parse_record(content: bytes | str, what: str, name: str | None = None) -> Record:
-    """Return the record that a file holds: `what` says which one, in errors; `name` is its own without suffix, where
-    that has to be the run's id. Raises UserError when it is damaged, of a newer schema, or not valid."""
+    """Return the record that a file holds.
+
+    `what` says which one, in errors; `name` is its own without suffix, where that has to be the run's id. Raises
+    UserError when it is damaged, of a newer schema, or not valid.
+    """
     try:
         record = Record.model_validate_json(content)
     except ValidationError as error:
@@ -44,8 +47,10 @@ def parse_record(content: bytes | str, what: str, name: str | None = None) -> Re
 
 
 def check_arrays(record: Record, arrays: Arrays, path: Path) -> None:
-    """Raises UserError when the per-image arrays of a finished run, which lie at `path`, are not what its record says
-    that they are."""
+    """Check the per-image arrays of a finished run, which lie at `path`.
+
+    Raises UserError when they are not what its record says that they are.
+    """
     problem = next(array_problems(record, arrays), None)
     if problem is not None:
         raise UserError(f"the per-image arrays {path} are not those of their record: {_short(problem)}; run it again")

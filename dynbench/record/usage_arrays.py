@@ -1,5 +1,6 @@
-"""What of each layer ran on the test images, as arrays beside a record: which images were dear and where, which
-channels a class wants, where in the image work was spent.
+"""What of each layer ran on the test images, as arrays beside a record.
+
+Which images were expensive and where, which channels a class wants, where in the image work was spent.
 
 For drawing: shares are rounded to 1/255, so that nothing and all are exact. MACs are not counted from these.
 """
@@ -33,8 +34,10 @@ class PointUsage:
     def of(
         cls, by_layer: np.ndarray, activation: Mapping[str, np.ndarray], positions: Mapping[str, np.ndarray]
     ) -> "PointUsage":
-        """Return the usage of shares `by_layer`, uint8 (n, layers), and of fractions in [0, 1] as `activation` and
-        `positions` have them."""
+        """Make the usage of one operating point from shares and fractions.
+
+        Shares `by_layer`, uint8 (n, layers), and fractions in [0, 1] as `activation` and `positions` have them.
+        """
         gated = (by_layer < STEPS).any(axis=0)
         column = np.full(by_layer.shape[1], WHOLE, np.int16)
         shares, found = np.unique(by_layer[:, gated], axis=1, return_inverse=True)
@@ -59,8 +62,10 @@ class PointUsage:
 
 
 def point_usage(arrays: Mapping[str, np.ndarray], point: str) -> PointUsage | None:
-    """Return what a record's arrays say of a point; None where they say nothing: the net is static, or the record is
-    older than this."""
+    """Return what a record's arrays say of a point.
+
+    None where they say nothing: the net is static, or the record is older than this.
+    """
     if f"{point}/usage" not in arrays:
         return None
     below = (_below(arrays, f"{point}/{part}/") for part in ("activation", "positions"))

@@ -53,12 +53,12 @@ def record_problems(record: Record, file_name: str) -> Iterator[str]:
 def _name_problems(record: Record) -> Iterator[str]:
     run = record.run
     if not SUITE_NAME.fullmatch(run.suite) or len(run.suite) > LONGEST_NAME:
-        yield f"run.suite {_shown(run.suite)} is no suite's name"
+        yield f"run.suite {_shown(run.suite)} is not a suite's name"
     names = [run.method, run.data.name, run.backbone.name, run.built.name]
     for point in record.points:
         names += [point.name, *(layer.name for layer in point.layers)]
     names += [stage.name for stage in (*record.budget.stages, *record.budget.pretrained)]
-    yield from (f"{_shown(name)} is no name" for name in names if not _is_name(name))
+    yield from (f"{_shown(name)} is not a name" for name in names if not _is_name(name))
 
 
 def _is_name(name: str) -> bool:
@@ -72,7 +72,7 @@ def _shown(text: str) -> str:
 
 def _id_problems(record: Record, file_name: str) -> Iterator[str]:
     if not is_component(record.run_id):
-        yield f"run_id {_shown(record.run_id)} is no file's name"
+        yield f"run_id {_shown(record.run_id)} is not a file's name"
     if record.run_id not in _ids(record.run):
         yield f"run_id {_shown(record.run_id)} does not follow from its run, which gives {_shown(record.run.run_id)}"
     if record.run_id != file_name:
@@ -104,7 +104,7 @@ def _budget_problems(record: Record) -> Iterator[str]:
         if getattr(budget, name) > LARGEST:
             yield f"budget: {name} of all stages do not fit into 64 bits"
     if (budget.images_per_second or 0) > LARGEST:
-        yield "budget: no machine trains so many images a second"
+        yield "budget: no machine trains this many images a second"
 
 
 def _point_problems(point: PointRecord) -> Iterator[str]:

@@ -18,8 +18,10 @@ LIMIT_MB = 50
 
 
 def release(results: ResultsFolder, record: Record, folder: Path) -> Path:
-    """Write `folder`/RUN_ID.safetensors. Raises UserError when the run has no weights, or they are larger than
-    `LIMIT_MB`."""
+    """Write `folder`/RUN_ID.safetensors.
+
+    Raises UserError when the run has no weights, or they are larger than `LIMIT_MB`.
+    """
     source = results.weights(record.run_id)
     weights = read_weights(source)
     # Where MLflow has it is nobody else's concern, and may hold a server's address.
@@ -35,7 +37,7 @@ def release(results: ResultsFolder, record: Record, folder: Path) -> Path:
 
 
 def released_record(path: Path) -> Record:
-    """The record in a file that `release` wrote. Raises UserError when there is none."""
+    """Return the record in a file that `release` wrote. Raises UserError when there is none."""
     open_bounded(path, "weights", LARGEST).close()
     try:
         with safe_open(path, "pt") as file:

@@ -49,8 +49,10 @@ Answered = Mapping[tuple[str, str], Quoted]
 
 
 def results_table(found: Analysis, setting: Setting, quoted: Answered | None = None) -> Table:
-    """The operating points of a setting; one row for what failed altogether. `quoted`: what papers print, in columns of
-    its own."""
+    """Return the operating points of a setting; one row for what failed altogether.
+
+    `quoted`: what papers print, in columns of its own.
+    """
     columns = RESULTS if quoted is None else (*RESULTS, *QUOTED_BESIDE)
     chosen = found.settings[setting]
     rows = tuple(
@@ -96,7 +98,7 @@ BUDGET = (
 
 
 def budget_table(found: Analysis, setting: Setting) -> Table:
-    """What each run of a setting cost, without those that failed."""
+    """Return what each run of a setting cost, without those that failed."""
     chosen = [configuration for configuration in found.settings[setting] if configuration.budget]
     rows = tuple(Row((found.names.whole(c.run), *spent(c.budget)), c.key) for c in chosen if c.budget)
     return Table("Budget of each run, pretraining + own stages", BUDGET, rows)
@@ -118,7 +120,7 @@ CONTROLS = (
 
 
 def controls_table(comparisons: Sequence[Comparison]) -> Table:
-    """Every dynamic operating point against the nearest static controls, and how near those are."""
+    """Tabulate every dynamic operating point against the nearest static controls, and how near those are."""
     name_of = compared_names(comparisons)
     rows = (Row(_control_cells(one, name_of(one)), one.point.configuration.key) for one in comparisons)
     return Table(controls_title(comparisons), CONTROLS, tuple(rows), notes=tuple(mark_meanings(comparisons)))
@@ -147,7 +149,7 @@ CURVES = (
 
 
 def curves_table(curves: Sequence[CurveComparison]) -> Table:
-    """Whole curves of operating points against those of static nets."""
+    """Tabulate whole curves of operating points against those of static nets."""
     title = "Along the curve, against the static nets' curve over the MACs that both reach; points of top-1, a mean"
     return Table(title, CURVES, tuple(Row(_curve_cells(one), one.configuration.key) for one in curves))
 
@@ -177,7 +179,7 @@ QUOTED = (
 
 
 def quoted_table(rows: Sequence[Quoted]) -> Table:
-    """What papers print, of their own nets."""
+    """Return what papers print, of their own nets."""
     title = "Quoted from papers, not reproduced: other budgets, counted by other rules"
     return Table(title, QUOTED, tuple(Row(_quoted_cells(row), row.label) for row in rows))
 

@@ -25,8 +25,10 @@ AS_FAST = "Times as fast as the dense backbone in eager PyTorch, one image at a 
 
 
 def brief_table(found: Analysis, setting: Setting) -> Table:
-    """Return a table with a line for each configuration of a setting, at its first operating point. Latencies are shown
-    where all were taken under the same conditions: others are not to be compared."""
+    """Return a table with a line for each configuration of a setting, at its first operating point.
+
+    Latencies are shown where all were taken under the same conditions: others are not to be compared.
+    """
     chosen = found.settings[setting]
     timed = len({conditions_of(run, point.latency) for run, point in _first(chosen) if point.latency}) == 1
     columns = (*RESULTS, *LATENCY) if timed else RESULTS

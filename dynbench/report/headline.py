@@ -21,8 +21,10 @@ _START = re.compile(r"^<!-- dynbench table (\S+) -->$", re.MULTILINE)
 
 
 def replace_tables(path: Path, table: Callable[[Path], str]) -> tuple[Path, ...]:
-    """Put `table(folder)` into every marked place of the file at `path`; folders are relative to the file's. Returns
-    the folders. Raises UserError when there is no such place, or one has no end."""
+    """Put `table(folder)` into every marked place of the file at `path`; folders are relative to the file's.
+
+    Returns the folders. Raises UserError when there is no such place, or one has no end.
+    """
     content = read_bounded(path, "page", LARGEST_PAGE)
     try:
         text = content.decode()
@@ -34,7 +36,7 @@ def replace_tables(path: Path, table: Callable[[Path], str]) -> tuple[Path, ...]
 
 
 def replaced(text: str, path: Path, table: Callable[[Path], str]) -> str:
-    """`text`, of the file at `path`, with its tables. Raises UserError as `replace_tables`."""
+    """Return `text`, of the file at `path`, with its tables. Raises UserError as `replace_tables`."""
     if not _START.search(text):
         raise UserError(f'{path} has no line "<!-- dynbench table FOLDER -->"; put one, and "{END}" below it')
     pieces, at = [], 0
@@ -96,7 +98,7 @@ def _why(claim: Claim, names: Names) -> str:
         return ""
     if claim.affordable:
         return f"; the best here at that cost is {_point(claim.affordable[0], names)}"
-    return f"; nothing here is so cheap: {_point(min(claim.points, key=lambda point: point.macs.mean), names)}"
+    return f"; nothing here is that cheap: {_point(min(claim.points, key=lambda point: point.macs.mean), names)}"
 
 
 def _point(point: PointSummary, names: Names) -> str:

@@ -7,8 +7,11 @@ from dynbench.report.layout import Brief, Row, Table, TableColumn, figures
 
 
 def latency_table(block: Block) -> Table:
-    """Executors: time saved (`speed-up`), what the MACs promise, how much of it came (`realised`), and how much against
-    the dense backbone on the fastest engine. Times in milliseconds."""
+    """Tabulate executors: time saved, what the MACs promise, and how much of it came.
+
+    These are `speed-up`, `by MACs` and `realised`, and how much came against the dense backbone on the fastest engine.
+    Times are in milliseconds.
+    """
     rows = tuple(
         Row(_timing(timed, timing), timed.run.run_id) for timed in block.points for timing in timed.latency.timings
     )
@@ -68,7 +71,7 @@ ENGINES = (
 
 
 def engines_table(block: Block) -> Table:
-    """The dense backbone on each engine that it was timed on."""
+    """Tabulate the dense backbone on each engine that it was timed on."""
     rows = (Row(_engine_timing(engine, timing), engine.name) for engine in block.engines for timing in engine.timings)
     return Table("The dense backbone on static engines", ENGINES, tuple(rows), unbroken=True)
 

@@ -33,8 +33,11 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class Row:
-    """A cell for each column. Neighbours with the same `of` are about the same thing, which a terminal names once.
-    `missing` says why there are no figures. `tone`: how the last cell is to be taken."""
+    """A cell for each column.
+
+    Neighbours with the same `of` are about the same thing, which a terminal names once. `missing` says why there are no
+    figures. `tone`: how the last cell is to be taken.
+    """
 
     cells: tuple[str, ...]
     of: str
@@ -44,8 +47,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns and rows under a title, which may have a second part. `notes` explain marks in the cells. Of a `compact`
-    table a terminal shows what has a single row on one line; names of an `unbroken` one it does not break into lines.
+    """Columns and rows under a title, which may have a second part.
+
+    `notes` explain marks in the cells. Of a `compact` table a terminal shows what has a single row on one line; names
+    of an `unbroken` one it does not break into lines.
     """
 
     title: str

@@ -11,8 +11,11 @@ from dynbench.report.layout import Table, TableColumn
 
 
 def markdown_report(found: Analysis) -> str:
-    """The final table, the budgets, the failures, the controls' table, what was timed, and what papers print of the
-    same backbones."""
+    """Return the whole report in Markdown.
+
+    The final table, the budgets, the failures, the controls' table, what was timed, and what papers print of the same
+    backbones.
+    """
     return "\n\n".join(_parts(found)) + "\n"
 
 

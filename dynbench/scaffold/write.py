@@ -15,8 +15,11 @@ SUFFIX = ".template"
 
 
 def new_package(name: str, into: Path) -> list[Path]:
-    """Write the package `name` as a folder of `into`; returns its files. Raises UserError when the name cannot be a
-    module's or is taken, when the folder exists, or when it cannot be written."""
+    """Write the package `name` as a folder of `into`; returns its files.
+
+    Raises UserError when the name cannot be a module's or is taken, when the folder exists, or when it cannot be
+    written.
+    """
     _check_name(name)
     folder = into / name
     values = {"name": name, "class_name": class_name(name), "distribution": f"dynbench-{name.replace('_', '-')}"}
@@ -30,7 +33,7 @@ def new_package(name: str, into: Path) -> list[Path]:
 
 
 def class_name(name: str) -> str:
-    """`MyMethod` of `my_method`."""
+    """Return `MyMethod` of `my_method`."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 

@@ -43,15 +43,15 @@ class BoundedComposer(Composer):
         anchor: str | None = getattr(event, "anchor", None)
         self._nodes += 1
         if self._nodes > 2 * MOST_VALUES:  # keys are nodes too
-            _refuse(f"more than {MOST_VALUES} values are not taken", event)
+            _refuse(f"more than {MOST_VALUES} values are not accepted", event)
         if len(self._within) > DEEPEST:
-            _refuse(f"nested more than {DEEPEST} deep is not taken", event)
+            _refuse(f"nested more than {DEEPEST} deep is not accepted", event)
         if getattr(event, "tag", None) is not None:
-            _refuse(f"the tag {str(event.tag).replace(_YAML, '!!')} is not taken; write the value without it", event)
+            _refuse(f"the tag {str(event.tag).replace(_YAML, '!!')} is not accepted; write the value without it", event)
         if anchor in self.anchors and not isinstance(event, AliasEvent):
-            _refuse(f"the anchor &{anchor} a second time is not taken", event)
+            _refuse(f"the anchor &{anchor} a second time is not accepted", event)
         if isinstance(event, AliasEvent) and anchor in self._within:
-            _refuse(f"a mapping or list that holds itself, as *{anchor} here, is not taken", event)
+            _refuse(f"a mapping or list that holds itself, as *{anchor} here, is not accepted", event)
         self._within.append(anchor)
         node = super().compose_node(parent, index)
         self._within.pop()
@@ -63,8 +63,11 @@ def _refuse(what: str, event: Any) -> None:
 
 
 def check_document(document: Any, locator: Locator) -> None:
-    """Raises UserError with file:line, or the option that set it, when the document holds more than `MOST_VALUES`, or
-    something else than mappings with simple keys, lists, text, numbers, true, false and nothing."""
+    """Refuse a document that is too large or holds unknown kinds of values.
+
+    Raises UserError with file:line, or the option that set it, when the document holds more than `MOST_VALUES`, or
+    anything but mappings with simple keys, lists, text, numbers, true, false and nothing.
+    """
     _Check(locator).measure(document, ())
 
 
@@ -118,7 +121,7 @@ class _Check:
 
     def _refuse(self, place: Place, what: str) -> None:
         where = f"{'.'.join(map(str, place))}: " if place else ""
-        raise UserError(f"{self._locator.at(place)}: {where}not taken: {what}")
+        raise UserError(f"{self._locator.at(place)}: {where}not accepted: {what}")
 
 
 def _kind(value: Any) -> str:

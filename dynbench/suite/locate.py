@@ -11,7 +11,7 @@ from dynbench.errors import did_you_mean
 Place = tuple[str | int, ...]
 
 EXPECTED = {
-    "missing": "required, and not there",
+    "missing": "required, but missing",
     "string_type": "expected text",
     "string_pattern_mismatch": "expected text that matches {pattern}",
     "bool_type": "expected true or false",
@@ -43,15 +43,17 @@ SELF_EXPLAINING = frozenset({"missing", "value_error", "union_tag_not_found", "t
 
 @dataclass(frozen=True)
 class Locator:
-    """Knows the lines of a YAML document (ruamel.yaml's round-trip structures remember them), and which places were
-    set by an option of the command line instead."""
+    """Knows the lines of a YAML document, and which places an option of the command line has set.
+
+    ruamel.yaml's round-trip structures remember the lines.
+    """
 
     source: str
     document: Any
     options: Mapping[Place, str] = field(default_factory=dict)
 
     def at(self, place: Place) -> str:
-        """`file:line` of the deepest part of `place` that the document has, or the option that set it."""
+        """Return `file:line` of the deepest part of `place` that the document has, or the option that set it."""
         for length in range(len(place), 0, -1):
             if place[:length] in self.options:
                 return self.options[place[:length]]
@@ -84,8 +86,10 @@ def _key(node: Any, part: str | int) -> Any:
 
 
 def explain(error: ValidationError, locator: Locator, prefix: Place, schema: type[BaseModel]) -> str:
-    """One line for what is wrong: file:line, key, what was expected, nearest valid key. An unknown key comes first:
-    it may be why another is missing."""
+    """Return one line for what is wrong: file:line, key, what was expected, nearest valid key.
+
+    An unknown key comes first: it may be why another is missing.
+    """
     errors = error.errors(include_url=False)
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     place = (*prefix, *_in_document(first["loc"], first["type"], locator.document, prefix))

@@ -34,7 +34,7 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _truth_is_no_number(cls, given: Any) -> Any:
-        """pydantic takes `true` for 1."""
+        """Pydantic takes `true` for 1."""
         if isinstance(given, dict):
             wrong = [name for name, field in cls.model_fields.items() if _truth_for_number(given.get(name), field)]
             if wrong:

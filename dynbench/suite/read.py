@@ -18,8 +18,10 @@ from dynbench.suite.schema import SuiteFile
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """A YAML 1.2 document whose mappings remember their lines. Raises UserError with file:line when it is none, or
-    holds what `dynbench.suite.document` does not take."""
+    """Return a YAML 1.2 document whose mappings remember their lines.
+
+    Raises UserError with file:line when it is none, or holds what `dynbench.suite.document` does not take.
+    """
     document = _parsed(text, source)
     check_document(document, Locator(source, document))
     return document
@@ -32,7 +34,7 @@ def _parsed(text: str, source: str) -> Any:
         return yaml.load(text)
     except DuplicateKeyError as error:
         key = str(error.problem).split('"')[1] if '"' in str(error.problem) else "?"
-        raise UserError(f'{source}:{_line(error)}: duplicate key "{key}"; each key may stand once') from error
+        raise UserError(f'{source}:{_line(error)}: duplicate key "{key}"; each key may occur only once') from error
     except MarkedYAMLError as error:
         raise UserError(f"{source}:{_line(error)}: not valid YAML: {error.problem or error.context}") from error
     except ReaderError as error:
@@ -52,7 +54,7 @@ LONGEST_FILE = 2**17
 
 
 def read_text(path: Path) -> str:
-    """The suite file's text. Raises UserError when it cannot be read, is no file, or too long."""
+    """Return the suite file's text. Raises UserError when it cannot be read, is no file, or too long."""
     content = read_bounded(path, "suite", LONGEST_FILE)
     try:
         return content.decode()
@@ -62,7 +64,7 @@ def read_text(path: Path) -> str:
 
 
 def place_of(dotted: str) -> Place:
-    """`methods.0.params` as a place in a document."""
+    """Return `methods.0.params` as a place in a document."""
     return tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
 
 
@@ -85,7 +87,7 @@ def set_value(document: Any, place: Place, value: Any, option: str) -> None:
 
 
 def long_form(key: str | int, value: Any) -> Any:
-    """`{name: sgd}` for the short form `sgd`; anything else as it is."""
+    """Return the long form, `{name: sgd}` for the short form `sgd`; anything else as it is."""
     if not isinstance(value, str):
         return value
     if key == "latency" and value == "none":
@@ -102,8 +104,10 @@ def parse_setting(setting: str) -> tuple[Place, Any]:
 
 
 def validate(document: Any, source: str, options: Mapping[Place, str] | None = None) -> tuple[SuiteFile, Locator]:
-    """Check a document against the schema; `options` names the command-line option that set a place. Raises
-    UserError with file:line, or that option, and the key."""
+    """Check a document against the schema; `options` names the command-line option that set a place.
+
+    Raises UserError with file:line, or that option, and the key.
+    """
     locator = Locator(source, document, options or {})
     if not isinstance(document, dict) or not document:
         found = "a suite is a mapping, this is not" if document else "the suite is empty"
@@ -116,7 +120,7 @@ def validate(document: Any, source: str, options: Mapping[Place, str] | None = N
 
 
 def plain(node: Any) -> Any:
-    """ruamel's round-trip structures as ordinary Python values."""
+    """Ruamel's round-trip structures as ordinary Python values."""
     if isinstance(node, dict):
         return {str(key): plain(value) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,5 +1,7 @@
-"""How a suite's methods are trained: optimizer, schedule, augmentation, averaging. docs/recipes.md says what each is
-worth."""
+"""How a suite's methods are trained.
+
+Optimizer, schedule, augmentation, averaging. docs/recipes.md says what each is worth.
+"""
 
 from typing import Annotated, Literal
 
@@ -21,6 +23,8 @@ class _PerParameter(Model):
 
 
 class Sgd(_PerParameter):
+    """Stochastic gradient descent with momentum."""
+
     name: Literal["sgd"]
     lr: PositiveFloat = 0.1
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -35,8 +39,10 @@ class Sgd(_PerParameter):
 
 
 class Muon(Model):
-    """Orthogonalised momentum for the weights of convolutions (Jordan et al., 2024), SGD with Nesterov momentum for the
-    rest: linear layers, biases and BN, of which the last two do not decay."""
+    """Orthogonalised momentum for the weights of convolutions (Jordan et al., 2024).
+
+    SGD with Nesterov momentum for the rest: linear layers, biases and BN, of which the last two do not decay.
+    """
 
     name: Literal["muon"]
     lr: PositiveFloat = 0.02
@@ -55,6 +61,8 @@ class Muon(Model):
 
 
 class Adam(_PerParameter):
+    """Adam (Kingma and Ba, 2015)."""
+
     name: Literal["adam"]
     lr: PositiveFloat = 1e-3
     betas: tuple[Beta, Beta] = (0.9, 0.999)
@@ -84,9 +92,11 @@ class Linear(Model):
 
 
 class OneCycle(Model):
-    """Smith and Topin's one cycle (2018), as torch.optim.lr_scheduler.OneCycleLR anneals it: a cosine up from
-    `1 / div_factor` of the learning rate, another down to `1 / (div_factor * final_div_factor)`. Momentum is not
-    cycled."""
+    """Smith and Topin's one cycle (2018), as torch.optim.lr_scheduler.OneCycleLR anneals it.
+
+    A cosine up from `1 / div_factor` of the learning rate, another down to `1 / (div_factor * final_div_factor)`.
+    Momentum is not cycled.
+    """
 
     name: Literal["one_cycle"]
     pct_start: Fraction = 0.3
@@ -96,6 +106,8 @@ class OneCycle(Model):
 
 
 class Constant(Model):
+    """The full learning rate throughout."""
+
     name: Literal["constant"]
 
 
@@ -122,7 +134,7 @@ class Phase(Model):
 
 class _Averaged(Model):
     bn_images: Count = 5000
-    """Training images, not augmented, from which BN statistics are taken anew for the averaged weights. Their forward
+    """Training images, not augmented, from which BN statistics are taken again for the averaged weights. Their forward
     passes are counted in the budget."""
 
 
@@ -135,8 +147,10 @@ class Ema(_Averaged):
 
 
 class Lookahead(_Averaged):
-    """Slow weights that go `alpha` of the way to the fast ones every `k` steps, where the fast ones then go on from
-    (Zhang et al., 2019): what a stage ends with."""
+    """Slow weights, which a stage ends with (Zhang et al., 2019).
+
+    Every `k` steps they go `alpha` of the way to the fast ones, which then continue from there.
+    """
 
     name: Literal["lookahead"]
     k: Count = 5

@@ -11,9 +11,12 @@ from dynbench.errors import UserError, did_you_mean
 
 @dataclass(frozen=True)
 class Metric:
-    """Something that a rule may be about. `worse`: the sign of a change for the worse. `unit` of a change: points (of a
-    percentage) or per cent of the baseline. An advisory one never fails a check; of an exact one no change is
-    allowed; one that is not noisy is counted, and the same code gives the same."""
+    """Something that a rule may be about.
+
+    `worse`: the sign of a change for the worse. `unit` of a change: points (of a percentage) or per cent of the
+    baseline. An advisory one never fails a check; of an exact one no change is allowed; one that is not noisy is
+    counted, and the same code gives the same.
+    """
 
     name: str
     worse: Literal[-1, 1]
@@ -43,10 +46,14 @@ DEFAULT_RULES: Mapping[str, str] = {"macs_layers": "0", "macs_mean": "0", "test_
 
 @dataclass(frozen=True)
 class Nothing:
-    """`0`: no tolerance. Where there is noise, whatever is not the same to the last digit, and not shown to be better
-    or worse, cannot be judged."""
+    """`0`: no tolerance.
+
+    Where there is noise, whatever is not the same to the last digit, and not shown to be better or worse, cannot be
+    judged.
+    """
 
     def allowed(self, before: float) -> float:  # noqa: ARG002
+        """Return zero: no change is allowed."""
         return 0.0
 
     def __str__(self) -> str:
@@ -60,6 +67,7 @@ class Points:
     points: float
 
     def allowed(self, before: float) -> float:  # noqa: ARG002
+        """Return the points, whatever the figure was."""
         return self.points
 
     def __str__(self) -> str:
@@ -73,6 +81,7 @@ class Percent:
     percent: float
 
     def allowed(self, before: float) -> float:
+        """Return the share of what the figure was."""
         return abs(before) * self.percent / 100
 
     def __str__(self) -> str:
@@ -105,8 +114,10 @@ EXAMPLES = "expected 0, points as -0.5pt, or per cent as -10%"
 
 
 def parse_rule(name: str, text: object) -> Rule:
-    """The rule for the metric called `name`; `text` as `0`, `-0.5pt` or `+10%`. The sign, if any, is that of a change
-    for the worse. Raises UserError that names the rule."""
+    """Return the rule for the metric called `name`; `text` as `0`, `-0.5pt` or `+10%`.
+
+    The sign, if any, is that of a change for the worse. Raises UserError that names the rule.
+    """
     if name not in METRICS:
         raise UserError(f'rule {name}: {text}: no such metric "{name}"; {did_you_mean(name, METRICS)}')
     metric, where = METRICS[name], f"rule {name}: {text}"
@@ -133,6 +144,6 @@ def _tolerance(metric: Metric, size: float, unit: str, where: str) -> Tolerance:
 
 
 def parse_rules(texts: Mapping[str, object]) -> tuple[Rule, ...]:
-    """In the order of `METRICS`. Raises UserError that names the rule."""
+    """Return the rules in the order of `METRICS`. Raises UserError that names the rule."""
     unknown = [name for name in texts if name not in METRICS]
     return tuple(parse_rule(name, texts[name]) for name in (*unknown, *METRICS) if name in texts)

@@ -65,6 +65,8 @@ class MethodEntry(Model):
 
 
 class Evaluation(Model):
+    """How the validation and the test split are evaluated."""
+
     batch_size: Count = 500
     validate_every: Count = 1
     """Epochs between two looks at the validation split (the last epoch always has one)."""
@@ -82,7 +84,9 @@ EngineName = Annotated[str, AfterValidator(_known_engine)]
 
 class LatencyProtocol(Model):
     """How executors are timed: `rounds` passes over the first `images` of the validation split at each batch size.
-    The defaults are the short protocol that ends every run."""
+
+    The defaults are the short protocol that ends every run.
+    """
 
     images: Count = 64
     rounds: Count = 5
@@ -93,8 +97,10 @@ class LatencyProtocol(Model):
     """What the dense backbone is timed on besides eager PyTorch, at the smallest and the largest batch size."""
 
     def ends(self, images: int) -> tuple[int, ...]:
-        """The smallest and the largest batch size that `images` images fill: engines compile for each, which takes
-        long."""
+        """Return the smallest and the largest batch size that `images` images fill.
+
+        Engines compile for each, which takes long.
+        """
         filled = [size for size in self.batches if size <= min(images, self.images)]
         return tuple(sorted({min(filled), max(filled)})) if filled else ()
 
@@ -117,7 +123,7 @@ class BudgetCap(Model):
 
 
 class Limits(Model):
-    """What a run may do on this machine before it is ended: it has failed then, and the others go on."""
+    """What a run may do on this machine before it is ended: it has failed then, and the others continue."""
 
     silence_minutes: PositiveFloat | None = None
     """Without a step, a batch of an evaluation, a pass of a timing, or an end: it hangs. None: ten, and ten times the
@@ -145,8 +151,10 @@ _RULE_OF_EACH_METRIC: dict[str, Any] = dict.fromkeys(METRICS, (str | None, None)
 
 
 class CheckRules(create_model("_Rules", __base__=Model, **_RULE_OF_EACH_METRIC)):  # type: ignore[misc]  # of its fields
-    """How much worse `dynbench check` lets each of `METRICS` get: `0`, points as `-0.5pt`, or per cent as `-10%`. None:
-    it is not looked at."""
+    """How much worse `dynbench check` lets each of `METRICS` get: `0`, points as `-0.5pt`, or per cent as `-10%`.
+
+    None: it is not looked at.
+    """
 
     @field_validator("*", mode="before")
     @classmethod
@@ -166,6 +174,8 @@ class CheckRules(create_model("_Rules", __base__=Model, **_RULE_OF_EACH_METRIC))
 
 
 class Tracking(Model):
+    """Where runs are tracked besides their records."""
+
     backend: Literal["mlflow", "none"] = "mlflow"
     uri: str | None = None
     """MLflow tracking URI. None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""

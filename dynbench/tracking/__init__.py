@@ -1,5 +1,8 @@
-"""Record -> MLflow: an experiment a suite, a run a record. Everything that MLflow has is made from records: a
-server that is down or dies costs nothing, `sync` sends the rest later. MLflow is imported when needed."""
+"""Record -> MLflow: an experiment a suite, a run a record.
+
+Everything that MLflow has is made from records: a server that is down or dies costs nothing, `sync` sends the rest
+later. MLflow is imported when needed.
+"""
 
 from dynbench.tracking.plots import log_plots
 from dynbench.tracking.sync import Synced, send_rest, sync

@@ -1,5 +1,7 @@
-"""MLflow's SQLite file, which is there whole or not at all: MLflow makes its tables one by one, and never gets over it
-when it is killed meanwhile."""
+"""MLflow's SQLite file, which is there whole or not at all.
+
+MLflow makes its tables one by one, and never recovers when it is killed meanwhile.
+"""
 
 import os
 import sqlite3
@@ -14,29 +16,33 @@ from filelock import FileLock
 Make = Callable[[str], object]
 """Has MLflow make a database at a URI."""
 LOCK_SECONDS = 10
-"""Two processes that mend the same file take turns; one that is stuck is not waited for."""
+"""Two processes that fix the same file take turns; one that is stuck is not waited for."""
 
 
 def make_database(file: Path, make: Make) -> None:
-    """Have a database at `file`, unless there is one: it is made elsewhere, and appears in one step. Raises OSError or
-    sqlite3.Error when it cannot be written, and what `make` raises."""
+    """Have a database at `file`, unless there is one: it is made elsewhere, and appears in one step.
+
+    Raises OSError or sqlite3.Error when it cannot be written, and what `make` raises.
+    """
     if file.exists() and _tables(file):
         return
     with _fresh(make) as fresh:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
-            _mend(file, fresh)
+            _repair(file, fresh)
         else:
             _appear(file, fresh)
 
 
-def mend_database(file: Path, make: Make) -> bool:
-    """Make the database at `file` anew when it holds no run: its making was interrupted. False: it was left alone.
-    Raises as `make_database`."""
+def repair_database(file: Path, make: Make) -> bool:
+    """Make the database at `file` again when it holds no run: its making was interrupted.
+
+    False: it was left alone. Raises as `make_database`.
+    """
     if not is_without_runs(file):
         return False
     with _fresh(make) as fresh:
-        _mend(file, fresh)
+        _repair(file, fresh)
     return True
 
 
@@ -70,8 +76,8 @@ def _appear(file: Path, fresh: Path) -> None:
         staged.unlink(missing_ok=True)
 
 
-def _mend(file: Path, fresh: Path) -> None:
-    """In place, in one transaction: connections that are open to it go on."""
+def _repair(file: Path, fresh: Path) -> None:
+    """In place, in one transaction: connections that are open to it continue."""
     with FileLock(f"{file}.lock", timeout=LOCK_SECONDS):
         if is_without_runs(file) and _tables(file) != _tables(fresh):
             _copy(fresh, file)

@@ -18,7 +18,7 @@ from dynbench.record.schema import Tracked
 
 
 def read_state(results: ResultsFolder, name: str) -> Tracked | None:
-    """The state of run `name`; None when there is none, or no readable one."""
+    """Return the state of run `name`; None when there is none, or no readable one."""
     path = results.tracking_state(name)
     try:
         return Tracked.model_validate_json(read_bounded(path, "state of tracking", LARGEST_STATE))
@@ -27,7 +27,7 @@ def read_state(results: ResultsFolder, name: str) -> Tracked | None:
 
 
 def write_state(results: ResultsFolder, name: str, tracked: Tracked) -> None:
-    """Raises UserError when it cannot be written."""
+    """Write the state of a run. Raises UserError when it cannot be written."""
     write_atomically(results.tracking_state(name), tracked.model_dump_json().encode())
 
 
@@ -38,9 +38,12 @@ LARGEST_STATE = 2**16
 
 @dataclass(frozen=True)
 class Location:
-    """A tracking store. `uri` is for MLflow. `stored` is the same for records: no password, and a SQLite file
-    by its path from the results folder. `file` is that file; its artifacts go beside it. `inside`: the results folder
-    when nobody has named the place, and nothing may then be written elsewhere."""
+    """A tracking store.
+
+    `uri` is for MLflow. `stored` is the same for records: no password, and a SQLite file by its path from the results
+    folder. `file` is that file; its artifacts go beside it. `inside`: the results folder when nobody has named the
+    place, and nothing may then be written elsewhere.
+    """
 
     uri: str
     stored: str
@@ -49,8 +52,10 @@ class Location:
 
     @property
     def is_foreign(self) -> bool:
-        """Whether only a record says so, and it is not in the results folder: somebody else's record may say anything,
-        and nothing is sent there."""
+        """Whether only a record says so, and it is not in the results folder.
+
+        Somebody else's record may say anything, and nothing is sent there.
+        """
         return self.inside is not None and not (self.file and self.file.is_relative_to(self.inside))
 
     @property
@@ -65,8 +70,10 @@ class Location:
 
 
 def find_location(results: ResultsFolder, uri: str | None, stored: str | None = None) -> Location:
-    """`uri`, else MLFLOW_TRACKING_URI, else where a record says that it is (`stored`), else a SQLite file in
-    the results folder. Raises UserError when that file, or what belongs to it, is a link out of the folder."""
+    """Return `uri`, else MLFLOW_TRACKING_URI, else where a record says that it is (`stored`).
+
+    Else a SQLite file in the results folder.
+    """
     folder = results.path.resolve()
     named = uri or os.environ.get("MLFLOW_TRACKING_URI")
     inside = None if named else folder
@@ -88,8 +95,11 @@ def _relative(file: Path, folder: Path) -> str:
 
 
 def _openable(file: Path) -> str:
-    """SQLAlchemy takes `?` for the start of options and `%` for an escape, and MLflow makes folders by the text as it
-    stands: a file whose path has them is reached through a link."""
+    """Return an address of the file that SQLAlchemy and MLflow can open.
+
+    SQLAlchemy takes `?` for the start of options and `%` for an escape, and MLflow makes folders by the text as it
+    stands: a file whose path has them is reached through a link.
+    """
     if not set(str(file)) & {"?", "%"}:
         return f"{_SQLITE}{file}"
     return f"{_SQLITE}{_link_to(file.parent) / file.name}"
@@ -106,5 +116,5 @@ def _link_to(folder: Path) -> Path:
 
 
 def without_password(text: str) -> str:
-    """`text`, with the user names and passwords of the addresses in it left out."""
+    """Return `text`, with the user names and passwords of the addresses in it left out."""
     return re.sub(r"://[^/@\s]*@", "://", text)

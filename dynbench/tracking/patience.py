@@ -12,14 +12,17 @@ SECONDS = 60.0
 
 
 class Patience:
-    """So many seconds, for everything that is done with it."""
+    """This many seconds, for everything that is done with it."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = self._left = seconds
 
     def wait_for(self, work: Callable[[], T]) -> T:
-        """Return `work()`, raising what it raises. It is done in a thread, which is left behind when the seconds are
-        over: nothing else ends a wait for a server that says a little now and then. Raises TimeoutError."""
+        """Return `work()`, raising what it raises.
+
+        It is done in a thread, which is left behind when the seconds are over: nothing else ends a wait for a server
+        that says a little now and then. Raises TimeoutError.
+        """
         answers: list[tuple[Any, BaseException | None]] = []
         thread = threading.Thread(target=_answer, args=(work, answers), daemon=True)
         started = time.monotonic()

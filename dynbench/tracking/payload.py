@@ -1,5 +1,7 @@
-"""What MLflow is told of a run and its record. Steps are epochs of the whole run, times milliseconds since
-1970."""
+"""What MLflow is told of a run and its record.
+
+Steps are epochs of the whole run, times milliseconds since 1970.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -30,11 +32,12 @@ class Text(NamedTuple):
 
 
 def milliseconds(seconds: float) -> int:
+    """Return seconds since 1970 as MLflow has them."""
     return int(seconds * 1000)
 
 
 def epoch_values(history: Sequence[EpochRecord], first: int) -> Iterator[Value]:
-    """The metrics of a run's epochs from number `first` on."""
+    """Yield the metrics of a run's epochs from number `first` on."""
     for step, epoch in enumerate(history[first:], start=first):
         time = milliseconds(epoch.time)
         for key in ("loss", "lr", "val_top1", "val_macs", LAST_OF_EPOCH):
@@ -44,7 +47,7 @@ def epoch_values(history: Sequence[EpochRecord], first: int) -> Iterator[Value]:
 
 
 def result_values(record: Record) -> Iterator[Value]:
-    """The final metrics, one step after the last epoch. Points other than the first carry their names."""
+    """Yield the final metrics, one step after the last epoch. Points other than the first carry their names."""
     time, step = milliseconds(record.finished), len(record.history)
     yield Value("macs_dense", record.macs_dense, time, step)
     yield Value("train_macs", record.budget.train_macs, time, step)
@@ -73,7 +76,7 @@ def _point_results(point: PointRecord) -> Iterator[tuple[str, float]]:
 
 
 def run_parameters(run: Run) -> Iterator[Text]:
-    """What was asked for."""
+    """Yield what was asked for."""
     yield Text("run_id", run.run_id)
     yield Text("method", run.method)
     yield from _flatten("method", run.params)
@@ -86,7 +89,7 @@ def run_parameters(run: Run) -> Iterator[Text]:
 
 
 def start_tags(run: Run) -> Iterator[Text]:
-    """What is known when the run starts."""
+    """Yield what is known when the run starts."""
     yield Text("dynbench.kind", "run")
     yield Text("dynbench.run_id", run.run_id)
     yield Text("label", run.label)
@@ -95,6 +98,7 @@ def start_tags(run: Run) -> Iterator[Text]:
 
 
 def suite_tags() -> Iterator[Text]:
+    """Yield the tags that tell dynbench's experiments from others."""
     yield Text("dynbench.kind", "suite")
 
 

@@ -11,8 +11,10 @@ from dynbench.tracking.store import Store, TrackingFailed, how_to_sync
 
 
 def log_plots(results: ResultsFolder, suite: str, uri: str | None) -> str | None:
-    """Upload report.html, and the PNG and SVG files of `results/plots`, to the suite's MLflow run. Returns what went
-    wrong, in one line, or None; raises nothing. `uri` as for `Tracker`."""
+    """Upload report.html, and the PNG and SVG files of `results/plots`, to the suite's MLflow run.
+
+    Returns what went wrong, in one line, or None; raises nothing. `uri` as for `Tracker`.
+    """
     if not _files(results):
         return None
     place = find_location(results, uri)
@@ -32,6 +34,7 @@ def _note_as_unsent(results: ResultsFolder, suite: str) -> None:
 
 
 def plot_files(results: ResultsFolder) -> list[Path]:
+    """Return the plots that there are, by name."""
     return [path for path in results.plot_files() if path.suffix in (".png", ".svg")]
 
 
@@ -46,14 +49,14 @@ def _files(results: ResultsFolder) -> list[Path]:
 
 
 def plots_are_there(results: ResultsFolder, suite: str, place: Location) -> bool:
-    """Whether the plots have been sent to this place, or there are none."""
+    """Return whether the plots have been sent to this place, or there are none."""
     state = read_state(results, _name(suite))
     sent = state is not None and state.complete and state.uri == place.stored and not place.is_missing
     return sent or not _files(results)
 
 
 def send_plots(results: ResultsFolder, suite: str, store: Store) -> None:
-    """Raises TrackingFailed, and UserError when the state cannot be written."""
+    """Send the plots to MLflow. Raises TrackingFailed, and UserError when the state cannot be written."""
     now = time.time()
     opened = store.open_suite(suite, now, read_state(results, _name(suite)), Patience(SECONDS))
     write_state(results, _name(suite), opened.tracked)

@@ -17,7 +17,7 @@ from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
 from dynbench.record.schema import EpochRecord, Record, Tracked
 from dynbench.tracking import payload as content
-from dynbench.tracking.database import make_database, mend_database
+from dynbench.tracking.database import make_database, repair_database
 from dynbench.tracking.location import Location, without_password
 from dynbench.tracking.patience import SECONDS, Patience
 
@@ -48,14 +48,16 @@ class TrackingFailed(Exception):  # noqa: N818  (named for what happened)
 
 
 def how_to_sync(results: ResultsFolder, place: Location) -> str:
-    """What sends later what could not be sent now."""
+    """Return what sends later what could not be sent now."""
     own = place.inside is not None and not place.is_foreign
     return shlex.join(["dynbench", "sync", str(results), *([] if own else ["--tracking-uri", place.stored])])
 
 
 def talk(place: Location, patience: Patience, work: Callable[[], T]) -> T:
-    """Return `work()`, which asks MLflow something, with MLflow and what it is made of silenced. Raises TrackingFailed
-    for whatever goes wrong, and when the patience is at its end."""
+    """Return `work()`, which asks MLflow something, with MLflow and what it is made of silenced.
+
+    Raises TrackingFailed for whatever goes wrong, and when the patience is at its end.
+    """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     with _silence(), warnings.catch_warnings():
@@ -95,8 +97,10 @@ def _reason(error: Exception, place: Location) -> str:
 
 
 class Store:
-    """Opens MLflow runs. Making one raises TrackingFailed when a database cannot be opened; servers are first
-    asked by `open`."""
+    """Opens MLflow runs.
+
+    Making one raises TrackingFailed when a database cannot be opened; servers are first asked by `open`.
+    """
 
     def __init__(self, place: Location, patience: Patience | None = None) -> None:
         """`patience`: what may be waited for in this and in `open` together; None: `SECONDS` for each."""
@@ -111,7 +115,7 @@ class Store:
             if place.file is None or isinstance(error.__cause__, TimeoutError):
                 raise
             file = place.file
-            if not talk(place, endless, lambda: mend_database(file, _client)):
+            if not talk(place, endless, lambda: repair_database(file, _client)):
                 raise
             self._client = talk(place, patience, self._connected)
 
@@ -120,14 +124,16 @@ class Store:
         return _client(self.place.uri)
 
     def open(self, run: Run, started: float, known: Tracked | None, patience: Patience | None = None) -> "MlflowRun":
-        """The MLflow run of `known`, or a new one where there is none at this place or it was deleted.
-        `started`: seconds since 1970. Raises TrackingFailed."""
+        """Return the MLflow run of `known`, or a new one where there is none at this place or it was deleted.
+
+        `started`: seconds since 1970. Raises TrackingFailed.
+        """
         return self._open(run.suite, run.run_id, content.start_tags(run), started, known, patience)
 
     def open_suite(
         self, suite: str, started: float, known: Tracked | None, patience: Patience | None = None
     ) -> "MlflowRun":
-        """As `open`, for what belongs to a whole suite."""
+        """Open as `open` does, for what belongs to a whole suite."""
         return self._open(suite, suite, content.suite_tags(), started, known, patience)
 
     def _open(
@@ -190,15 +196,17 @@ def _client(uri: str) -> "MlflowClient":
 
 
 def _check_inside(place: Location, uri: str) -> None:
-    """Raises ValueError when a database that lies in a results folder has its files written elsewhere: it was moved, or
-    somebody else made it."""
+    """Check that a database in a results folder has its files written there too.
+
+    Raises ValueError when they are written elsewhere: it was moved, or made by another program or user.
+    """
     if place.inside is None or place.file is None:
         return
     parts = urlsplit(uri)
     path = Path(url2pathname(parts.path)).resolve()
     if parts.scheme not in {"", "file"} or not path.is_relative_to(place.inside):
         raise ValueError(
-            f"it keeps its files in {uri}, outside the results folder; delete {place.file} to make it anew"
+            f"it keeps its files in {uri}, outside the results folder; delete {place.file} to make it again"
         )
 
 

@@ -28,8 +28,10 @@ class Synced:
 
 
 def sync(results: ResultsFolder, uri: str | None) -> Synced:
-    """Send records and plots that MLflow lacks, to `uri`, else MLFLOW_TRACKING_URI, else to the SQLite file in the
-    results folder that a record names or that is usual; then note it in the records.
+    """Send records and plots that MLflow lacks, and note it in the records.
+
+    To `uri`, else MLFLOW_TRACKING_URI, else where each record says that it belongs, else a SQLite file in the results
+    folder.
 
     Syncing again sends nothing again. Raises UserError when there is no record, when one belongs to a server or to a
     file elsewhere that nobody but the record has named, or when MLflow fails.
@@ -47,8 +49,10 @@ def sync(results: ResultsFolder, uri: str | None) -> Synced:
 
 
 def send_rest(results: ResultsFolder, runs: Sequence[Run], uri: str | None, seconds: float) -> str | None:
-    """Send what an earlier command, which was killed or found MLflow silent, has left unsent of finished `runs`. Waits
-    `seconds` in all. Returns what went wrong, in one line, or None; raises nothing. `uri` as for `Tracker`."""
+    """Send what an earlier command, which was killed or found MLflow silent, has left unsent of finished `runs`.
+
+    Waits `seconds` in all. Returns what went wrong, in one line, or None; raises nothing. `uri` as for `Tracker`.
+    """
     records = [record for run in runs if (record := results.read(run.run_id)) and _was_begun(record)]
     if not records:
         return None

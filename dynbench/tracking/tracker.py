@@ -1,4 +1,4 @@
-"""Sends every run to MLflow while it goes on."""
+"""Sends every run to MLflow while it runs."""
 
 import math
 import time
@@ -20,9 +20,11 @@ QUIET_SECONDS = 300.0
 
 
 class Tracker(Observer):
-    """Nothing that goes wrong with MLflow reaches the run: after a failure it is left alone until the run
-    ends, and for minutes where the failure took time; all that is waited for in a run is `seconds`. `problem` says in
-    one line what happened and what to do; None once everything is there."""
+    """Nothing that goes wrong with MLflow reaches the run.
+
+    After a failure it is left alone until the run ends, and for minutes where the failure took time; all that is waited
+    for in a run is `seconds`. `problem` says in one line what happened and what to do; None once everything is there.
+    """
 
     def __init__(self, results: ResultsFolder, uri: str | None, seconds: float = SECONDS) -> None:
         """`uri`: the suite's; None: MLFLOW_TRACKING_URI, else a SQLite file in the results folder."""
@@ -38,6 +40,7 @@ class Tracker(Observer):
         self._incomplete: set[str] = set()
 
     def run_started(self, run: Run) -> None:
+        """Begin the run in MLflow, or continue it."""
         self._open.pop(run.run_id, None)
         self._tracked[run.run_id] = self._known(run)
         started = time.time()

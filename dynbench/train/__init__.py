@@ -1,0 +1,1 @@
+"""Training: stages, epochs and steps, checkpoints, the budget."""

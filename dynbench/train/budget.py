@@ -1,5 +1,7 @@
-"""What training costs: MACs of an image's forward and backward pass, as they are dispatched; assumed, for training that
-was done elsewhere."""
+"""What training costs.
+
+MACs of an image's forward and backward pass, as they are dispatched; assumed, for training that was done elsewhere.
+"""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -18,14 +20,16 @@ from dynbench.suite.recipe import Recipe
 
 IMAGES = 2  # BN needs more than one
 GROWTH = 2
-"""What a policy skips changes while it trains; more than so many times the measured MACs, it does not become."""
+"""What a policy skips changes while it trains; more than this many times the measured MACs, it does not become."""
 
 
 def training_macs(
     stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int, fraction: float = 0.0
 ) -> int:
-    """MACs of one training image of `shape` (channels, height, width) after a `fraction` of `stage`: loss and its
-    gradients, frozen parts not counted. Measured on a copy of the model."""
+    """Return MACs of one training image of `shape` (channels, height, width) after a `fraction` of `stage`.
+
+    Of the loss and its gradients, frozen parts not counted. Measured on a copy of the model.
+    """
     copy = deepcopy(model).train()
     device = next(copy.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -38,8 +42,10 @@ def training_macs(
 
 
 def step_macs(stage: Stage, model: nn.Module) -> int:
-    """MACs of one step of the stage's optimizer on `model`, whatever the number of images: none of SGD or Adam, the
-    iterations of one that orthogonalises. Measured on a copy, with gradients of zero."""
+    """Return MACs of one step of the stage's optimizer on `model`, whatever the number of images.
+
+    None of SGD or Adam, the iterations of one that orthogonalises. Measured on a copy, with gradients of zero.
+    """
     copy = deepcopy(model)
     for parameter in copy.parameters():
         if parameter.requires_grad:
@@ -52,19 +58,21 @@ def step_macs(stage: Stage, model: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class ImageMacs:
-    """Training MACs of one image: whole, and scaled to so many pixels a side."""
+    """Training MACs of one image: whole, and scaled to this many pixels a side."""
 
     whole: int
     by_side: Mapping[int, int] = field(default_factory=dict)
 
     def at(self, side: int) -> int:
-        """Those of an image of that side, in pixels."""
+        """Return those of an image of that side, in pixels."""
         return self.by_side.get(side, self.whole)
 
 
 def image_macs(stage: Stage, model: nn.Module, shape: Shape, classes: int, recipe: Recipe, batch: int) -> ImageMacs:
-    """MACs of a training image of `shape`, and at each size that the recipe scales it to, with its part of a step of
-    `batch` images."""
+    """Return MACs of a training image of `shape`, and at each size that the recipe scales it to.
+
+    Each with its part of a step of `batch` images.
+    """
     of_step = step_macs(stage, model) // batch
     smaller = {side for side in epoch_sides(recipe.progressive_resizing, stage.epochs, shape[1]) if side != shape[1]}
     by_side = {side: training_macs(stage, model, at_side(shape, side), classes) + of_step for side in sorted(smaller)}
@@ -74,8 +82,10 @@ def image_macs(stage: Stage, model: nn.Module, shape: Shape, classes: int, recip
 def check_training_macs(
     stage: Stage, model: nn.Module, shape: tuple[int, int, int], classes: int, measured: int
 ) -> None:
-    """Measure again, after a fraction of `stage` that nobody can foresee. Raises AuditFailed when that is far more than
-    the `measured` MACs of its start."""
+    """Measure again, after a fraction of `stage` that nobody can foresee.
+
+    Raises AuditFailed when that is far more than the `measured` MACs of its start.
+    """
     now = training_macs(stage, model, shape, classes, SystemRandom().random())
     if now > GROWTH * measured:
         raise AuditFailed(
@@ -85,6 +95,8 @@ def check_training_macs(
 
 
 def assumed_training_macs(images: int, macs: int) -> int:
-    """MACs of a training that was not seen, on `images` images of `macs` each: a forward pass, and a backward pass of
-    twice its cost."""
+    """Return MACs of a training that was not seen, on `images` images of `macs` each.
+
+    A forward pass, and a backward pass of twice its cost.
+    """
     return 3 * images * macs

@@ -20,8 +20,9 @@ NAME = "calibration"
 def calibrate_model(
     method: Method, model: nn.Module, data: Data, device: torch.device, seed: int, channels_last: bool = False
 ) -> StageBudget | None:
-    """Let the method calibrate its model in place, on `data.calibration`; what that cost, or None where there is
-    nothing to be done. `seed`: of torch's generators meanwhile.
+    """Let the method calibrate its model in place, on `data.calibration`.
+
+    What that cost, or None where there is nothing to be done. `seed`: of torch's generators meanwhile.
 
     Raises AuditFailed when the plugin asked for the test split, changed parameters or took optimizer steps. The labels
     of the validation images that figures are read from are made-up ones while it runs.

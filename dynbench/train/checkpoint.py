@@ -1,4 +1,4 @@
-"""One file that says where a run stands: written after each epoch, and within long ones; read to go on."""
+"""One file that says where a run stands: written after each epoch, and within long ones; read to continue."""
 
 from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
@@ -17,8 +17,11 @@ from dynbench.recipe.averaging import Averaging
 
 @dataclass(frozen=True)
 class Within:
-    """After `step` steps of an epoch and `seconds` of training it. `totals`: each process's sum of its losses.
-    `random`: each process's states of torch's random generators, the CPU's and its device's, uint8."""
+    """After `step` steps of an epoch and `seconds` of training it.
+
+    `totals`: each process's sum of its losses. `random`: each process's states of torch's random generators, the CPU's
+    and its device's, uint8.
+    """
 
     step: int
     seconds: float
@@ -26,7 +29,10 @@ class Within:
     random: list[list[Tensor]]
 
     def total(self, processes: ProcessGroup) -> float:
-        """The sum of losses that this process goes on from. With another number of processes it is their mean."""
+        """Return the sum of losses that this process continues from.
+
+        With another number of processes it is their mean.
+        """
         return (
             self.totals[processes.rank] if len(self.totals) == processes.world else sum(self.totals) / len(self.totals)
         )
@@ -43,7 +49,7 @@ class Within:
 
 
 def take_within(step: int, seconds: float, total: Tensor, device: torch.device, processes: ProcessGroup) -> Within:
-    """All processes say together where they are."""
+    """Agree among all processes on where they are."""
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
@@ -56,9 +62,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after `epoch` epochs of stage number `stage`, and so far `within` the next; `done` holds the run's records
-    so far, as JSON, `macs` the training MACs of an image in this stage, `macs_by_side` those of images of that
-    side in pixels, `averaging` the state of the average of the stage's weights.
+    """State after `epoch` epochs of stage number `stage`, and so far `within` the next.
+
+    `done` holds the run's records so far, as JSON, `macs` the training MACs of an image in this stage, `macs_by_side`
+    those of images of that side in pixels, `averaging` the state of the average of the stage's weights.
 
     Whole epochs need no state of random numbers: each seeds its own generators from the run's seed and the epoch.
     """
@@ -84,7 +91,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path, run_id: str) -> Checkpoint | None:
-    """The run's checkpoint, or None if it has none. Raises UserError when the file is damaged or not this run's."""
+    """Return the run's checkpoint, or None if it has none.
+
+    Raises UserError when the file is damaged or not this run's.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -120,8 +130,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 def restore_checkpoint(
     path: Path, checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer, averaging: Averaging | None
 ) -> None:
-    """Put model, optimizer and average where they were. Raises UserError when the checkpoint, which lies at `path`, is
-    of others: that says nothing about the run."""
+    """Put model, optimizer and average where they were.
+
+    Raises UserError when the checkpoint, which lies at `path`, is of others: that says nothing about the run.
+    """
     try:
         model.load_state_dict(checkpoint.model)
         optimizer.load_state_dict(checkpoint.optimizer)

@@ -39,9 +39,11 @@ class _LossModule(nn.Module):
 def shared_loss(
     model: nn.Module, loss: Loss, device: torch.device, processes: ProcessGroup
 ) -> Callable[[Tensor, Tensor, Progress], Tensor]:
-    """`loss` of `model` on images (batch, channels, height, width), labels (batch,) and progress. On several processes,
-    backward through it leaves the mean of all processes' gradients on each of them; parameters and buffers become the
-    first process's."""
+    """Return `loss` of `model` on images (batch, channels, height, width), labels (batch,) and progress.
+
+    On several processes, backward through it leaves the mean of all processes' gradients on each of them; parameters
+    and buffers become the first process's.
+    """
     if processes.world == 1:
         return partial(loss, model)
     devices = [device] if device.type == "cuda" else None
@@ -49,7 +51,7 @@ def shared_loss(
 
 
 def share_buffers(model: nn.Module, processes: ProcessGroup) -> None:
-    """The first process's buffers, as the last step has left them, on all."""
+    """Copy the first process's buffers, as the last step has left them, to all processes."""
     if processes.world == 1:
         return
     for buffer in model.buffers():

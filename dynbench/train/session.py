@@ -1,4 +1,4 @@
-"""Trains a run through all its stages, going on from its checkpoint if it has one."""
+"""Trains a run through all its stages, continuing from its checkpoint if it has one."""
 
 import time
 from dataclasses import dataclass, field
@@ -66,10 +66,10 @@ class Session:
         checkpoint = read_checkpoint(self._checkpoint, self.run.run_id)
         self._check_shared(checkpoint)
         journal = self._journal(checkpoint)
-        with watched("while it said its stages"), steps_are(0, "while it said its stages"):
+        with watched("while it named its stages"), steps_are(0, "while it named its stages"):
             stages = self.method.stages(self.run.recipe)
         for index, stage in enumerate(stages):
-            # Seeded for itself: a run that goes on has not drawn the numbers of the stages before.
+            # Seeded for itself: a run that continues has not drawn the numbers of the stages before.
             torch.manual_seed(derived_seed(self.run.seed, stage.name, "edit"))
             started = time.perf_counter()
             edit_macs = self._edit(stage)
@@ -86,7 +86,7 @@ class Session:
         return self._calibrated(journal)
 
     def _calibrated(self, journal: Journal) -> Journal:
-        """Let the method set its thresholds: done again by a run that goes on after it, with the same result."""
+        """Let the method set its thresholds: done again by a run that continues after it, with the same result."""
         seed, device = derived_seed(self.run.seed, NAME), self.context.device
         spent = calibrate_model(self.method, self.model, self.data, device, seed, self.run.recipe.channels_last)
         if spent is None:
@@ -103,7 +103,7 @@ class Session:
             raise damaged(self._checkpoint) from error
 
     def _check_shared(self, checkpoint: Checkpoint | None) -> None:
-        """Raises UserError when the processes would not go on from the same place."""
+        """Raises UserError when the processes would not continue from the same place."""
         places = self.context.processes.gathered(_place(checkpoint))
         if len(set(places)) > 1:
             raise UserError(
@@ -112,14 +112,14 @@ class Session:
             )
 
     def _edit(self, stage: Stage) -> int:
-        """The stage's edits, in place; the MACs that they dispatched."""
+        """Make the stage's edits in place and return the MACs that they dispatched."""
         doing = f"in the edit before stage {stage.name}"
         with watched(doing), steps_are(0, doing), TrainingCounter() as counter:
             apply_edits(stage, self.model, partial(self._training_images, stage))
         return counter.macs
 
     def _training_images(self, stage: Stage, count: int) -> Tensor:
-        """`count` of them, or all: the same ones whenever the run goes on."""
+        """`count` of them, or all: the same ones whenever the run continues."""
         generator = torch.Generator().manual_seed(derived_seed(self.run.seed, stage.name, "images"))
         drawn = torch.randperm(len(self._train), generator=generator)[:count].to(self.context.device)
         normalise = self.data.normalise(self.context.device, self.run.recipe.channels_last)
@@ -199,7 +199,9 @@ class Session:
 
     def _macs_of(self, stage: Stage, journal: Journal | None, checkpoint: Checkpoint | None) -> ImageMacs:
         """Training MACs of an image, measured once a stage, at its start: what a policy skips changes while it trains.
-        A stage that goes on has them in its `checkpoint`, or in its `journal`."""
+
+        A stage that continues has them in its `checkpoint`, or in its `journal`.
+        """
         if checkpoint is not None and checkpoint.macs is not None:
             return ImageMacs(checkpoint.macs, checkpoint.macs_by_side)
         if journal is not None:

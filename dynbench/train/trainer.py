@@ -35,8 +35,11 @@ KEEP_SECONDS = 600
 
 @dataclass(frozen=True)
 class EpochResult:
-    """`loss` is the epoch's mean training loss, `lr` its last step's learning rate, of the first parameter group,
-    `side` that of its images in pixels."""
+    """What came of an epoch.
+
+    `loss` is the epoch's mean training loss, `lr` its last step's learning rate, of the first parameter group, `side`
+    that of its images in pixels.
+    """
 
     loss: float
     lr: float
@@ -61,8 +64,10 @@ class StageTrainer:
         look_every: int = LOOK_EVERY,
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
-        """Several `processes` make the same trainer each, and each takes its share of every step. Raises UserError when
-        a step cannot be divided evenly."""
+        """Several `processes` make the same trainer each, and each takes its share of every step.
+
+        Raises UserError when a step cannot be divided evenly.
+        """
         self.stage, self.model, self.recipe, self.device, self.processes = stage, model, recipe, device, processes
         self._look_every, self._keep_seconds = look_every, keep_seconds
         self._seed, self._train, self._augment = seed, train, data.augment
@@ -85,8 +90,10 @@ class StageTrainer:
         within: Within | None = None,
         keep: Callable[[Within], None] | None = None,
     ) -> EpochResult:
-        """Train epoch number `epoch`, or go on from `within` it; `on_step(steps done, mean loss so far)` now and then.
-        `keep` gets the place every `keep_seconds`, to be gone on from.
+        """Train epoch number `epoch`, or continue from `within` it.
+
+        `on_step(steps done, mean loss so far)` now and then. `keep` gets the place every `keep_seconds`, to be
+        continued from.
 
         Raises TrainingDiverged when the loss is NaN or infinite.
         """
@@ -119,16 +126,16 @@ class StageTrainer:
         return EpochResult(mean / self.steps, lr, self.steps * self._batch, seconds, self._sides[epoch])
 
     def step(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
-        """One optimisation step on images (batch, channels, height, width); returns the detached loss."""
+        """Make one optimisation step on images (batch, channels, height, width); returns the detached loss."""
         return self.descend(self.loss(x, y, progress))
 
     def loss(self, x: Tensor, y: Tensor, progress: Progress) -> Tensor:
-        """The stage's loss, in the precision of the training."""
+        """Return the stage's loss, in the precision of the training."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             return self._loss(x, y, progress)
 
     def descend(self, loss: Tensor) -> Tensor:
-        """One step down the gradients of `loss`, which it returns detached."""
+        """Make one step down the gradients of `loss`, which it returns detached."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip_norm is not None:
@@ -139,12 +146,14 @@ class StageTrainer:
         return loss.detach()
 
     def prepared(self, images: Tensor, epoch: int) -> Tensor:
-        """Images (batch, channels, height, width), uint8, as the loss takes them in that epoch."""
+        """Return images (batch, channels, height, width), uint8, as the loss takes them in that epoch."""
         return resized(self._normalise(images), self._sides[epoch])
 
     def finish(self) -> None:
-        """Give the model what the stage results in, after its last epoch: where weights are averaged, the average, with
-        BN statistics taken anew from training images."""
+        """Give the model what the stage results in, after its last epoch.
+
+        Where weights are averaged, the average, with BN statistics taken again from training images.
+        """
         averaging, spec = self.averaging, self.recipe.averaging
         if averaging is None or spec is None:
             return
@@ -167,7 +176,7 @@ class StageTrainer:
         return Augment(how, flips, self._fill if how.cutout else None)
 
     def _seed_noise(self, epoch: int, within: Within | None) -> None:
-        """Random numbers of the losses: others on each process, and going on where they were."""
+        """Random numbers of the losses: others on each process, and continuing where they were."""
         if within is not None and within.restore_random(self.device, self.processes):
             return
         parts: list[object] = [epoch] if within is None else [epoch, f"step {within.step}"]
@@ -176,15 +185,17 @@ class StageTrainer:
         torch.manual_seed(derived_seed(self._seed, self.stage.name, *parts))
 
     def _is_time(self, kept: float) -> bool:
-        """Whether the first process has gone on for long since it kept its place."""
+        """Whether the first process has worked for long since it kept its place."""
         return self.processes.from_first(time.perf_counter() - kept >= self._keep_seconds)
 
     def _progress(self, epoch: int, step: int) -> Progress:
         return Progress(epoch, self.stage.epochs, (epoch + step / self.steps) / self.stage.epochs)
 
     def _scheduler(self, epoch: int, start: int) -> LambdaLR:
-        """The stage's schedule, by step, from step `start` of `epoch`. Warm-up begins after the first step's worth,
-        not at zero."""
+        """The stage's schedule, by step, from step `start` of `epoch`.
+
+        Warm-up begins after the first step's worth, not at zero.
+        """
         done = epoch * self.steps + start
         for group in self.optimizer.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"])
@@ -205,8 +216,10 @@ Loss = Callable[[nn.Module, Tensor, Tensor, Progress], Tensor]
 
 
 def compiled(loss: Loss, mode: bool | Literal["reduce-overhead", "max-autotune"]) -> Loss:
-    """`loss`, with True or a mode under `torch.compile`. A mode records CUDA graphs on a GPU: what a call gives, its
-    gradients included, is then overwritten by the next one."""
+    """Return `loss`, with True or a mode under `torch.compile`.
+
+    A mode records CUDA graphs on a GPU: what a call gives, its gradients included, is then overwritten by the next one.
+    """
     if not mode:
         return loss
     if mode is True:

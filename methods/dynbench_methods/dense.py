@@ -21,10 +21,12 @@ from dynbench.method import (
 
 
 class DenseConfig(MethodConfig):
+    """Parameters of the dense backbone."""
+
     width: PositiveFloat = 1.0
-    """Multiplies the width of the suite's backbone; MACs go with about its square."""
+    """Multiplies the width of the suite's backbone; MACs grow with about its square."""
     epochs: PositiveInt | None = None
-    """Train for so many epochs, by the recipe's schedule; None: the recipe's."""
+    """Train for this many epochs, by the recipe's schedule; None: the recipe's."""
 
 
 class Dense(Method):

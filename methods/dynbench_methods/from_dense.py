@@ -13,7 +13,7 @@ class FromDenseConfig(MethodConfig):
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
     dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
+    """Start from a dense backbone that was trained for this many epochs. None: the recipe's."""
     epochs: PositiveInt | None = None
     """Of the method's own training. None: the recipe's."""
     lr: PositiveFloat | None = None
@@ -22,19 +22,19 @@ class FromDenseConfig(MethodConfig):
     @model_validator(mode="after")
     def _start_has_one_budget(self) -> "FromDenseConfig":
         if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
+            raise ValueError("init_epochs is only for weights from a file, and must be given for them")
         if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs goes with init: dense")
+            raise ValueError("dense_epochs is only for init: dense")
         return self
 
     def start(self) -> FromDense | FromFile:
-        """Where the weights come from."""
+        """Return where the weights come from."""
         if self.init_epochs is not None:
             return FromFile(self.init, self.init_epochs)
         return FromDense(self.dense_epochs)
 
     def own_recipe(self, recipe: Recipe) -> Recipe:
-        """The suite's recipe over the method's epochs and at its learning rate, without a warm-up."""
+        """Return the suite's recipe over the method's epochs and at its learning rate, without a warm-up."""
         recipe = lasting(recipe, self.epochs).model_copy(update={"warmup_epochs": 0})
         if self.lr is None or not isinstance(recipe.optimizer, Sgd):
             return recipe

@@ -22,7 +22,7 @@ WIDTHS = {0.5: (15.0, 70.0), 0.75: (25.0, 75.0), 1.0: (40.0, 85.0)}
 
 
 def write(results: ResultsFolder, fake: Fake, right: dict[str, float]) -> None:
-    """Its record, with so many per cent of the first images right at each point."""
+    """Its record, with this many per cent of the first images right at each point."""
     record, arrays = make_record(fake)
     points: list[PointRecord] = []
     for point in record.points:

@@ -2,7 +2,7 @@
 
 `python -m tests.check.power --trials 200` prints the table of docs/regression-checks.md.
 
-A test image is answered rightly with a chance of its own, drawn from a beta distribution. Every training answers anew,
+A test image is answered rightly with a chance of its own, drawn from a beta distribution. Every training answers again,
 on both sides and for each seed, as on other software: on the same, a seed trains the same net and nothing is noise.
 The code that is checked is worse by a true change of accuracy, which takes the same part of every image's chance.
 """
@@ -28,7 +28,7 @@ PASSED = (Verdict.OK, Verdict.BETTER)
 
 @dataclass(frozen=True)
 class Net:
-    """What is trained: its accuracy (a fraction) on so many test images, and the fraction of them on which two
+    """What is trained: its accuracy (a fraction) on this many test images, and the fraction of them on which two
     trainings of the same code differ. `limit`: of the rule, in points."""
 
     title: str

@@ -107,7 +107,7 @@ def put(*place: str | int, value: Any) -> Callable[[Any], None]:
 
 
 def again(*place: str | int) -> Callable[[Any], None]:
-    """The first of a list is there twice."""
+    """The first of a list occurs twice."""
 
     def change(content: Any) -> None:
         for part in place:

@@ -137,7 +137,9 @@ def test_a_full_disk(call: Call, tiny_suite: Path, results: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", full)
     result = call("run", tiny_suite, "--results", results)
-    assert_refused(result, "cannot write ", "checkpoint.pt: No space left on device (and 1 more runs failed so)")
+    assert_refused(
+        result, "cannot write ", "checkpoint.pt: No space left on device (and 1 more runs failed in the same way)"
+    )
     assert {path.name for path in results.rglob("*") if path.is_file()} <= {"lock"}
 
 

@@ -136,7 +136,7 @@ def test_an_interruption_ends_with_one_line(
     monkeypatch.setattr(SuiteRunner, "run", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     result = call("run", tiny_suite, "--results", tmp_path / "results")
     assert result.exit_code == 130
-    assert result.stderr == "interrupted; the same command goes on from the last finished epoch\n"
+    assert result.stderr == "interrupted; the same command continues from the last finished epoch\n"
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
@@ -176,7 +176,7 @@ def test_plain_progress_has_a_line_an_epoch() -> None:
     lines = shown.getvalue().splitlines()
     assert lines[:4] == [
         "[1/1] dense (resnet20, seed 0)",
-        "    train: going on after epoch 1",
+        "    train: continuing after epoch 1",
         "    train 2/3 loss 0.500, 0 s left",
         "    train 3/3 loss 0.500 val 91.50 %, 40.0M MACs, 0 s left",
     ]

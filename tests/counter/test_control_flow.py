@@ -18,10 +18,10 @@ class Branches(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.cheap = nn.Linear(16, 4)
-        self.dear = nn.Sequential(nn.Linear(16, 32), nn.Linear(32, 4))
+        self.expensive = nn.Sequential(nn.Linear(16, 32), nn.Linear(32, 4))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cond(x.sum() > 0, self.cheap, self.dear, (x,))
+        return torch.cond(x.sum() > 0, self.cheap, self.expensive, (x,))
 
 
 class Turns(nn.Module):
@@ -55,7 +55,7 @@ def cold() -> None:
 
 
 def both(model: nn.Module, x: Tensor) -> Work:
-    expected = (model.cheap if float(x.sum()) > 0 else model.dear)(x)  # type: ignore[operator]
+    expected = (model.cheap if float(x.sum()) > 0 else model.expensive)(x)  # type: ignore[operator]
     work, logits = counted(lambda: model(x))
     torch.testing.assert_close(logits, expected)
     return work

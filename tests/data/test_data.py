@@ -260,7 +260,7 @@ def test_damage_is_found_before_training(tmp_path: Path, layout: str, which: str
         cifar10.load_cifar10(DataSpec(name="cifar10", root=tmp_path / "here"))
     message = str(raised.value)
     assert str(path) in message
-    assert "delete it to download it again, or put a whole copy there" in message
+    assert "delete it to download it again, or put a complete copy there" in message
     assert "\n" not in message
 
 

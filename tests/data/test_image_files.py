@@ -141,7 +141,7 @@ def test_only_a_few_batches_are_decoded_ahead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"no image at all", "it is no image"), (b"", "it is no image")],
+    [(b"no image at all", "it is not an image"), (b"", "it is not an image")],
 )
 def test_a_file_that_cannot_be_decoded_is_named(content: bytes, reason: str, tmp_path: Path) -> None:
     images = grey_files(tmp_path, 4)
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_decoded_is_named(content: bytes, reason: str, tmp
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
         images[:4]
-    assert str(error.value) == f"cannot decode {path} ({reason}); put a whole copy there"
+    assert str(error.value) == f"cannot decode {path} ({reason}); put a complete copy there"
     assert len(images[torch.tensor([0, 1, 3])]) == 3
 
 
@@ -162,7 +162,7 @@ def test_what_is_no_file_is_named(make: Callable[[Path], None] | None, reason: s
     path.unlink()
     if make:
         make(path)
-    with pytest.raises(UserError, match=f"cannot read image {path}: {reason}.*; put a whole copy there"):
+    with pytest.raises(UserError, match=f"cannot read image {path}: {reason}.*; put a complete copy there"):
         images[:4]
 
 

@@ -248,7 +248,7 @@ def test_a_damaged_image_ends_the_run_with_one_line(suite: Path, tmp_path: Path,
     broken.write_bytes(b"broken")
     result = call("run", suite, "--no-latency", "--results", tmp_path / "results")
     assert result.exit_code == 2, result.output
-    assert f"cannot decode {broken} (it is no image); put a whole copy there" in result.output
+    assert f"cannot decode {broken} (it is not an image); put a complete copy there" in result.output
     assert not list((tmp_path / "results").glob("records/*.json"))
 
 

@@ -64,8 +64,8 @@ def test_training_macs_are_capped_as_they_are_estimated(tmp_path: Path) -> None:
     assert costs[-1] > 1.9 * costs[0]
     between = refusal(tmp_path, f"train_macs: {1.5 * costs[0]:.6e}")
     assert " dense (resnet8" not in between
-    cap, dearest = 1.5 * costs[0], costs[-1]
-    assert f"{dearest:.4g} MACs of training of {cap:.4g} ({dearest / cap:.3g} times)" in between
+    cap, highest = 1.5 * costs[0], costs[-1]
+    assert f"{highest:.4g} MACs of training of {cap:.4g} ({highest / cap:.3g} times)" in between
     enough = read_suite(write(tmp_path, f"train_macs: {costs[-1]}, epochs: 4"))
     check_budget(enough, runs, Estimates(enough.file.limits))
 

@@ -154,9 +154,9 @@ def test_controls_of_a_method_from_a_file_prune_that_file(tmp_path: Path) -> Non
 
 
 def test_a_control_that_cannot_be_is_left_out_with_its_reason(tmp_path: Path) -> None:
-    dear = controls_of(suite_of(tmp_path), (41.0, 41.0))
-    assert [run.method for run in dear.runs] == ["dense", "dense"]
-    assert dear.left_out == (
+    expensive = controls_of(suite_of(tmp_path), (41.0, 41.0))
+    assert [run.method for run in expensive.runs] == ["dense", "dense"]
+    assert expensive.left_out == (
         "control filter_pruning of lc_net l1_channel=0.5 (resnet20): "
         "the method spends 101.1% of the dense backbone's MACs",
     )
@@ -171,7 +171,7 @@ def test_a_control_that_cannot_be_is_left_out_with_its_reason(tmp_path: Path) ->
 
 
 def with_curve(run: Run, points: dict[str, tuple[float, float]]) -> Record:
-    """A record with operating points of so many MMACs and such an accuracy on validation images."""
+    """A record with operating points of this many MMACs and such an accuracy on validation images."""
     record = finished(run, 1.0)
     (point,) = record.points
     made = (

@@ -31,7 +31,7 @@ def whole(suite: Path) -> tuple[Path, float]:
 
 
 def finished(suite: Path, results: Path, whole: Path, *options: str) -> None:
-    """Finish what was killed, and hold it against the whole: nothing differs, and MLflow has all."""
+    """Finish what was killed, and compare it with the whole: nothing differs, and MLflow has all."""
     ended = dynbench("run", suite, "--results", results, *options)
     assert (ended.code, ended.err) == (0, ""), (ended.out, ended.err)
     assert outcome(results) == outcome(whole)

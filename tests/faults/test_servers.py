@@ -12,7 +12,7 @@ from filelock import FileLock
 from dynbench.record.folder import ResultsFolder
 from dynbench.tracking import Tracker
 from dynbench.tracking import tracker as tracking
-from dynbench.tracking.database import make_database, mend_database
+from dynbench.tracking.database import make_database, repair_database
 from tests.helpers.bad_servers import ILL, bad_server
 from tests.helpers.command import SMALL, dynbench, is_told
 from tests.tracking.test_tracking import make_record, make_run, track
@@ -99,5 +99,5 @@ def test_two_that_make_one_database_have_one(tmp_path: Path) -> None:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         assert len(tables) == 2
         database.execute("INSERT INTO runs VALUES (1)")
-    assert not mend_database(file, make), "a database with a run is left alone"
+    assert not repair_database(file, make), "a database with a run is left alone"
     assert {path.name for path in tmp_path.iterdir()} <= {"mlflow.db", "mlflow.db.lock"}

@@ -1,4 +1,4 @@
-"""A stranger's dynamic method: gates of every kind that `PooledGate` describes, none of them LC-Net's. What is masked
+"""A third-party dynamic method: gates of every kind that `PooledGate` describes, none of them LC-Net's. What is masked
 in `infer` is plain PyTorch, written without the parts that the executor is made of."""
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from dynbench.method import (
 
 @dataclass(frozen=True)
 class Kind:
-    """What the scores of a gate decide, in the stranger's own words."""
+    """What the scores of a gate decide, in its own words."""
 
     layer: bool = False
     channels: bool = False

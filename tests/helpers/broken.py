@@ -250,7 +250,7 @@ class OwnDice(Broken):
         return super().loss(model, x, y, progress, recipe) * random.SystemRandom().uniform(0.5, 1.5)
 
 
-@caught_by("resume", "interrupted and gone on with, it has other values in .* outside the model")
+@caught_by("resume", "interrupted and continued, it has other values in .* outside the model")
 class CountsItself(Broken):
     calls = 0
 
@@ -265,7 +265,7 @@ class Noisy(Broken):
         return logits + torch.randn_like(logits)
 
 
-@caught_by("alone", "each image alone: .* images get another result than in one batch")
+@caught_by("alone", "each image alone: .* images get a different result than in one batch")
 class PeeksAtTheBatch(Broken):
     def twist(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits - logits.mean(0)
@@ -278,7 +278,7 @@ class SpendsByPlace(Broken):
         return [replace(one, usage={"conv1": odd}) for one in super().infer(model, x, points)]
 
 
-@caught_by("usage", 'names "layer9", which is no layer')
+@caught_by("usage", 'names "layer9", which is not a layer')
 class NamesNothing(Broken):
     def infer(self, model: nn.Module, x: Tensor, points: Sequence[Point]) -> Sequence[Output]:
         return [replace(one, usage={"layer9": LayerUsage()}) for one in super().infer(model, x, points)]
@@ -373,7 +373,7 @@ class WrongInFloat32Batches(WrongInFloat32):
             return logits * 1.01 if x.dtype == torch.float32 and len(x) > 1 else logits
 
 
-@caught_by("alone", "each image alone: .* images get another result than in one batch")
+@caught_by("alone", "each image alone: .* images get a different result than in one batch")
 class PeeksInFloat32(Broken):
     def twist(self, logits: Tensor, x: Tensor) -> Tensor:
         return logits - logits.mean(0) if x.dtype == torch.float32 else logits

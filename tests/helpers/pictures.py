@@ -42,7 +42,7 @@ def noise_files(
 
 
 def class_folders(root: Path, train: int = 5, val: int = 2, kinds: tuple[str, ...] = WNIDS) -> Path:
-    """`train/WNID/*.JPEG` and `val/WNID/*.JPEG`, so many of each class."""
+    """`train/WNID/*.JPEG` and `val/WNID/*.JPEG`, this many of each class."""
     for number, kind in enumerate(kinds):
         for index in range(train):
             save(noise(24, 20, 10 * number + index), root / "train" / kind / f"{kind}_{index}.JPEG")

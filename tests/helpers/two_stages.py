@@ -1,4 +1,4 @@
-"""Plugins that are hard to go on with: one with two stages (train; prune, draw a new classifier, freeze the stem and
+"""Plugins that are hard to continue: one with two stages (train; prune, draw a new classifier, freeze the stem and
 train on), and one with noise in its loss."""
 
 from collections.abc import Sequence

@@ -47,7 +47,7 @@ def raises(ask: Ask) -> None:
 
 
 def blames_the_user(ask: Ask) -> None:
-    raise UserError("mend this")
+    raise UserError("fix this")
 
 
 def leaves(ask: Ask, code: int) -> None:
@@ -124,7 +124,7 @@ def test_it_answers_from_another_process_and_may_ask() -> None:
 
 def test_what_it_raises() -> None:
     assert how_it_ends(raises) == "ZeroDivisionError: as planned"
-    with pytest.raises(UserError, match="mend this"):
+    with pytest.raises(UserError, match="fix this"):
         call(blames_the_user, limits=LIMITS)
 
 

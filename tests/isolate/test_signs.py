@@ -69,7 +69,7 @@ class OddOsError(OSError):
 
 
 def raises_what_cannot_be_pickled(ask: Ask, kind: Any) -> None:
-    raise kind("mend", "this")
+    raise kind("fix", "this")
 
 
 def writes_into_the_pipe(ask: Ask) -> None:
@@ -111,14 +111,14 @@ def test_a_child_that_closes_its_pipes_is_ended_and_it_is_said(monkeypatch: pyte
 
 
 def test_a_child_that_writes_into_its_pipe_ends_itself_alone() -> None:
-    with pytest.raises(ChildEnded, match="its process sent what is no answer: UnpicklingError"):
+    with pytest.raises(ChildEnded, match="its process sent something that is not an answer: UnpicklingError"):
         call(writes_into_the_pipe, limits=BRIEF)
 
 
 def test_errors_of_other_kinds_come_through() -> None:
-    with pytest.raises(UserError, match=r"^mend this$"):
+    with pytest.raises(UserError, match=r"^fix this$"):
         call(raises_what_cannot_be_pickled, OddError, limits=BRIEF)
-    with pytest.raises(OSError, match="mend") as raised:
+    with pytest.raises(OSError, match="fix") as raised:
         call(raises_what_cannot_be_pickled, OddOsError, limits=BRIEF)
     assert raised.value.errno == 28
 

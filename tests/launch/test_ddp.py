@@ -386,7 +386,7 @@ def test_torchrun_starts_all_again_when_one_of_its_workers_is_killed(call: Call,
                 worker_of(process.pid, rank=1).send_signal(signal.SIGKILL)
     output = "".join(said)
     assert process.returncode == 0, output
-    assert output.count("going on after epoch") == 1, output
+    assert output.count("continuing after epoch") == 1, output
     assert_same_results(broken, whole)
 
 

@@ -117,7 +117,7 @@ def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(
     assert (process.returncode, errors) == (0, ""), output
     assert doomed is None, output
     assert re.search(rf"^\[\d/4\] {re.escape(lost)} again on ", output, re.MULTILINE), output
-    assert re.search(rf"^    {re.escape(lost)}: train: going on after epoch [2-4]$", output, re.MULTILINE), output
+    assert re.search(rf"^    {re.escape(lost)}: train: continuing after epoch [2-4]$", output, re.MULTILINE), output
     assert set(told(output, r"^    (.*): test ").values()) == {1}
     assert max(told(output, rf"^    (.*): train (?:\d+)/{EPOCHS} ").values()) <= EPOCHS
     assert_same_results(tmp_path / "results", in_turn)
@@ -159,11 +159,11 @@ def test_after_an_interruption_the_same_command_goes_on(tmp_path: Path, in_turn:
                 break
         output, errors = process.communicate(timeout=600)
     assert process.returncode == 130, output
-    assert errors == "interrupted; the same command goes on from the last finished epoch\n"
+    assert errors == "interrupted; the same command continues from the last finished epoch\n"
     with running(tmp_path, "--methods", "dense") as process:  # without Ray: what it has left is what any process leaves
         output, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
-    assert re.search(r"train: going on after epoch \d", output)
+    assert re.search(r"train: continuing after epoch \d", output)
     assert_same_results(tmp_path / "results", in_turn, "dense")
 
 

@@ -251,7 +251,7 @@ def test_a_control_that_starts_from_a_run_that_failed_before_is_left_out(
     assert states_of([lc_net], tmp_path) == [None]
 
 
-def test_what_the_user_has_to_mend_on_a_node_names_it_and_comes_after_the_other_runs(
+def test_what_the_user_has_to_fix_on_a_node_names_it_and_comes_after_the_other_runs(
     tiny_suite: Path, tmp_path: Path, in_process: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dense, _ = runs = runs_of(tiny_suite)
@@ -370,7 +370,7 @@ def test_without_ray_one_line_says_what_to_install(
 
 
 def nodes_of(*nodes: tuple[float, float], **options: Any) -> cluster.Cluster:
-    """A cluster of nodes with so many (cores, GPUs), without Ray."""
+    """A cluster of nodes with this many (cores, GPUs), without Ray."""
     made = object.__new__(cluster.Cluster)
     made._fanout = Fanout(**options)
     made.is_local = made._fanout.workers is not None

@@ -131,7 +131,7 @@ def test_a_run_that_starts_from_a_failed_one_is_left_out_and_said_so(
     assert [state_of(run, results) for run in (dense, l_net, lc_net)] == ["failed", "finished", None]
 
 
-def test_what_the_user_has_to_mend_is_raised_after_the_other_runs(
+def test_what_the_user_has_to_fix_is_raised_after_the_other_runs(
     tiny_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = runs_of(tiny_suite)

@@ -300,7 +300,7 @@ def test_weights_of_dropped_blocks_are_not_read() -> None:
                 part.weight.fill_(float("nan"))
                 part.bias.fill_(float("nan"))
                 part.to("cpu")
-                part.kernel = part._make_kernel()  # packs the weights anew
+                part.kernel = part._make_kernel()  # packs the weights again
                 poisoned += 1
         torch.testing.assert_close(executor(image), before, rtol=0, atol=0)
     assert poisoned > 10

@@ -214,7 +214,7 @@ def test_nan_behind_the_exit_changes_nothing(preset: str) -> None:
     for part in (*executor.backbone.blocks[net.places[0] :], *executor.heads[1:], executor.backbone.classifier):
         for tensor in (*part.parameters(), *part.buffers()):
             tensor.fill_(math.nan)
-        part.double().float()  # kernels pack their weights anew
+        part.double().float()  # kernels pack their weights again
     after = [executor(x[image : image + 1]) for image in first], executor(x[first])
     torch.testing.assert_close(after, before, rtol=0, atol=0)
     assert executor(x).isnan().any(1).sum() == int(reached[1].sum()), "the others do read them"
@@ -373,8 +373,8 @@ def test_recipes() -> None:
 @pytest.mark.parametrize(
     ("params", "words"),
     [
-        ({"preset": "dg", "trunk": "frozen"}, "trunk goes with preset: sdn"),
-        ({"preset": "sdn", "weights": [1, 1]}, "weights goes with preset: branchynet"),
+        ({"preset": "dg", "trunk": "frozen"}, "trunk is only for preset: sdn"),
+        ({"preset": "sdn", "weights": [1, 1]}, "weights is only for preset: branchynet"),
         ({"preset": "msdnet_rule", "epochs": 3}, "trained from scratch"),
         ({"head": "published", "exits": [0.5]}, "has its own exits"),
         ({"steps": [0.1, 0.1, 0.2, 0.3]}, "each operating point once"),

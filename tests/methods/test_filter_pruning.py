@@ -118,9 +118,9 @@ def test_the_published_macs(name: str) -> None:
         ({"ratios": (0.5, -0.1)}, "greater than or equal to 0"),
         ({"ratios": 0.5, "macs": 0.5}, "ratios or macs, not both"),
         ({"macs": 0.0}, "greater than 0"),
-        ({"init": "w.pth"}, "init_epochs goes with"),
-        ({"init_epochs": 3}, "init_epochs goes with"),
-        ({"init": "w.pth", "init_epochs": 3, "dense_epochs": 1}, "dense_epochs goes with"),
+        ({"init": "w.pth"}, "init_epochs is only for"),
+        ({"init_epochs": 3}, "init_epochs is only for"),
+        ({"init": "w.pth", "init_epochs": 3, "dense_epochs": 1}, "dense_epochs is only for"),
     ],
 )
 def test_parameters_that_contradict(params: dict[str, object], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The built-in methods use nothing that a stranger's cannot: of dynbench they import `dynbench.method` alone."""
+"""The built-in methods use nothing that a third party's cannot: of dynbench they import `dynbench.method` alone."""
 
 import ast
 from collections.abc import Iterator

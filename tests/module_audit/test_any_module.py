@@ -44,7 +44,7 @@ def test_macs_of_each_image_and_masks_that_are_no_skips(inside: str) -> None:
     assert report.dynamic
     assert 0 < report.entropy <= 1
     assert [(one.layer, round(one.share, 6)) for one in report.masked] == [("first", 0.6)]
-    assert "60 % of the outputs of first are multiplied by zero afterwards: computed all the same" in report.verdict
+    assert "60 % of the outputs of first are multiplied by zero afterwards: computed anyway" in report.verdict
     assert report.by_layer["first"] == CONV
 
 
@@ -121,7 +121,7 @@ def test_the_command_on_photographs(call: Call, tmp_path: Path) -> None:
     ("target", "options", "words"),
     [
         ("net", ["--data", "random:3x8"], "write random:CHANNELSxHEIGHTxWIDTH"),
-        ("net", ["--data", "imagefolder"], "imagefolder wants a folder"),
+        ("net", ["--data", "imagefolder"], "imagefolder needs a folder"),
         ("net", ["--data", "what"], 'unknown data "what"'),
         ("no", [], "there is no function no"),
         ("nothing", [], "gives int, not a torch.nn.Module"),

@@ -60,8 +60,8 @@ def test_weights_that_are_no_file(tmp_path: Path, pipe: Path, place: str) -> Non
         "pipe": "it is a pipe, not a file",
         "/dev/zero": "it is a device, not a file",
         "folder": "Is a directory",
-        "large": "it has 1,099,511,627,776 bytes, and 4,294,967,296 are the most that are read",
-        "a\\0b": "not taken: text with the character U+0000",
+        "large": "it has 1,099,511,627,776 bytes, more than the limit of 4,294,967,296",
+        "a\\0b": "not accepted: text with the character U+0000",
     }
     assert why.endswith(expected[place])
 

@@ -1,4 +1,4 @@
-"""A stranger's plugin: built as a wheel, installed elsewhere, run through the command line."""
+"""A third-party plugin: built as a wheel, installed elsewhere, run through the command line."""
 
 import subprocess
 import sys

@@ -27,8 +27,8 @@ def names(value: object) -> str:
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_records_are_of_the_suite_as_it_is_committed(suite: str) -> None:
-    """All of them, and of what is more, the controls: a change that renames runs makes the reference records somebody
-    else's."""
+    """All of them, and of what is more, the controls: a change that renames runs makes the reference records those
+    of other runs."""
     read = read_suite(ROOT / "suites" / f"{suite}.yaml")
     try:
         asked = expand_suite(read)

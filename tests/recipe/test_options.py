@@ -53,7 +53,7 @@ IMAGES = 40
 
 
 class Interrupter(Observer):
-    """Raises KeyboardInterrupt after so many epochs, or in the middle of an epoch's steps."""
+    """Raises KeyboardInterrupt after this many epochs, or in the middle of an epoch's steps."""
 
     def __init__(self, epochs: int, step: int | None = None) -> None:
         self._epochs, self._step = epochs, step

@@ -1,6 +1,6 @@
 """Records made up and changed at random, through every command that reads a results folder: a result, or one line.
 
-DYNBENCH_RECORDS=2000 makes so many (`tox -e records`); by default there are a few.
+DYNBENCH_RECORDS=2000 makes this many (`tox -e records`); by default there are a few.
 """
 
 import contextlib

@@ -72,7 +72,7 @@ def renamed(sent: ResultsFolder, run_id: str) -> None:
 
 
 def method_named(sent: ResultsFolder, method: str) -> None:
-    """The id follows from the run, and leads out all the same."""
+    """The id follows from the run, but leads out."""
     record = records(sent)[1]
     run = record.run.model_copy(update={"method": method})
     renamed = record.model_copy(update={"run": run, "run_id": run.run_id})

@@ -143,7 +143,7 @@ def test_what_leads_elsewhere_is_no_files_name(tmp_path: Path, name: str) -> Non
     results = ResultsFolder(tmp_path)
     for where in (results.record_path, results.arrays_path, results.latency_arrays_path, results.weights):
         if name:
-            with pytest.raises(UserError, match="is no run's id"):
+            with pytest.raises(UserError, match="is not a run's id"):
                 where(name)
     assert is_component(RUN_ID)
 

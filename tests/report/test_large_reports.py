@@ -59,7 +59,7 @@ def test_arrays_are_read_once_and_resamples_drawn_once(
     comparisons = Analysis.of(many).comparisons
     assert len(comparisons) > MANY
     assert set(reads.values()) == {1}
-    checked = {name for name, *arrays in reads if len(arrays) > 1}  # once, all that a record is held against
+    checked = {name for name, *arrays in reads if len(arrays) > 1}  # once, all that a record is compared with
     assert checked == {many.arrays_path(record.run_id).name for record in many.records()}
     assert len(reads) > len(checked)
     assert len(drawn) == 1

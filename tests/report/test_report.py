@@ -215,7 +215,7 @@ def test_verdicts_go_by_the_interval(differences: list[tuple[float, float]], exp
 def test_no_verdict_without_a_control_of_equal_cost(tmp_path: Path) -> None:
     records = write_fakes(tmp_path, [Fake(), Fake("l_net", mmacs=(20.0,))])
     assert list(verdicts(Analysis.of(ResultsFolder(tmp_path), records).comparisons)) == [
-        "l_net: no static control of its cost to be held against"
+        "l_net: no static control of its cost to compare it with"
     ]
 
 
@@ -264,7 +264,7 @@ def test_a_run_ends_with_a_line_a_configuration_and_a_sentence_a_dynamic_method(
         "lc_net l1_layer=0.2, sequential (the best of 6 operating points) beats its control: better than width 0.5 "
         "(+10.00 ±0.00 over seeds)." in text
     )
-    assert "c_net has no static net of its cost to be held against." in text
+    assert "c_net has no static net of its cost to compare it with." in text
     assert "failed: l_net-resnet20-s1-" in text
     assert "simulated" in next(line for line in table if line.startswith("c_net"))
 

@@ -182,15 +182,15 @@ def test_unknown_optimizers_and_schedules(tmp_path: Path, text: str, expected: s
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (changed("data: digits\n", ""), "s.yaml:1: data: required, and not there"),
-        (changed("  epochs: 2\n", ""), "s.yaml:4: recipe.epochs: required, and not there"),
+        (changed("data: digits\n", ""), "s.yaml:1: data: required, but missing"),
+        (changed("  epochs: 2\n", ""), "s.yaml:4: recipe.epochs: required, but missing"),
         (
             changed("epochs: 2", "epochs: 2\n  schedule: step"),
-            "s.yaml:6: recipe.schedule.milestones: required, and not there",
+            "s.yaml:6: recipe.schedule.milestones: required, but missing",
         ),
         (
             changed("- name: lc_net\n", "- {}\n").replace("    params:\n      l1_layer: 0.1\n", ""),
-            "s.yaml:9: methods.1.name: required, and not there",
+            "s.yaml:9: methods.1.name: required, but missing",
         ),
     ],
 )
@@ -201,8 +201,8 @@ def test_missing_keys(tmp_path: Path, text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (GOOD + "name: again\n", 's.yaml:12: duplicate key "name"; each key may stand once'),
-        (changed("lr: 0.1", "lr: 0.1, lr: 1"), 's.yaml:6: duplicate key "lr"; each key may stand once'),
+        (GOOD + "name: again\n", 's.yaml:12: duplicate key "name"; each key may occur only once'),
+        (changed("lr: 0.1", "lr: 0.1, lr: 1"), 's.yaml:6: duplicate key "lr"; each key may occur only once'),
         ("", "s.yaml:1: the suite is empty; it needs name, data, backbones, recipe and methods"),
         ("# one\n# two\n", "s.yaml:1: the suite is empty; it needs name, data, backbones, recipe and methods"),
         (

@@ -107,7 +107,7 @@ def finish(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("uninterrupted") / "results"
-    assert "going on" not in finish(folder)
+    assert "continuing" not in finish(folder)
     (record,) = ResultsFolder(folder).records()
     macs = ResultsFolder(folder).arrays(record.run_id)["sequential/macs"]
     assert len(set(macs.tolist())) > 1, "comparing what every image costs would show nothing"
@@ -122,7 +122,7 @@ def test_kill(tmp_path: Path, uninterrupted: Path) -> None:
     # What a write leaves behind that was cut off in the middle.
     (work,) = (folder / "work").iterdir()
     (work / ".checkpoint.pt.cut-off").write_bytes(b"half")
-    assert "train: going on after epoch" in finish(folder)
+    assert "train: continuing after epoch" in finish(folder)
     assert_same_results(folder, uninterrupted)
 
 
@@ -131,8 +131,8 @@ def test_sigterm_and_sigint(tmp_path: Path, uninterrupted: Path) -> None:
     for epochs, number in ((1, signal.SIGTERM), (2, signal.SIGINT)):
         code, errors = interrupt_after(folder, epochs, number)
         assert code == 130
-        assert errors == "interrupted; the same command goes on from the last finished epoch\n"
-    assert "train: going on after epoch" in finish(folder)
+        assert errors == "interrupted; the same command continues from the last finished epoch\n"
+    assert "train: continuing after epoch" in finish(folder)
     assert_same_results(folder, uninterrupted)
 
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dynbench.cli.options import device_name
+from dynbench.data import load_data
 from dynbench.errors import AuditFailed, UserError
 from dynbench.files import write_atomically
+from dynbench.module_audit.report import AuditReport
+from dynbench.suite.schema import DataSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from dynbench.module_audit.report import AuditReport
 
 DIMENSIONS = 3
 
@@ -28,8 +30,10 @@ DIMENSIONS = 3
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the report there.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write a fragment for a page there.")
 def audit_command(target: str, folder: Path | None, data: str, **options: Any) -> None:
-    """Say what the module that FILE.py:FUNCTION makes executes on each image, and what that saves. FOLDER holds the
-    data."""
+    """Say what the module that FILE.py:FUNCTION makes executes on each image, and what that saves.
+
+    FOLDER holds the data.
+    """
     import dynbench
     from dynbench.device import choose_device
 
@@ -79,8 +83,6 @@ def _images(data: str, folder: Path | None, count: int) -> "Tensor":
         return _photographs(folder, count)
     if name != "cifar10":
         raise UserError(f'unknown data "{data}"; there are cifar10, imagefolder FOLDER and random:3x224x224')
-    from dynbench.data import load_data
-    from dynbench.suite.schema import DataSpec
 
     loaded = load_data(DataSpec(name=name, root=folder))
     return loaded.normalise(torch.device("cpu"))(loaded.validation.images[:count])
@@ -93,7 +95,7 @@ def _photographs(folder: Path | None, count: int) -> "Tensor":
     from torchvision.transforms._presets import ImageClassification
 
     if folder is None:
-        raise UserError("imagefolder wants a folder: dynbench audit FILE.py:FUNCTION FOLDER --data imagefolder")
+        raise UserError("imagefolder needs a folder: dynbench audit FILE.py:FUNCTION FOLDER --data imagefolder")
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS)[:count]
     if not files:
         raise UserError(f"there are no images in {folder}")
@@ -108,7 +110,7 @@ def _sizes(text: str) -> tuple[int, ...]:
         raise UserError(f'--batch-sizes "{text}": write whole numbers, as 1,32') from error
 
 
-def _show(report: "AuditReport") -> None:
+def _show(report: AuditReport) -> None:
     rows = report.rows()
     width = max(len(name) for name, _ in rows)
     for name, value in rows:

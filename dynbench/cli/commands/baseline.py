@@ -6,15 +6,20 @@ from pathlib import Path
 
 import click
 
+from dynbench.check.baseline import write_baseline
+from dynbench.check.make import make_baseline
 from dynbench.cli.options import chosen_rules, rule_options
 from dynbench.cli.terminal import say
+from dynbench.record.folder import ResultsFolder
+from dynbench.suite.rules import DEFAULT_RULES, parse_rules
+from dynbench.suite.schema import CheckRules
 
 
 @click.command("baseline")
 @click.argument("results", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
 @rule_options
-@click.option("--allow-simulated", is_flag=True, help="Take in runs without an executor, which no audit has checked.")
+@click.option("--allow-simulated", is_flag=True, help="Include runs without an executor, which no audit has checked.")
 def baseline_command(
     results: Path, output: Path, suite: Path | None, rules: tuple[str, ...], allow_simulated: bool
 ) -> None:
@@ -23,12 +28,6 @@ def baseline_command(
     Rules are those of --suite and --rule, and without either: macs_layers=0, macs_mean=0, test_top1=-0.5pt,
     realised=-10%.
     """
-    from dynbench.check.baseline import write_baseline
-    from dynbench.check.make import make_baseline
-    from dynbench.record.folder import ResultsFolder
-    from dynbench.suite.rules import DEFAULT_RULES, parse_rules
-    from dynbench.suite.schema import CheckRules
-
     texts = chosen_rules({}, suite, rules) or DEFAULT_RULES
     parsed = CheckRules(**{rule.metric.name: str(rule) for rule in parse_rules(texts)})
     command_line = shlex.join(["dynbench", *sys.argv[1:]])

@@ -3,15 +3,20 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from dynbench.check.baseline import read_baseline
+from dynbench.check.check_records import check
+from dynbench.check.for_ci import junit_xml, markdown_summary
+from dynbench.check.outcome import CheckResult
+from dynbench.cli.console import SafeConsole
 from dynbench.cli.options import chosen_rules, rule_options
+from dynbench.cli.tables import check_lines
 from dynbench.errors import UserError
-
-if TYPE_CHECKING:
-    from dynbench.check.outcome import CheckResult
+from dynbench.files import write_atomically
+from dynbench.record.folder import ResultsFolder
+from dynbench.suite.rules import parse_rules
 
 
 @click.command("check")
@@ -33,11 +38,6 @@ def check_command(
     Rules are the baseline's, overridden by those of --suite and --rule. Exit code 0; 1 when something is worse,
     missing, failed or unaudited; 2 when it could not be judged.
     """
-    from dynbench.check.for_ci import junit_xml, markdown_summary
-    from dynbench.cli.console import SafeConsole
-    from dynbench.cli.tables import check_lines
-    from dynbench.files import write_atomically
-
     outcome = _outcome(results, baseline, suite, rules)
     if junit:
         write_atomically(junit, junit_xml(outcome))
@@ -51,14 +51,8 @@ def check_command(
     sys.exit(outcome.exit_code)
 
 
-def _outcome(results: Path, baseline: Path, suite: Path | None, rules: Sequence[str]) -> "CheckResult":
+def _outcome(results: Path, baseline: Path, suite: Path | None, rules: Sequence[str]) -> CheckResult:
     """What cannot be compared at all is an outcome too: the files that CI waits for say so."""
-    from dynbench.check.baseline import read_baseline
-    from dynbench.check.check_records import check
-    from dynbench.check.outcome import CheckResult
-    from dynbench.record.folder import ResultsFolder
-    from dynbench.suite.rules import parse_rules
-
     try:
         before = read_baseline(baseline)
         chosen = parse_rules(chosen_rules(before.rules.given, suite, rules))

@@ -2,6 +2,7 @@
 
 import click
 
+from dynbench.analysis.words import short_macs
 from dynbench.cli.options import WeightsOptions, weights_options
 from dynbench.cli.terminal import say
 from dynbench.data.catalogue import caveat
@@ -12,7 +13,6 @@ from dynbench.data.catalogue import caveat
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
 def evaluate_command(of: WeightsOptions, split: str) -> None:
     """Evaluate dense backbone WEIGHTS (safetensors, or a torch file of tensors) on a split."""
-    from dynbench.analysis.words import short_macs
     from dynbench.evaluation.reevaluate import evaluate_weights
 
     result = evaluate_weights(of.weights, of.backbone, of.data, split, of.device, of.batch_size)

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import click
 
+from dynbench import load
 from dynbench.analysis.export_formats import FORMATS
 from dynbench.cli.terminal import say
-from dynbench.errors import UserError
+from dynbench.errors import UserError, did_you_mean
+from dynbench.files import write_atomically
+from dynbench.record.folder import ResultsFolder
 
 
 @click.command("export")
@@ -20,16 +23,16 @@ from dynbench.errors import UserError
     "--run", "only", multiple=True, metavar="RUN_ID", help="With --weights: only of this run; may be repeated."
 )
 def export_command(results: Path, to: str, output: Path | None, weights: Path | None, only: tuple[str, ...]) -> None:
-    """Write the flat table of the records in DIR: one row per run and operating point. With --weights FOLDER, write
-    each finished run's trained weights, RUN_ID.safetensors, which hold their record and are at most 50 MB;
-    `dynbench verify` evaluates such a file again."""
+    """Write the flat table of the records in DIR: one row per run and operating point.
+
+    With --weights FOLDER, write each finished run's trained weights, RUN_ID.safetensors, which hold their record and
+    are at most 50 MB; `dynbench verify` evaluates such a file again.
+    """
     if weights is not None:
         _release(results, weights, only)
         return
     if output is None and not FORMATS[to].text:
         raise UserError(f"{to} is not text; say where it goes with -o FILE")
-    from dynbench import load
-    from dynbench.files import write_atomically
 
     content = FORMATS[to].encode(load(results))
     if output is None:
@@ -39,8 +42,6 @@ def export_command(results: Path, to: str, output: Path | None, weights: Path | 
 
 
 def _release(results: Path, folder: Path, only: tuple[str, ...]) -> None:
-    from dynbench.errors import did_you_mean
-    from dynbench.record.folder import ResultsFolder
     from dynbench.record.weights_file import release
 
     of = ResultsFolder(results)

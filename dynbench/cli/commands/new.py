@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from dynbench.cli.terminal import say
+from dynbench.scaffold.write import new_package
 
 
 @click.command("new")
@@ -12,8 +13,6 @@ from dynbench.cli.terminal import say
 @click.option("--into", type=click.Path(path_type=Path), default=Path(), help="Folder to write it in [this one].")
 def new_command(name: str, into: Path) -> None:
     """Write a small package with a working method called NAME (as my_method), to start your own from."""
-    from dynbench.scaffold.write import new_package
-
     for path in new_package(name, into):
         say(f"wrote {path}")
     folder = into / name

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.table import Table
 
+from dynbench.analysis.names import Names
+from dynbench.analysis.words import short_macs, stage_epochs
+from dynbench.cli.console import SafeConsole
 from dynbench.cli.needs import disk_line, show_measured
 from dynbench.cli.options import get_ready_to_estimate, read_suite, results_folder, suite_options
+from dynbench.data import dataset_info
 from dynbench.plan.run import Run
 
 if TYPE_CHECKING:
@@ -37,12 +42,7 @@ LABEL_WIDTH = 26
 def plan_command(suite: Path, results: Path | None, measure: bool, **options: Any) -> None:
     """Show the runs of SUITE, what they cost, and which are finished. Trains nothing, and needs no data."""
     get_ready_to_estimate()
-    from rich.table import Table
 
-    from dynbench.analysis.names import Names
-    from dynbench.analysis.words import short_macs
-    from dynbench.cli.console import SafeConsole
-    from dynbench.data import dataset_info
     from dynbench.estimate.plan import make_plan
 
     read = read_suite(suite, **options)
@@ -87,15 +87,13 @@ def _common(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def unplanned_lines(controls: "Controls") -> Iterator[str]:
-    """What of the suite's controls is not planned, and why."""
+    """Yield what of the suite's controls is not planned, and why."""
     if controls.waiting:
         yield f"controls are planned when these have finished: {', '.join(dict.fromkeys(controls.waiting))}"
     yield from (f"left out: {line}" for line in controls.left_out)
 
 
 def _costs(cost: "CostEstimate | None") -> tuple[str, ...]:
-    from dynbench.analysis.words import short_macs, stage_epochs
-
     if cost is None:
         return ("fails", "", "", "", "")
     training = short_macs(cost.own_train_macs)

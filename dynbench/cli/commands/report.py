@@ -1,14 +1,13 @@
 """`dynbench report`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from dynbench.analysis.analysis import Analysis
-    from dynbench.cli.console import SafeConsole
-    from dynbench.record.folder import ResultsFolder
+from dynbench.analysis.analysis import Analysis
+from dynbench.cli.console import SafeConsole
+from dynbench.cli.tables import show_brief, show_controls, show_latency, show_results
+from dynbench.record.folder import ResultsFolder
 
 
 @click.command("report")
@@ -16,19 +15,15 @@ if TYPE_CHECKING:
 @click.option("--full", is_flag=True, help="Print every table: budgets, latencies, controls.")
 def report_command(results: Path, full: bool) -> None:
     """Make report.html, table.md and the plots of DIR again from its records alone, and print the final table."""
-    from dynbench.cli.console import SafeConsole
-    from dynbench.record.folder import ResultsFolder
-
     show_report(ResultsFolder(results), SafeConsole(), draw=True, full=full)
 
 
-def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool, full: bool = False) -> None:
-    """Print a line for each configuration, a sentence for each dynamic method, and where the rest is. `draw` makes that
-    anew: report.html, table.md and the plots; matplotlib is not loaded without it. `full`: print every table. Raises
-    UserError."""
-    from dynbench.analysis.analysis import Analysis
-    from dynbench.cli.tables import show_brief
+def show_report(results: ResultsFolder, console: SafeConsole, draw: bool, full: bool = False) -> None:
+    """Print a line for each configuration, a sentence for each dynamic method, and where the rest is.
 
+    `draw` makes that again: report.html, table.md and the plots; matplotlib is not loaded without it. `full`: print
+    every table. Raises UserError.
+    """
     found = Analysis.of(results)
     if full:
         _show_all(found, console)
@@ -42,10 +37,8 @@ def show_report(results: "ResultsFolder", console: "SafeConsole", draw: bool, fu
     console.print(f"\n{rest}", soft_wrap=True)
 
 
-def _show_all(found: "Analysis", console: "SafeConsole") -> None:
+def _show_all(found: Analysis, console: SafeConsole) -> None:
     """Print the tables of table.md."""
-    from dynbench.cli.tables import show_controls, show_latency, show_results
-
     console.print(show_results(found))
     if found.latency:
         console.print(show_latency(found))

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
+from dynbench.analysis.words import short_macs
 from dynbench.cli.commands.plan import unplanned_lines
 from dynbench.cli.commands.report import show_report
+from dynbench.cli.console import SafeConsole
+from dynbench.cli.deadline import WORK_LEFT, Deadline, TimeIsUpError
+from dynbench.cli.needs import prepare_kernels
 from dynbench.cli.options import (
     get_ready_to_run,
     launcher_of,
@@ -22,17 +26,21 @@ from dynbench.cli.options import (
     results_folder,
     suite_options,
 )
+from dynbench.cli.progress import progress_for
 from dynbench.cli.terminal import say
+from dynbench.data import load_data
+from dynbench.latency.timer import Timer
 from dynbench.launch.ddp.rank import Rank, rank_of_torchrun
 from dynbench.launch.launcher import Launcher
+from dynbench.observer import Observer, Observers
 from dynbench.plan.expand import Suite
 from dynbench.plan.run import Run
 from dynbench.record.folder import ResultsFolder
+from dynbench.record.machine import commit
+from dynbench.tracking.location import without_password
 
 if TYPE_CHECKING:
-    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.plan import Plan
-    from dynbench.observer import Observer
     from dynbench.tracking import Tracker
 
 
@@ -47,12 +55,10 @@ INTERRUPTED = 130
 def run_command(suite: Path, results: Path | None, no_latency: bool, minutes: float | None, **options: Any) -> None:
     """Train, evaluate and time what SUITE asks for and has not been done; then print the table and draw the plots.
 
-    An interrupted run goes on from its last epoch when the same command is given again. Under torchrun its processes
+    An interrupted run continues from its last epoch when the same command is given again. Under torchrun its processes
     train each run together, as those of --nproc do; the first one does the rest. Exit code 0; 1 when runs failed; 2
-    when something has to be mended first; 3 when --minutes are over and work is left; 130 when interrupted.
+    when something has to be fixed first; 3 when --minutes are over and work is left; 130 when interrupted.
     """
-    from dynbench.cli.deadline import Deadline
-
     rank = rank_of_torchrun()
     if rank is not None and rank.rank > 0:
         _follow(rank)
@@ -81,7 +87,6 @@ def _follow(rank: Rank) -> NoReturn:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Ctrl-C, SIGTERM and the end of the time end with one line: what is done is on disk."""
-    from dynbench.cli.deadline import WORK_LEFT, TimeIsUpError
 
     def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
@@ -90,18 +95,17 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except TimeIsUpError:
-        say("time is up; the same command goes on from the last finished epoch", err=True)
+        say("time is up; the same command continues from the last finished epoch", err=True)
         sys.exit(WORK_LEFT)
     except KeyboardInterrupt:
-        say("interrupted; the same command goes on from the last finished epoch", err=True)
+        say("interrupted; the same command continues from the last finished epoch", err=True)
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: "Observer | None") -> bool:
+def _run(suite: Suite, folder: ResultsFolder, launcher: Launcher, deadline: Observer | None) -> bool:
     """Do what is not done and show everything. True: runs failed."""
-    from dynbench.cli.console import SafeConsole
     from dynbench.estimate.plan import make_plan
 
     console = SafeConsole()
@@ -149,25 +153,20 @@ def _track_rest(suite: Suite, folder: ResultsFolder, runs: Sequence[Run]) -> Non
 
 
 class _Done(NamedTuple):
-    """`asked`: the runs that were to be finished by now. `left_out`: a line for each that was left out because of
-    another's failure."""
+    """`asked`: the runs that were to be finished by now.
+
+    `left_out`: a line for each that was left out because of another's failure.
+    """
 
     asked: tuple[Run, ...]
     left_out: list[str]
 
 
 def _do(
-    plan: "Plan", console: "SafeConsole", launcher: Launcher, tracker: "Tracker | None", deadline: "Observer | None"
+    plan: "Plan", console: SafeConsole, launcher: Launcher, tracker: "Tracker | None", deadline: "Observer | None"
 ) -> _Done:
     """Train, evaluate and time what the plan has to do, then the controls that can be planned by then."""
-    from dynbench.analysis.words import short_macs
-    from dynbench.cli.needs import prepare_kernels
-    from dynbench.cli.progress import progress_for
     from dynbench.context import Context
-    from dynbench.data import load_data
-    from dynbench.latency.timer import Timer
-    from dynbench.observer import Observers
-    from dynbench.record.machine import commit
 
     # What can be wrong is better known before hours of training than after, and before anything is written.
     suite, folder = plan.suite, plan.results
@@ -203,15 +202,15 @@ def _do(
 
 
 def _command_line() -> str:
-    """The command as given, for the record; records are shared, so passwords in a tracking URI are left out. Names of
-    files need not be text, a record is."""
-    from dynbench.tracking.location import without_password
+    """The command as given, for the record; records are shared, so passwords in a tracking URI are left out.
 
+    Names of files need not be text, a record is.
+    """
     given = shlex.join(["dynbench", *sys.argv[1:]])
     return without_password(given.encode(errors="backslashreplace").decode())
 
 
-def _show(suite: Suite, folder: ResultsFolder, tracker: "Tracker | None", console: "SafeConsole") -> None:
+def _show(suite: Suite, folder: ResultsFolder, tracker: "Tracker | None", console: SafeConsole) -> None:
     """The final table, the plots, and where they are; MLflow gets those too, unless it was waited for in vain."""
     show_report(folder, console, draw=True)
     if tracker is not None and not tracker.is_quiet:

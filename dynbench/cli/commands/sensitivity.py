@@ -27,7 +27,7 @@ def _ratios(context: click.Context, parameter: click.Parameter, text: str) -> tu
 @click.command("sensitivity")
 @weights_options
 @click.option("--ratios", default=RATIOS, show_default=True, callback=_ratios, help="Shares of a layer's filters.")
-@click.option("--images", type=click.IntRange(min=1), help="Only the first so many validation images.")
+@click.option("--images", type=click.IntRange(min=1), help="Only this many validation images, the first ones.")
 @click.option("--tolerance", default=1.0, show_default=True, help="Points of accuracy, for the table.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default="sensitivity", show_default=True, help="Without suffix."
@@ -35,8 +35,10 @@ def _ratios(context: click.Context, parameter: click.Parameter, text: str) -> tu
 def sensitivity_command(
     of: WeightsOptions, ratios: tuple[float, ...], images: int | None, tolerance: float, output: Path
 ) -> None:
-    """Remove filters from one layer of dense backbone WEIGHTS at a time and evaluate, without retraining: which layers
-    to prune little. Looks at the validation split only; writes OUTPUT.csv, OUTPUT.png and OUTPUT.svg."""
+    """Remove filters from one layer of dense backbone WEIGHTS at a time and evaluate, without retraining.
+
+    Which layers to prune little. Looks at the validation split only; writes OUTPUT.csv, OUTPUT.png and OUTPUT.svg.
+    """
     from dynbench.evaluation.layer_sensitivity import scan_weights
 
     with click.progressbar(length=1000, label="scanning", file=sys.stderr) as bar:
@@ -53,7 +55,7 @@ def sensitivity_command(
 
 
 def summary(scan: "Scan", tolerance: float) -> list[str]:
-    """Of each layer, the ratio up to which none costs more than `tolerance`, and the accuracy at the largest."""
+    """Return for each layer the ratio up to which none costs more than `tolerance`, and the accuracy at the largest."""
     head = f"whole: top-1 {scan.whole:.2f} % on {scan.images} validation images"
     last = f"top-1 at {scan.ratios[-1]:g}"
     lines = [head, f"{'layer':>5}  {'name':<16}{'filters':>7}  {f'up to (-{tolerance:g})':>12}  {last:>12}"]

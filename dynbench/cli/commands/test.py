@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dynbench.cli.terminal import say
-from dynbench.errors import UserError
+from dynbench.errors import UserError, did_you_mean
+from dynbench.suite.read import parse_yaml, plain
+from dynbench.suite.schema import BackboneSpec, Limits
 
 if TYPE_CHECKING:
     from dynbench.contract import Outcome
     from dynbench.contract.trial import Trial
-    from dynbench.suite.schema import BackboneSpec, Limits
 
 
 WIDTH = 16
 """Columns of a status, and of a check's name."""
 
 
-def _backbones(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> "list[BackboneSpec]":  # noqa: ARG001
+def _backbones(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[BackboneSpec]:  # noqa: ARG001
     return [_backbone(text) for text in given]
 
 
-def _backbone(text: str) -> "BackboneSpec":
+def _backbone(text: str) -> BackboneSpec:
     """`resnet50` or `resnet50:0.125`."""
-    from dynbench.suite.schema import BackboneSpec
-
     name, colon, number = text.partition(":")
     try:
         width = float(number) if colon else 1.0
@@ -40,8 +39,6 @@ def _backbone(text: str) -> "BackboneSpec":
 
 def _params(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:  # noqa: ARG001
     """`key=value`, whose value is YAML."""
-    from dynbench.suite.read import parse_yaml, plain
-
     found = {}
     for text in given:
         key, equals, value = text.partition("=")
@@ -67,26 +64,25 @@ def _params(context: click.Context, parameter: click.Parameter, given: tuple[str
 @click.option("--timeout", default=300.0, show_default=True, type=click.FloatRange(min=1), help="Seconds, a check.")
 @click.option("--memory", default=8.0, show_default=True, type=click.FloatRange(min=1), help="GiB that it may take.")
 def test_command(
-    method: str, backbones: "list[BackboneSpec]", params: dict[str, Any], timeout: float, memory: float
+    method: str, backbones: list[BackboneSpec], params: dict[str, Any], timeout: float, memory: float
 ) -> None:
-    """Try METHOD on the digits: does it keep what every method has to keep? METHOD is a registered name, or
-    path.py:Class.
+    """Try METHOD on the digits: does it keep what every method has to keep?
+
+    METHOD is a registered name, or path.py:Class.
 
     Exit code 0; 1 when a check is broken; 2 when METHOD cannot be tried.
     """
     from dynbench.contract.trial import Trial
-    from dynbench.suite.schema import Limits
 
     limits = Limits(silence_minutes=timeout / 60, memory_gib=memory)
     bad = [_try(Trial(method, backbone, params), limits) for backbone in backbones]
     sys.exit(1 if any(bad) else 0)
 
 
-def _try(request: "Trial", limits: "Limits") -> bool:
+def _try(request: "Trial", limits: Limits) -> bool:
     """One backbone; True: something is broken."""
     from dynbench.backbones import BACKBONES
     from dynbench.contract.trial import try_method
-    from dynbench.errors import did_you_mean
 
     backbone = request.backbone
 

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import click
 
-from dynbench.errors import UserError
+from dynbench.analysis.analysis import Analysis
+from dynbench.cli.console import SafeConsole
+from dynbench.cli.needs import prepare_kernels
+from dynbench.cli.tables import show_latency
+from dynbench.errors import UserError, did_you_mean
+from dynbench.latency.timer import Timer, time_record
+from dynbench.record.folder import ResultsFolder
 from dynbench.suite.engines import ENGINES
+from dynbench.suite.schema import LatencyProtocol
 
 ALL, NONE = "all", "none"
 
@@ -23,7 +30,6 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str) -> tup
 
 
 def _engines(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:  # noqa: ARG001
-    from dynbench.errors import did_you_mean
 
     known = tuple(ENGINES)
     if text in (ALL, NONE):
@@ -61,15 +67,10 @@ def time_command(
     engines: tuple[str, ...],
 ) -> None:
     """Time the finished runs of DIR on this machine: executors against the dense backbone, also on static engines.
-    Trains nothing. Whatever else the machine does meanwhile is in the figures."""
-    from dynbench.analysis.analysis import Analysis
-    from dynbench.cli.console import SafeConsole
-    from dynbench.cli.needs import prepare_kernels
-    from dynbench.cli.tables import show_latency
+
+    Trains nothing. Whatever else the machine does meanwhile is in the figures.
+    """
     from dynbench.device import choose_device
-    from dynbench.latency.timer import Timer, time_record
-    from dynbench.record.folder import ResultsFolder
-    from dynbench.suite.schema import LatencyProtocol
 
     folder = ResultsFolder(results)
     records = [record for record in folder.records() if record.status == "finished"]

@@ -8,6 +8,8 @@ import click
 
 from dynbench.cli.options import FILE, device_name
 from dynbench.cli.terminal import say
+from dynbench.record.folder import ResultsFolder
+from dynbench.record.store import read_record
 
 if TYPE_CHECKING:
     from dynbench.evaluation.reevaluate import Verified
@@ -20,14 +22,13 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, callback=device_name)
 @click.option("--batch-size", default=500, show_default=True, type=click.IntRange(min=1))
 def verify_command(file: Path, weights: Path | None, data: Path | None, device: str, batch_size: int) -> None:
-    """Evaluate a finished run's trained weights again on the test split. FILE holds weights and their record, as
-    `dynbench export --weights` writes it, or is a record, RUN_ID.json.
+    """Evaluate a finished run's trained weights again on the test split.
+
+    FILE holds weights and their record, as `dynbench export --weights` writes it, or is a record, RUN_ID.json.
 
     Exit code 0: as many right answers and as many MACs as recorded, at every operating point; 1: not so.
     """
     from dynbench.evaluation.reevaluate import verify_weights
-    from dynbench.record.folder import ResultsFolder
-    from dynbench.record.store import read_record
     from dynbench.record.weights_file import released_record
 
     if file.suffix == ".json":

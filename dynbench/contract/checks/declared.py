@@ -42,7 +42,7 @@ def defaults(subject: "Subject") -> str | None:
         return f"without parameters it cannot be made: {key}: {first['msg']}; give every parameter a valid default"
     written = subject.config.model_dump(mode="json")
     if config.model_validate(written) != subject.config:
-        return f"its parameters are others after they were written as {written} and read again"
+        return f"its parameters differ after they were written as {written} and read again"
     return None
 
 

@@ -94,7 +94,7 @@ def _dependent(one: _Seen, other: _Seen) -> str | None:
     change = float((one.logits[image] - other.logits[image]).abs().max())
     spent = f"its MACs from {int(one.macs[image])} to {int(other.macs[image])}" if macs[image] else "its MACs do not"
     return (
-        f"{int(different.sum())} of {len(different)} images get another result than in one batch; of image {image} "
+        f"{int(different.sum())} of {len(different)} images get a different result than in one batch; of image {image} "
         f"the logits change by {change:.2g}, {spent}"
     )
 
@@ -151,5 +151,5 @@ def labels(subject: "Subject") -> str | None:
         for one, other in zip(trained.evaluate(split), trained.evaluate(others), strict=True):
             changed = int((one.answers != other.answers).sum())
             if changed:
-                return f'{label}, point "{one.point}": {changed} of {len(split)} images are answered otherwise'
+                return f'{label}, point "{one.point}": {changed} of {len(split)} images are answered differently'
     return None

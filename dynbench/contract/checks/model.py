@@ -42,7 +42,7 @@ def points(subject: "Subject") -> str | None:
     if not names:
         return "`points` gives none; at least one is needed"
     if not all(isinstance(point, Point) for point in found):
-        return f"`points` gives {names[0]}, which is no dynbench.method.Point"
+        return f"`points` gives {names[0]}, which is not a dynbench.method.Point"
     if len(set(names)) < len(names):
         return f"`points` gives one name twice: {', '.join(names)}"
     again = [point.name for point in trained.points]
@@ -69,8 +69,11 @@ def unchanged(subject: "Subject") -> str | None:
 
 
 def _lay_out_as(model: nn.Module, rebuilt: nn.Module) -> None:
-    """Give the parameters of `rebuilt` the strides that they have in `model`: another order of sums rounds otherwise.
-    A memory format does not say them: of a single channel, every format is the same."""
+    """Give the parameters of `rebuilt` the strides that they have in `model`.
+
+    Another order of sums rounds otherwise. A memory format does not say them: of a single channel, every format is
+    the same.
+    """
     strides = {name: one.stride() for name, one in model.named_parameters()}
     for name, one in rebuilt.named_parameters():
         if name in strides:

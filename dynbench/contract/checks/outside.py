@@ -58,7 +58,7 @@ def data(subject: "Subject") -> str | None:
 
 
 def output(subject: "Subject") -> str | None:
-    """It prints nothing: whoever runs a suite sees the harness's lines."""
+    """It prints nothing: the user of a suite sees the harness's lines."""
     printed = subject.life.printed
     if not printed.characters:
         return None

@@ -61,7 +61,7 @@ def gradients(subject: "Subject") -> str | None:
         return None
     return (
         f"no gradient reaches {_listed(without)}: the loss does not depend on it, or a part is detached; what is not "
-        "to be trained wants requires_grad_(False)"
+        "to be trained needs requires_grad_(False)"
     )
 
 
@@ -77,9 +77,9 @@ def same_seed(subject: "Subject") -> str | None:
 
 
 def resumes(subject: "Subject") -> str | None:
-    """Interrupted after an epoch and gone on with in a new model, it ends with the same weights, to the last bit."""
+    """Interrupted after an epoch and continued in a new model, it ends with the same weights, to the last bit."""
     resumed = train(subject, interrupted=True)
-    return _difference(subject.trained, resumed, "interrupted and gone on with, it has other values in")
+    return _difference(subject.trained, resumed, "interrupted and continued, it has other values in")
 
 
 def _difference(one: ShortTraining, other: ShortTraining, what: str) -> str | None:

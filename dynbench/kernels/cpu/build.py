@@ -29,7 +29,7 @@ CHOICE = "DYNBENCH_KERNELS"
 
 @cache
 def why_not() -> str | None:
-    """Loads the kernels, compiling them if need be. None when they are there, else why they are not, in a line."""
+    """Load the kernels, compiling them if need be. None when they are there, else why they are not, in a line."""
     if os.environ.get(CHOICE, "native") == "pytorch":
         return f"{CHOICE}=pytorch"
     try:
@@ -40,7 +40,7 @@ def why_not() -> str | None:
 
 
 def is_compiled() -> bool:
-    """Whether nothing is left to compile: they are there, or not wanted."""
+    """Return whether nothing is left to compile: they are there, or not wanted."""
     return os.environ.get(CHOICE, "native") == "pytorch" or _library().is_file()
 
 

@@ -19,7 +19,7 @@ ACTIVATIONS = ("identity", "relu", "clamp", "sigmoid")
 
 @cache
 def available() -> bool:
-    """Whether the kernels are loaded (and compiled, if need be); their FLOP formulas are registered then."""
+    """Return whether the kernels are loaded (and compiled, if need be); their FLOP formulas are registered then."""
     if why_not() is not None:
         return False
     if torch.ops.dynbench.convolution not in flop_registry:
@@ -31,13 +31,15 @@ def available() -> bool:
 
 
 def instruction_set() -> str:
-    """What the kernels were compiled for: avx512, avx2, neon or generic."""
+    """Return what the kernels were compiled for: avx512, avx2, neon or generic."""
     return str(torch.ops.dynbench.instruction_set())
 
 
 def pack_weights(weight: Tensor) -> Tensor:
-    """Weights (K, C, KH, KW) in blocks of b output channels, input-major: (ceil(K / b), C, KH, KW, b), zeros at the
-    end."""
+    """Return weights (K, C, KH, KW) in blocks of b output channels, input-major.
+
+    (ceil(K / b), C, KH, KW, b), zeros at the end.
+    """
     size = torch.ops.dynbench.block_size()
     blocks = -(-len(weight) // size)
     padded = weight.new_zeros(blocks * size, *weight.shape[1:])
@@ -46,7 +48,7 @@ def pack_weights(weight: Tensor) -> Tensor:
 
 
 def small(x: Tensor, kernel: tuple[int, ...], stride: int) -> bool:
-    """Whether a convolution of x (batch, channels, h, w) can go by input: one image, no larger than a vector."""
+    """Return whether a convolution of x (batch, channels, h, w) can go by input: one image, no larger than a vector."""
     batch, _, height, width = x.shape
     return batch == 1 and height * width <= _vector_size() and stride == 1 and kernel == (3, 3)
 
@@ -70,7 +72,7 @@ def convolution(
     dilation: int,
     by_input: bool = False,
 ) -> Tensor:
-    """`(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
+    """Return `(conv(x) + bias) * scale + residual`, then ReLU if asked for: (batch, active outputs, h', w').
 
     `weight` is (K, C, KH, KW); or packed, and then all outputs run; or `by_input`, (C, K, KH, KW), and then `x` is one
     image for which `small` holds, and all outputs run. `outputs` and `inputs` are the int64 indices of active channels,
@@ -97,9 +99,11 @@ def convolution_at(
     padding: int,
     dilation: int,
 ) -> Tensor:
-    """Write `relu(conv(x) + bias)`, with `add` `relu(conv(x) + bias + out)`, into `out` (1, active outputs, h', w') at
-    the positions `where`, int64 indices of (h', w') laid flat; nothing else of it is touched. The rest is as in
-    `convolution`, for one image. Returns `out`."""
+    """Write `relu(conv(x) + bias)` into `out` at the positions `where`, and return `out`.
+
+    With `add` it is `relu(conv(x) + bias + out)`. `out` is (1, active outputs, h', w'); `where` are int64 indices of
+    (h', w') laid flat; nothing else of `out` is touched. The rest is as in `convolution`, for one image.
+    """
     result: Tensor = torch.ops.dynbench.convolution_at.default(
         out, x, where, weight, bias, outputs, inputs, add, stride, padding, dilation
     )
@@ -107,8 +111,10 @@ def convolution_at(
 
 
 def pooled_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
-    """`linear(mean of x over pixels)` of one image, then ReLU if asked for: x (1, C, h, w), or (1, C) that is pooled
-    already, weight (K, C), bias (K,) -> (1, K)."""
+    """Return `linear(mean of x over pixels)` of one image, then ReLU if asked for.
+
+    X (1, C, h, w), or (1, C) that is pooled already, weight (K, C), bias (K,) -> (1, K).
+    """
     result: Tensor = torch.ops.dynbench.pooled_linear.default(x, weight, bias, relu)
     return result
 
@@ -121,9 +127,11 @@ def active(
     above: float = 0.0,
     top: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Of one image's scores (1, K), those from `start` on, each of which is `group` channels': the channels that run,
-    int64, and their scores after the activation (1, active). A score lets its channels run where that is larger than
-    `above` and, if `top` is given, where it is among the `top` largest; of equals, the first."""
+    """Return which channels run for one image, and their scores after the activation.
+
+    Of its scores (1, K), those from `start` on are used, each of which is `group` channels'. Channels are int64, scores
+    (1, active).
+    """
     channels, values = torch.ops.dynbench.active.default(
         scores, start, group, ACTIVATIONS.index(activation), above, -1 if top is None else top
     )

@@ -17,7 +17,10 @@ def some_outputs_kernel(
     KH: tl.constexpr, KW: tl.constexpr, SCALED: tl.constexpr, RELU: tl.constexpr, PRECISION: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """x (B, C, H, W), weight by tap (KH, KW, K, C) -> out (rows, HO, WO): the row's output channel of its image."""
+    """Map x (B, C, H, W), weight by tap (KH, KW, K, C) -> out (rows, HO, WO).
+
+    Each row of out is an output channel of its image.
+    """
     image = tl.program_id(0)
     first = tl.load(offsets + image) + tl.program_id(1) * BM
     end = tl.load(offsets + image + 1)
@@ -56,7 +59,10 @@ def some_inputs_kernel(
     KH: tl.constexpr, KW: tl.constexpr, SCALED: tl.constexpr, ADDED: tl.constexpr, RELU: tl.constexpr,
     PRECISION: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
-    """x (rows, H, W), each the row's input channel of its image, weight by tap (KH, KW, C, K) -> out (B, K, HO, WO)."""
+    """Map x (rows, H, W), weight by tap (KH, KW, C, K) -> out (B, K, HO, WO).
+
+    Each row of x is an input channel of its image.
+    """
     image = tl.program_id(0)
     begin, end = tl.load(offsets + image), tl.load(offsets + image + 1)
     k = tl.program_id(1) * BM + tl.arange(0, BM)

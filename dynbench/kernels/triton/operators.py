@@ -25,9 +25,11 @@ Shape = Sequence[int]
 
 @dataclass(frozen=True)
 class ActiveRows:
-    """A row for each active channel of each image, image by image: the number of the `image` and of the `channel`, both
-    int64 (rows,). Image b's are rows `offsets[b]` up to `offsets[b + 1]`, int64 (images + 1,). Their number is in the
-    shapes, so that what they cost is."""
+    """A row for each active channel of each image, image by image.
+
+    The number of the `image` and of the `channel`, both int64 (rows,). Image b's are rows `offsets[b]` up to `offsets[b
+    + 1]`, int64 (images + 1,). Their number is in the shapes, so that what they cost is.
+    """
 
     image: Tensor
     channel: Tensor
@@ -35,14 +37,14 @@ class ActiveRows:
 
     @classmethod
     def of(cls, active: Tensor) -> "ActiveRows":
-        """Of `active`, bool (images, channels). The device is asked once how many there are."""
+        """Make the rows of `active`, bool (images, channels). The device is asked once how many there are."""
         image, channel = active.nonzero().unbind(1)
         counts = active.sum(1).cumsum(0)
         return cls(image, channel, torch.cat([counts.new_zeros(1), counts]))
 
 
 def wanted(x: Tensor) -> bool:
-    """Whether images like `x` go through these kernels."""
+    """Return whether images like `x` go through these kernels."""
     if os.environ.get(CHOICE) != "triton" or x.dtype != torch.float32 or not _has_triton():
         return False
     return x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
@@ -54,8 +56,10 @@ def _has_triton() -> bool:
 
 
 def by_tap(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (K, C, KH, KW) as the kernels read them: (KH, KW, K, C) for some outputs, (KH, KW, C, K) for some
-    inputs."""
+    """Return weights (K, C, KH, KW) as the kernels read them.
+
+    (KH, KW, K, C) for some outputs, (KH, KW, C, K) for some inputs.
+    """
     return weight.permute(2, 3, 0, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous()
 
 
@@ -68,8 +72,11 @@ def some_outputs(
     relu: bool,
     options: tuple[int, int, int],
 ) -> Tensor:
-    """`(conv(x) + bias) * scale`, then ReLU if asked for, of the output channels in `rows` alone: images (B, C, h, w),
-    weights by tap (KH, KW, K, C), scale (rows,) -> (rows, h', w'). `options`: stride, padding, dilation."""
+    """Return `(conv(x) + bias) * scale`, then ReLU if asked for, of the output channels in `rows` alone.
+
+    Images (B, C, h, w), weights by tap (KH, KW, K, C), scale (rows,) -> (rows, h', w'). `options`: stride, padding,
+    dilation.
+    """
     result: Tensor = _some_outputs(x.contiguous(), weight, bias, rows.offsets, rows.channel, scale, relu, *options)
     return result
 
@@ -84,8 +91,11 @@ def some_inputs(
     relu: bool,
     options: tuple[int, int, int],
 ) -> Tensor:
-    """`(conv(x) + bias) * scale + residual`, then ReLU if asked for, where only the input channels in `rows` are not
-    zero: x (rows, h, w), weights by tap (KH, KW, C, K), scale (B,), residual like the result -> (B, K, h', w')."""
+    """Return `(conv(x) + bias) * scale + residual`, then ReLU if asked for.
+
+    Only the input channels in `rows` are not zero: x (rows, h, w), weights by tap (KH, KW, C, K), scale (B,), residual
+    like the result -> (B, K, h', w').
+    """
     added = None if residual is None else residual.contiguous()
     result: Tensor = _some_inputs(
         x.contiguous(), weight, bias, rows.offsets, rows.channel, scale, added, relu, *options

@@ -21,19 +21,23 @@ class Engine(ABC):
 
     @abstractmethod
     def version(self) -> str:
-        """Of the installed package; empty when there is none."""
+        """Return the version of the installed package; empty when there is none."""
 
     def unsupported(self, device: torch.device) -> str | None:  # noqa: ARG002
-        """Why this engine cannot be timed here; None when it can."""
+        """Return why this engine cannot be timed here; None when it can."""
         return None
 
     @abstractmethod
     def prepare(self, net: nn.Module, example: Tensor, threads: int) -> Call:
-        """What runs `net` on batches of the shape of `example`, on its device, with `threads` CPU threads. May raise
-        anything: the engine is then recorded as absent, with the reason."""
+        """Return what runs `net` on batches of the shape of `example`, on its device, with `threads` CPU threads.
+
+        May raise anything: the engine is then recorded as absent, with the reason.
+        """
 
 
 class EagerPytorch(Engine):
+    """PyTorch as it is, call by call."""
+
     name = "pytorch eager"
 
     def version(self) -> str:
@@ -44,6 +48,6 @@ class EagerPytorch(Engine):
 
 
 def load_engine(name: str) -> Engine:
-    """The engine that suites call `name`. What it deploys on need not be installed: `unsupported` says that."""
+    """Return the engine that suites call `name`. What it deploys on need not be installed: `unsupported` says that."""
     kind: type[Engine] = resolve_name(ENGINES[name])
     return kind()

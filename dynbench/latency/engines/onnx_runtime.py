@@ -12,6 +12,8 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class OnnxRuntime(Engine):
+    """ONNX Runtime on the CPU."""
+
     name = "onnxruntime"
 
     def version(self) -> str:

@@ -1,5 +1,8 @@
-"""`python -m dynbench.latency.engines.time_engines REQUEST FOLDER`: times the dense backbone on static engines, passes
-in turn, beside eager PyTorch, in this fresh process and nothing else: their threads would disturb a method's timing."""
+"""Times the dense backbone on static engines: `python -m dynbench.latency.engines.time_engines REQUEST FOLDER`.
+
+Passes are made in turn, beside eager PyTorch, in this fresh process and nothing else: the engines' threads would
+disturb a method's timing.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -29,7 +32,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class WrongLogits(Exception):  # noqa: N818  (named for what happened)
-    """An engine computes something else than eager PyTorch."""
+    """An engine computes something other than eager PyTorch."""
 
 
 @dataclass
@@ -62,9 +65,11 @@ def _main(request_path: str, folder: str) -> None:
 def time_engines(
     net: nn.Module, engines: Sequence[Engine], images: Tensor, sizes: Sequence[int], rounds: int
 ) -> tuple[tuple[EngineRecord, ...], Arrays]:
-    """Time `net` on eager PyTorch and on `engines`, at each batch size in `sizes`, on `images` (n, channels, height,
-    width). An engine that fails is in the result, with the reason. Also returns raw samples, as
-    `engines/NAME/BATCH/ms`: milliseconds, float64 (rounds, calls)."""
+    """Time `net` on eager PyTorch and on `engines`, at each batch size in `sizes`.
+
+    On `images` (n, channels, height, width). An engine that fails is in the result, with the reason. Also returns raw
+    samples, as `engines/NAME/BATCH/ms`: milliseconds, float64 (rounds, calls).
+    """
     found = [_Found(engine, [], engine.unsupported(images.device)) for engine in (EagerPytorch(), *engines)]
     raw: Arrays = {}
     with torch.inference_mode():
@@ -102,7 +107,7 @@ def _checked(engine: Engine, net: nn.Module, example: Tensor) -> Call:
 
 
 def _in_one_line(error: Exception) -> str:
-    said = str(error).partition("Set TORCHDYNAMO_VERBOSE")[0]  # torch's advice to whoever debugs it
+    said = str(error).partition("Set TORCHDYNAMO_VERBOSE")[0]  # torch's advice for debugging
     text = " ".join(said.split()) or "no message"
     named = text if isinstance(error, WrongLogits) else f"{type(error).__name__}: {text}"
     return named[:_LONGEST_REASON]

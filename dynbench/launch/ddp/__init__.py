@@ -10,7 +10,7 @@ Why torch's own elastic launch (`torch.distributed.launcher.api`) does not stand
 was tried with torch 2.14:
 
 - It has no limits: a worker that hangs is waited for, one that eats the memory takes the machine with it. Here every
-  worker is held to the suite's `limits:`.
+  worker is bound by the suite's `limits:`.
 - A worker tells its agent nothing until it returns, and progress, `--minutes` and MLflow live on what the first one
   tells after every step and epoch.
 - An exception in a plugin is a failure of the group, which it starts again `max_restarts` times. Here a plugin's

@@ -1,5 +1,7 @@
-"""The launcher that makes each run on several processes: the supervisors are threads here, or what torchrun has
-started."""
+"""The launcher that makes each run on several processes.
+
+The supervisors are threads here, or what torchrun has started.
+"""
 
 import os
 import threading
@@ -29,7 +31,7 @@ LAST_SECONDS = 5
 
 @contextmanager
 def local_processes(world: int, limits: Limits) -> Iterator[Leader]:
-    """The leader of `world` processes on this machine, as long as it is needed."""
+    """Yield the leader of `world` processes on this machine, as long as it is needed."""
     store = TCPStore(HERE, 0, is_master=True, wait_for_workers=False)
     ranks = [Rank(rank, world, rank, world, HERE, store.port) for rank in range(world)]
     threads = [threading.Thread(target=_follow, args=(me,), daemon=True) for me in ranks[1:]]
@@ -49,7 +51,7 @@ def _follow(me: Rank) -> None:
 
 @contextmanager
 def torchrun_processes(me: Rank, limits: Limits) -> Iterator[Leader]:
-    """The leader of the processes that torchrun has started, of which this is the first."""
+    """Yield the leader of the processes that torchrun has started, of which this is the first."""
     with _leading(me, _rendezvous(), limits, host=_must_host()) as leader:
         yield leader
 
@@ -79,8 +81,10 @@ def _must_host() -> bool:
 
 
 class DdpLauncher(Launcher):
-    """Makes one run after another, each on several processes: `processes` is this one's rank among torchrun's, or how
-    many of our own there are."""
+    """Makes one run after another, each on several processes.
+
+    `processes` is this one's rank among torchrun's, or how many of our own there are.
+    """
 
     def __init__(self, processes: Rank | int) -> None:
         self._processes = processes

@@ -26,7 +26,7 @@ def follow(me: Rank, rendezvous: str, store: GroupStore) -> None:
 
 
 RESTARTS = 2
-"""When a process dies, all are started again this often, and go on from the run's last checkpoint."""
+"""When a process dies, all are started again this often, and continue from the run's last checkpoint."""
 
 
 class Leader:
@@ -37,9 +37,11 @@ class Leader:
         self._number = 0
 
     def execute(self, run: Run, context: Context, timer: Timer | None) -> Record:
-        """As `dynbench.execute.execute`, on all processes of the group. What the plugin does costs this run only; a
-        process that dies is started again, with the others. Raises UserError for what the user can mend on any
-        machine."""
+        """Execute a run as `dynbench.execute.execute` does, on all processes of the group.
+
+        What the plugin does costs this run only; a process that dies is started again, with the others. Raises
+        UserError for what the user can fix on any machine.
+        """
         started = time.time()
         for _ in range(RESTARTS + 1):
             record, endings = self._attempt(run, context)
@@ -65,8 +67,11 @@ class Leader:
         return (record if self._decides(record, number, endings) else None), endings
 
     def _decides(self, record: Record | None, number: int, endings: Sequence[Ending]) -> bool:
-        """A finished record stands unless the run failed somewhere; a failed one, when it failed here first, or for the
-        same reason everywhere, and not because another process had died."""
+        """A finished record stands unless the run failed somewhere.
+
+        A failed one, when it failed here first, or for the same reason everywhere, and not because another process had
+        died.
+        """
         if record is None:
             return False
         kinds = {ending.kind for ending in endings}

@@ -17,8 +17,10 @@ REQUIRED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR
 
 @dataclass(frozen=True)
 class Rank:
-    """Number `rank` of `world` processes, number `local_rank` of the `local_world` on this machine; all meet in the
-    store at `host`:`port`."""
+    """Number `rank` of `world` processes, number `local_rank` of the `local_world` on this machine.
+
+    All meet in the store at `host`:`port`.
+    """
 
     rank: int
     world: int
@@ -29,7 +31,7 @@ class Rank:
 
 
 def rank_of_torchrun(environment: Mapping[str, str] = os.environ) -> Rank | None:
-    """This process's rank, when torchrun has started it together with others."""
+    """Return this process's rank, when torchrun has started it together with others."""
     if not all(environment.get(name) for name in REQUIRED) or environment["WORLD_SIZE"] == "1":
         return None
     rank, world, local_rank, local_world, _, port = (environment[name] for name in REQUIRED)
@@ -37,7 +39,10 @@ def rank_of_torchrun(environment: Mapping[str, str] = os.environ) -> Rank | None
 
 
 def check_devices(device: "torch.device", local_world: int) -> None:
-    """Raises UserError when there is not a CUDA device for each of the `local_world` processes of this machine."""
+    """Check the CUDA devices of this machine.
+
+    Raises UserError when there is not a CUDA device for each of the `local_world` processes of this machine.
+    """
     import torch
 
     if device.type != "cuda":

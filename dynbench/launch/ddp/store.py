@@ -16,7 +16,7 @@ POLL_SECONDS = 0.2
 """Waiting is polling: a signal gets through, and a store's own waits end with its timeout."""
 
 Kind = Literal["done", "failed", "died", "user", "stopped"]
-"""How a process came to the end of an order. user: what the user can mend. stopped: because another one had failed."""
+"""How a process came to the end of an order. user: what the user can fix. stopped: because another one had failed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class GroupStore:
         self._set(f"{number}/order", order)
 
     def order(self, number: int) -> GroupOrder | None:
-        """Waits for it."""
+        """Wait for the order."""
         return self._wait(f"{number}/order")  # type: ignore[no-any-return]
 
     def fail(self, number: int, ending: Ending) -> None:
@@ -58,18 +58,18 @@ class GroupStore:
         self._store.compare_set(f"{number}/over", "", _sealed(ending))
 
     def failure(self, number: int) -> Ending | None:
-        """The first reason to stop."""
+        """Return the first reason to stop."""
         key = f"{number}/over"
         return _opened(self._store.get(key)) if self._store.check([key]) else None
 
     def end(self, number: int, ending: Ending) -> None:
-        """This process has come to the order's end."""
+        """Tell that this process has come to the end of the order."""
         if ending.kind not in {"done", "stopped"}:
             self.fail(number, ending)
         self._set(f"{number}/end/{ending.rank}", ending)
 
     def endings(self, number: int, world: int) -> list[Ending]:
-        """Waits for everybody's, by rank."""
+        """Wait for the endings of all processes, by rank."""
         return [self._wait(f"{number}/end/{rank}") for rank in range(world)]
 
     def _set(self, key: str, value: Any) -> None:
@@ -90,7 +90,9 @@ def _opened(text: bytes) -> Any:
 
 
 def join_store(me: Rank, rendezvous: str, host: bool = False) -> GroupStore:
-    """The store at this process's address, in a part of it for this `rendezvous`. `host`: it may have to be put up
-    there, which torchrun has usually done."""
+    """Return the store at this process's address, in a part of it for this `rendezvous`.
+
+    `host`: it may have to be put up there, which torchrun has usually done.
+    """
     store = TCPStore(me.host, me.port, is_master=host, wait_for_workers=False, multi_tenant=host)
     return GroupStore(PrefixStore(rendezvous, store))

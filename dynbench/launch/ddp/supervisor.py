@@ -39,8 +39,10 @@ class _FailureWatch:
 
 
 def supervise(order: GroupOrder, me: Rank, rendezvous: str, store: GroupStore, observer: Observer) -> Record | None:
-    """Make the order's run in a child process and write to the store how it ended here. The record, finished or failed,
-    if the child came to one."""
+    """Make the order's run in a child process and write to the store how it ended here.
+
+    The record, finished or failed, if the child came to one.
+    """
     from dynbench.launch.ddp.worker import produce_in_group
 
     record, ending = None, Ending(me.rank, "stopped")
@@ -63,7 +65,7 @@ def supervise(order: GroupOrder, me: Rank, rendezvous: str, store: GroupStore, o
         ending = Ending(me.rank, "died", str(error))
     except ChildEnded as error:
         ending = Ending(me.rank, "failed", str(error))
-    except Exception as error:  # of the user's to mend, as a full disk
+    except Exception as error:  # for the user to fix, as a full disk
         ending = Ending(me.rank, "user", str(error))
     finally:
         store.end(order.number, ending)

@@ -24,8 +24,10 @@ PATIENCE = timedelta(days=30)
 
 
 def produce_in_group(ask: Ask, run: Run, context: Context, me: Rank, rendezvous: str) -> Record:
-    """As `dynbench.execute.produce`, together with the others who come to the same `rendezvous`. Only the first process
-    writes; the others return records without results."""
+    """Produce a record as `dynbench.execute.produce` does, together with the other processes at the same `rendezvous`.
+
+    Only the first process writes; the others return records without results.
+    """
     device = _own_device(context.device, me)
     _use_share_of_cpu(device, me)
     store = TCPStore(me.host, me.port, is_master=False, timeout=PATIENCE)

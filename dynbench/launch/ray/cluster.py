@@ -16,7 +16,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Fanout:
-    """`workers`: so many runs at once on this machine; None: a Ray cluster at `address`."""
+    """`workers`: this many runs at once on this machine; None: a Ray cluster at `address`."""
 
     workers: int | None = None
     address: str = AUTO
@@ -35,7 +35,7 @@ class Size:
     gpus: float
 
     def fits(self, cpus: float, gpus: float) -> int:
-        """How many runs go at once into so many cores and GPUs."""
+        """Return how many runs fit into these cores and GPUs at once."""
         by_gpus = int(gpus / self.gpus + 1e-9) if self.gpus else None
         by_cpus = int(cpus // self.cpus)
         return by_cpus if by_gpus is None else min(by_cpus, by_gpus)
@@ -54,7 +54,7 @@ KNOCK_SECONDS = 10
 
 
 def import_ray() -> ModuleType:
-    """Raises UserError when it is not installed."""
+    """Import Ray. Raises UserError when it is not installed."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
@@ -95,18 +95,18 @@ class Cluster:
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         if fanout.workers is not None:
             return f"Ray does not start on this machine: {reason}"
-        mend = "start one with `ray start --head`, name one with --address, or use --workers N on this machine alone"
+        advice = "start one with `ray start --head`, name one with --address, or use --workers N on this machine alone"
         if fanout.address == AUTO:
-            return f"no Ray cluster was started on this machine: {mend}"
-        return f"no Ray cluster at {fanout.address}: {reason}; {mend}"
+            return f"no Ray cluster was started on this machine: {advice}"
+        return f"no Ray cluster at {fanout.address}: {reason}; {advice}"
 
     def nodes(self) -> list[tuple[float, float]]:
-        """(cores, GPUs) of each node that is alive."""
+        """Return (cores, GPUs) of each node that is alive."""
         alive = (node["Resources"] for node in self.ray.nodes() if node["Alive"])
         return [(resources.get("CPU", 0.0), resources.get("GPU", 0.0)) for resources in alive]
 
     def device(self, wanted: str) -> str:
-        """`cpu` or `cuda`, as the suite's `device` asks for. Raises UserError when no node has it."""
+        """Return `cpu` or `cuda`, as the suite's `device` asks for. Raises UserError when no node has it."""
         if wanted not in ("auto", "cpu", "cuda"):
             raise UserError(f"device {wanted} names one GPU of one machine; runs at once take cuda, cpu or auto")
         has_gpus = any(gpus for _, gpus in self.nodes())
@@ -115,7 +115,7 @@ class Cluster:
         return "cuda" if has_gpus and wanted != "cpu" else "cpu"
 
     def size(self, device: str) -> Size:
-        """What each run takes. Raises UserError when that fits on no node."""
+        """Return what each run takes. Raises UserError when that fits on no node."""
         gpus = self._fanout.gpus if self._fanout.gpus is not None else float(device == "cuda")
         size = Size(self._fanout.cpus or self._share(gpus), gpus if device == "cuda" else 0.0)
         if not any(size.fits(*node) for node in self.nodes()):
@@ -123,14 +123,14 @@ class Cluster:
         return size
 
     def _share(self, gpus: float) -> int:
-        """Cores of a run that takes so many GPUs, when nobody says."""
+        """Cores of a run that takes this many GPUs, when nobody says."""
         if self._fanout.workers is not None:
             return max(1, _cores() // self._fanout.workers)
         shares = [int(cores * gpus / there) for cores, there in self.nodes() if gpus and there >= gpus]
         return max(1, min(shares, default=1))
 
     def slots(self, size: Size) -> int:
-        """How many runs fit at once."""
+        """Return how many runs fit at once."""
         there = sum(size.fits(*node) for node in self.nodes())
         return there if self._fanout.workers is None else min(there, self._fanout.workers)
 

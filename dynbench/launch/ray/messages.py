@@ -47,8 +47,11 @@ class Message:
 
 @dataclass(frozen=True)
 class NodeAnswer:
-    """How an order ended: with a record, finished or failed, and those files of the run that the driver cannot see; or
-    with a `problem` that the user has to mend."""
+    """How an order ended.
+
+    With a record, finished or failed, and those files of the run that the driver cannot see; or with a `problem` that
+    the user has to fix.
+    """
 
     run_id: str
     record: Record | None = None
@@ -57,12 +60,12 @@ class NodeAnswer:
 
 
 def pack_files(results: ResultsFolder, paths: list[Path]) -> Files:
-    """Those of the files that are there."""
+    """Return those of the files that are there."""
     return {path.relative_to(results.path).as_posix(): path.read_bytes() for path in paths if path.is_file()}
 
 
 def unpack_files(results: ResultsFolder, files: Files) -> None:
-    """Raises UserError when they cannot be written."""
+    """Write the packed files. Raises UserError when they cannot be written."""
     for name, content in files.items():
         path = results.path / name
         if not path.resolve().is_relative_to(results.path.resolve()):
@@ -78,13 +81,13 @@ class Pool(Protocol):
     """Nodes that make runs."""
 
     def slots(self) -> int:
-        """How many runs can be under way at once, just now."""
+        """Return how many runs can be under way at once, just now."""
 
     def submit(self, order: Order, fetch: Fetch) -> None:
         """Have the order carried out, again elsewhere when its node is lost."""
 
     def messages(self) -> list[Message]:
-        """The events since the last call, each run's in their order."""
+        """Return the events since the last call, each run's in their order."""
 
     def wait(self, seconds: float) -> list[NodeAnswer]:
-        """The orders that have ended; returns as soon as there is one."""
+        """Return the orders that have ended; returns as soon as there is one."""

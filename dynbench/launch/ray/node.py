@@ -1,9 +1,11 @@
-"""What a node does with an order: trains and evaluates one run, in the driver's results folder where it can see that,
-else in a folder of its own from which it sends everything back.
+"""What a node does with an order.
+
+Trains and evaluates one run, in the driver's results folder where it can see that, else in a folder of its own from
+which it sends everything back.
 
 Declared choices: a node sees the results folder when the driver's token file is at the driver's path. A run that was
-lost with its node goes on from its last checkpoint in the first case, from its start in the second. While a lost node's
-process still works on a run, the next one waits for it.
+lost with its node continues from its last checkpoint in the first case, from its start in the second. While a lost
+node's process still works on a run, the next one waits for it.
 """
 
 import os
@@ -65,7 +67,7 @@ machine's locks after a minute or two."""
 
 
 def work(order: Order, fetch: Fetch, tell: Tell, node: str) -> NodeAnswer:
-    """Make the run. Raises nothing that the user could mend: that is in the answer."""
+    """Make the run. Raises nothing that the user could fix: that is in the answer."""
     run_id = order.run.run_id
     try:
         _as_the_driver(order)
@@ -75,13 +77,13 @@ def work(order: Order, fetch: Fetch, tell: Tell, node: str) -> NodeAnswer:
             record = _made(order, results, teller)
             return NodeAnswer(run_id, record, None if shared else pack_files(results, _files_of(results, run_id)))
     except Timeout as error:
-        return NodeAnswer(run_id, problem=f"on {node}: another process does not let go of {error.lock_file}")
+        return NodeAnswer(run_id, problem=f"on {node}: another process does not release {error.lock_file}")
     except (UserError, OSError) as error:
         return NodeAnswer(run_id, problem=f"on {node}: {error}")
 
 
 def inputs(results: ResultsFolder, run_id: str) -> Files:
-    """What has to be there for a run that starts from run `run_id`."""
+    """Return what has to be there for a run that starts from run `run_id`."""
     return pack_files(results, [results.record_path(run_id), results.weights(run_id)])
 
 

@@ -20,6 +20,7 @@ class Mailbox:
         self._messages: list[Message] = []
 
     def post(self, message: Message) -> None:
+        """Put a message in."""
         self._messages.append(message)
 
     def take(self) -> list[Message]:
@@ -28,7 +29,10 @@ class Mailbox:
 
 
 def perform(order: Order, needed: list[Any], mailbox: Any) -> NodeAnswer:
-    """On a node. `needed`: references to what the run starts from, brought only where it is not to be seen."""
+    """Perform the order on a node.
+
+    `needed`: references to what the run starts from, brought only where it is not to be seen.
+    """
     import ray
 
     # A run's process imports its parent's main program, which is Ray's: plugins are to have a process without it.

@@ -1,5 +1,8 @@
-"""Every run of a suite, as many at once as there are slots, sharing the work with other processes on the same results
-folder as `dynbench.launch.sequential` does: whoever holds a run's lock has it made."""
+"""Makes every run of a suite, as many at once as there are slots.
+
+The work is shared with other processes on the same results folder, as `dynbench.launch.sequential` does it: whoever
+holds a run's lock has it made.
+"""
 
 import time
 from collections.abc import Sequence
@@ -22,8 +25,10 @@ from dynbench.record.schema import Record
 
 
 class FanoutRunner:
-    """Has made what is not finished, each run tried once; as `SuiteRunner` in all else. Records, tracking and timing
-    are the driver's: nodes train and evaluate."""
+    """Has made what is not finished, each run tried once; as `SuiteRunner` in all else.
+
+    Records, tracking and timing are the driver's: nodes train and evaluate.
+    """
 
     def __init__(self, runs: Sequence[Run], context: Context, timer: Timer | None, pool: Pool, order: Order) -> None:
         """`order`: the pattern of all orders, its run any."""
@@ -35,8 +40,10 @@ class FanoutRunner:
         """One line for each run that could not start because the one that it needs failed."""
 
     def run(self) -> tuple[Record, ...]:
-        """Do everything, then time it, then return the records of all runs. When a run meets something that the user
-        has to mend, the others are done first; then the UserError is raised."""
+        """Do everything, then time it, then return the records of all runs.
+
+        When a run meets something that the user has to fix, the others are done first; then the UserError is raised.
+        """
         schedule = self._schedule()
         try:
             while not schedule.over:
@@ -85,7 +92,7 @@ class FanoutRunner:
         except UserError as error:
             self._give_up(run, str(error), schedule)
             return False
-        if not self._context.results.is_unfinished(run, self._runs):  # somebody finished it just now
+        if not self._context.results.is_unfinished(run, self._runs):  # another process finished it just now
             lock.close()
             schedule.finish(run)
             return False

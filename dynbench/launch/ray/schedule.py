@@ -7,8 +7,9 @@ from dynbench.plan.run import Run
 
 
 class Schedule:
-    """The order of `runs`: each after the one that it starts from. What a run starts from and is not among them is
-    there already.
+    """The order of `runs`: each after the one that it starts from.
+
+    What a run starts from and is not among them is there already.
 
     graphlib says which are ready. It does not know of failures: what starts from a failed run is never ready there, and
     is listed here as left out.
@@ -25,15 +26,17 @@ class Schedule:
         self._ready = set(self._sorter.get_ready())
 
     def ready(self) -> list[Run]:
-        """Those that wait for nothing, in the order in which they were given."""
+        """Return the runs that wait for nothing, in the order in which they were given."""
         return [run for run_id, run in self._runs.items() if run_id in self._ready & self._waiting]
 
     @property
     def under_way(self) -> list[Run]:
+        """Return the runs that are being made."""
         return [run for run_id, run in self._runs.items() if run_id in self._under_way]
 
     @property
     def over(self) -> bool:
+        """Return whether nothing is left to do or to wait for."""
         return not self._waiting and not self._under_way
 
     def start(self, run: Run) -> None:
@@ -46,14 +49,14 @@ class Schedule:
         self._ready |= set(self._sorter.get_ready())
 
     def fail(self, run: Run) -> None:
-        """Leaves out what starts from it, and what starts from that."""
+        """Leave out what starts from it, and what starts from that."""
         self._end(run)
         for dependant in [self._runs[run_id] for run_id in self._runs if run_id in self._waiting]:
             if dependant.needs() == run.run_id:
                 self.leave_out(dependant, run.run_id)
 
     def leave_out(self, run: Run, failed: str) -> None:
-        """It starts from run `failed`, which did."""
+        """Leave a run out: it starts from run `failed`, which did."""
         self.left_out.append((run, failed))
         self.fail(run)
 

@@ -16,8 +16,10 @@ from dynbench.record.schema import Record
 
 
 def time_runs(runs: Sequence[Run], context: Context, timer: Timer) -> None:
-    """Time those of the runs that are finished, were audited and have no latency; their records are written anew. What
-    cannot be timed stays as it is, and the observer hears of it."""
+    """Time those of the runs that are finished, were audited and have no latency; their records are written again.
+
+    What cannot be timed stays as it is, and the observer hears of it.
+    """
     for run in runs:
         if not _wants_timing(context.results.read(run.run_id)):
             continue

@@ -32,10 +32,10 @@ def in_a_sentence(found: Analysis) -> str:
     """Say in one sentence what was found."""
     held = [standing for standing in found.standings if standing.point]
     if found.standings and not held:
-        return f"No static net of equal cost was trained to hold {_methods(found.standings)} against.{_caveat(found)}"
+        return f"No static net of equal cost was trained to compare {_methods(found.standings)} with.{_caveat(found)}"
     if held:
         others = [standing for standing in found.standings if not standing.point]
-        without = f"; no static net of equal cost was trained to hold {_methods(others)} against" if others else ""
+        without = f"; no static net of equal cost was trained to compare {_methods(others)} with" if others else ""
         return f"{_beaten(held)}{without}.{_caveat(found)}"
     if not found.points:
         return "Every run failed."
@@ -158,4 +158,4 @@ def _here(claim: Claim, names: Names) -> str:
         return ""
     if claim.affordable:
         return f"best at that cost: {_reached(claim.affordable[0], names)}"
-    return f"nothing is so cheap: {_reached(min(claim.points, key=lambda point: point.macs.mean), names)}"
+    return f"nothing is that cheap: {_reached(min(claim.points, key=lambda point: point.macs.mean), names)}"

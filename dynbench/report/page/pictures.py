@@ -28,8 +28,10 @@ CORNERS = 60
 
 @dataclass(frozen=True)
 class Bin:
-    """A bar, and what opens it: how many test images, how many of them answered rightly, the first of them by their
-    numbers in the test split."""
+    """A bar, and what opens it.
+
+    How many test images, how many of them answered rightly, the first of them by their numbers in the test split.
+    """
 
     x: float
     width: float

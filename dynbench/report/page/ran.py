@@ -1,4 +1,4 @@
-"""What ran: on the cheapest and the dearest images, for each class, and where in the image; as pictures of shares."""
+"""What ran: on the cheapest and the costliest images, for each class, and where in the image; as pictures of shares."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from dynbench.record.usage_arrays import STEPS, PointUsage, point_usage
 CONFIGURATIONS = 6
 """That there is room for: notable ones come first."""
 IMAGES = 6
-"""The cheapest, and as many of the dearest."""
+"""The cheapest, and as many of the costliest."""
 LAYERS = 4
 """Of which pictures are shown, spread over the net."""
 ROWS, COLUMNS = 64, 128
@@ -51,7 +51,7 @@ class Ran:
     point: str
     seed: int
     cheapest: tuple[ImageRow, ...]
-    dearest: tuple[ImageRow, ...]
+    costliest: tuple[ImageRow, ...]
     classes: tuple[Shares, ...]
     """Class by channel: which share of a class's images ran a channel; a picture a layer."""
     positions: tuple[Shares, ...]

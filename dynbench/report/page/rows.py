@@ -174,7 +174,7 @@ def _badges(configuration: ConfigurationRecords, point: PointSummary | None, on_
     if point is not None:
         yield _audit_badge(configuration, point)
         if on_front:
-            yield Badge("on the front", why="no measured point of this data set is at most as dear and as accurate")
+            yield Badge("on the front", why="no measured point of this data set is at most as costly and as accurate")
     if configuration.static:
         yield Badge("static control", why="it spends the same on every image")
     yield from (_failure(record) for record in configuration.failed)

@@ -24,8 +24,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class ChartPoint:
-    """A row of the table in a chart: `x` and `y` as (value, low, high) of 95 % intervals over seeds. Points of one
-    `tie` are joined: the operating points of a net, the widths of a static method."""
+    """A row of the table in a chart: `x` and `y` as (value, low, high) of 95 % intervals over seeds.
+
+    Points of one `tie` are joined: the operating points of a net, the widths of a static method.
+    """
 
     row: int
     x: tuple[float, float, float]
@@ -68,8 +70,10 @@ class View:
 
 
 def accuracy_views(found: Analysis, table: PageTable) -> tuple[View, ...]:
-    """Accuracy against MACs for each data set, then against latency for each block of timings. Quoted points stand
-    beside MACs alone: nobody prints a latency of this machine."""
+    """Accuracy against MACs for each data set, then against latency for each block of timings.
+
+    Quoted points stand beside MACs alone: nobody prints a latency of this machine.
+    """
     rows = [row for row in table.rows if row.point]
     datasets = dict.fromkeys(row.configuration.setting.dataset for row in rows)
     return (

@@ -26,7 +26,7 @@ LOG_FROM = 12
 
 
 def accuracy_figure(found: Analysis) -> Figure:
-    """One panel for each data set, its key beside it; a line of text when no run has finished."""
+    """Draw one panel for each data set, its key beside it; a line of text when no run has finished."""
     panels = [make_panel(found, dataset) for dataset in found.fronts]
     figure = new_figure(WIDTH, HEIGHT * max(1, len(panels)))
     if not panels:
@@ -88,8 +88,10 @@ def _draw_quoted(axes: Axes, panel: Panel, scale: float) -> None:
 
 
 def _draw_trainings(axes: Axes, panel: Panel, scale: float) -> None:
-    """The operating points of each training, tied together; where they coincide, each is seen round the next. What
-    looks alike is drawn at once: a thousand lines of one point each take a minute."""
+    """The operating points of each training, tied together; where they coincide, each is seen round the next.
+
+    What looks alike is drawn at once: a thousand lines of one point each take a minute.
+    """
     ties: defaultdict[str, list[list[Position]]] = defaultdict(list)
     alike: defaultdict[_Look, list[PointSummary]] = defaultdict(list)
     for points in panel.trainings:

@@ -14,7 +14,7 @@ from dynbench.data.catalogue import caveat
 from dynbench.report.plots.style import LABELS, point_markers
 
 REACH = 3
-"""Quoted points that cost more than this times the dearest measured one, or less than the cheapest divided by
+"""Quoted points that cost more than this times the costliest measured one, or less than the cheapest divided by
 it, would squash the measured ones: they are counted in the caption instead."""
 
 
@@ -38,15 +38,18 @@ class Panel:
 
     @cached_property
     def backbones(self) -> list[str]:
+        """Return the names of the backbones, each once."""
         return list(dict.fromkeys(point.configuration.setting.backbone for point in self.points))
 
     @property
     def title(self) -> str:
+        """Return the panel's title, with the data set's caveat."""
         warning = caveat(self.dataset)
         return f"{self.dataset}, {', '.join(self.backbones)}" + (f"\n{self.dataset}: {warning}" if warning else "")
 
     @property
     def unit(self) -> tuple[float, str]:
+        """Return how many MACs the axis's unit is, and its name."""
         return (1e9, "GMACs") if max(self.costs) >= 1e9 else (1e6, "MMACs")  # noqa: PLR2004
 
     @cached_property
@@ -71,7 +74,7 @@ class Panel:
         return point_markers(point.name for point in self.points)
 
     def configurations(self, method: str) -> list[ConfigurationRecords]:
-        """The trainings of a method."""
+        """Return the trainings of a method."""
         return self._by_method[method]
 
     @cached_property
@@ -90,11 +93,14 @@ class Panel:
         return chosen[:: ceil(len(chosen) / LABELS)]
 
     def shared(self, method: str) -> list[str]:
-        """The parameters that all of a method's trainings have, in words."""
+        """Return the parameters that all of a method's trainings have, in words."""
         return self.names.shared(self.configurations(method)[0].run)
 
     def differing(self, configuration: ConfigurationRecords) -> str:
-        """The parameters that tell a training from the method's others, one a line; empty when there are none."""
+        """Return the parameters that tell a training from the method's others, one a line.
+
+        Empty when there are none.
+        """
         method = configuration.run.method
         if len(self.configurations(method)) == 1:
             return ""

@@ -13,7 +13,7 @@ LARGE = 1e9
 
 
 def curves_figure(curves: Sequence[CurveComparison]) -> Figure:
-    """One panel for each comparison."""
+    """Draw one panel for each comparison."""
     figure = new_figure(WIDTH, REST + PANEL_HEIGHT * len(curves))
     all_axes = figure.subplots(len(curves), 1, squeeze=False)[:, 0]
     scale, unit = (LARGE, "GMACs") if max(one.points[-1].macs.mean for one in curves) >= LARGE else (1e6, "MMACs")

@@ -52,7 +52,7 @@ class _Panel:
 
 
 def histogram_figure(found: Analysis) -> Figure:
-    """One panel for each configuration whose cost depends on the image; a line of text when there is none.
+    """Draw one panel for each configuration whose cost depends on the image; a line of text when there is none.
 
     Raises UserError when per-image arrays are missing or damaged.
     """
@@ -140,7 +140,7 @@ def _draw(axes: Axes, panel: _Panel, edges: list[float]) -> None:
 def _caption(figure: Figure, constant: Sequence[str], left_out: int) -> None:
     parts = [f"The same cost for every image, so not shown: {'; '.join(constant)}."] if constant else []
     if left_out:
-        parts.append(f"Not shown either, for want of room: {left_out} more configurations; see table.md.")
+        parts.append(f"Also not shown, as there is no room: {left_out} more configurations; see table.md.")
     if parts:
         text = fill(" ".join(parts), CAPTION)
         figure.supxlabel(text, fontsize=6.5, color=GREY, x=0.01, ha="left")

@@ -22,8 +22,9 @@ class Label:
 def place_labels(
     axes: Axes, labels: Sequence[Label], marks: Sequence[Position], lines: Sequence[Sequence[Position]]
 ) -> None:
-    """Write each label where it hides none of `marks`, the points drawn, and of `lines`, their corners, if there is
-    such a place; tie it to its point by a thin line.
+    """Write each label where it hides nothing, if there is such a place, and tie it to its point by a thin line.
+
+    It hides none of `marks`, the points drawn, and of `lines`, their corners.
 
     Everything is in data units; the axes must have their final limits and size.
     """

@@ -26,8 +26,10 @@ Limits = tuple[tuple[float, float], tuple[float, float]]
 
 
 def realised_figure(timed: Sequence[Block]) -> Figure:
-    """A row for each of at least one block, a panel for its smallest and one for its largest batch size, their key
-    beside them."""
+    """Draw a row for each of at least one block.
+
+    A panel for its smallest and one for its largest batch size, their key beside them.
+    """
     columns = max(len(block.ends) for block in timed)
     figure = new_figure(PANEL * columns + KEY, HEIGHT * len(timed))
     grid = figure.subplots(len(timed), columns + 1, squeeze=False, width_ratios=[PANEL] * columns + [KEY])
@@ -137,8 +139,10 @@ def _place(one: Drawn) -> Position:
 
 
 def _write_labels(axes: Axes, block: Block, batch: int) -> None:
-    """What tells the runs of one method apart, once for all its seeds; of more than there is room for, the fastest for
-    what they promise."""
+    """What tells the runs of one method apart, once for all its seeds.
+
+    Of more than there is room for, the fastest for what they promise.
+    """
     lines = _by_run(block, batch)
     labels: dict[str, Label] = {}
     for line in lines:

@@ -18,7 +18,7 @@ LABEL_GAP = 0.052
 
 
 def sensitivity_figure(scan: Scan, title: str) -> Figure:
-    """A panel for each stage with a line for each layer; the layers that fall visibly carry their numbers."""
+    """Return a panel for each stage with a line for each layer; the layers that fall visibly carry their numbers."""
     stages = list(dict.fromkeys(layer.stage for layer in scan.layers))
     figure = new_figure(REST + PANEL_WIDTH * len(stages), HEIGHT)
     panels = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]

@@ -58,23 +58,27 @@ _RC: Any = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Figures are made and written in this style; the process's own settings stay as they were. A character that the
-    font lacks is drawn as a box, and nothing is said of it: names are other people's."""
+    """Have figures made and written in this style inside the block; the process's own settings stay as they were.
+
+    A character that the font lacks is drawn as a box, and nothing is said of it: names are other people's.
+    """
     with rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of `width` x `height` inches that belongs to no global state."""
+    """Return an empty figure of `width` x `height` inches that belongs to no global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def method_colour(method: str) -> str:
-    """Return the same colour for a method's name in every figure, on every machine, whatever else is installed or
-    drawn. Two new methods may have the same."""
+    """Return a method's colour: the same in every figure, on every machine.
+
+    Whatever else is installed or drawn. Two new methods may have the same.
+    """
     return _KNOWN.get(method) or _OTHERS[crc32(method.encode()) % len(_OTHERS)]
 
 
@@ -85,7 +89,7 @@ def broken(lines: Iterable[Sequence[tuple[float, float]]]) -> tuple[list[float],
 
 
 def point_markers(points: Iterable[str]) -> dict[str, str]:
-    """A marker for each operating point, in the order given."""
+    """Return a marker for each operating point, in the order given."""
     names = list(dict.fromkeys(points))
     return {name: _MARKERS[index % len(_MARKERS)] for index, name in enumerate(names)}
 

@@ -55,14 +55,14 @@ class BlockDropConfig(MethodConfig):
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
     dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
+    """Start from a dense backbone that was trained for this many epochs. None: the recipe's."""
 
     @model_validator(mode="after")
     def _one_start(self) -> "BlockDropConfig":
         if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
+            raise ValueError("init_epochs is only for weights from a file, and must be given for them")
         if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs goes with init: dense")
+            raise ValueError("dense_epochs is only for init: dense")
         return self
 
     @model_validator(mode="after")

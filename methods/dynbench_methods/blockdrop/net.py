@@ -19,14 +19,17 @@ class BlockDropNet(nn.Module):
         self.policy = PolicyNet(backbone.input_shape, sum(block.skippable for _, block in backbone.named_blocks()))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (batch, channels, height, width) -> logits (batch, classes) of the whole backbone, and the policy's
-        scores (batch, blocks)."""
+        """Map images (batch, channels, height, width) to the whole backbone's logits and the policy's scores.
+
+        Logits are (batch, classes), scores (batch, blocks).
+        """
         return self.backbone(x), self.policy(x)
 
 
 def run_kept(backbone: Backbone, x: Tensor, keep: Tensor) -> Tensor:
-    """Images (batch, channels, h, w) -> logits (batch, classes), with the skippable blocks of `keep`, bool (batch,
-    skippable blocks), only.
+    """Map images (batch, channels, h, w) to logits (batch, classes), with some of the skippable blocks.
+
+    Only those of `keep`, bool (batch, skippable blocks).
 
     A kept block is `relu(F(x) + shortcut(x))` and a dropped one `shortcut(x)`, without a ReLU (BlockDrop, section 3.1).
     A block without a shortcut, which the paper does not have, is always kept.
@@ -63,8 +66,10 @@ def _run_some(block: ResidualBlock, x: Tensor, kept: Tensor) -> Tensor:
 
 
 class BlockDropExecutor(nn.Module):
-    """Images -> logits: the policy network first, then the blocks that it keeps. Every decision is known before the
-    first of them runs, so the host reads them once."""
+    """Images -> logits: the policy network first, then the blocks that it keeps.
+
+    Every decision is known before the first of them runs, so the host reads them once.
+    """
 
     def __init__(self, model: BlockDropNet) -> None:
         super().__init__()
@@ -73,15 +78,17 @@ class BlockDropExecutor(nn.Module):
         self._one_image = self.backbone.for_one_image()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> (batch, classes)."""
+        """Map (batch, channels, h, w) -> (batch, classes)."""
         keep = greedy(self.policy(x)).cpu()
         if self._one_image.fits(x):
             return self._one_image(x, keep[0].tolist())
         return self.backbone.head(self._blocks(self.backbone.stem(x), keep))
 
     def _blocks(self, x: Tensor, keep: Tensor) -> Tensor:
-        """`keep`, bool (batch, skippable blocks), lies on the host: the size of each block's part is known without a
-        wait."""
+        """`keep`, bool (batch, skippable blocks), lies on the host.
+
+        The size of each block's part is known without a wait.
+        """
         decisions = iter(keep.unbind(1))
         for block in cast("Iterable[FoldedBlock]", self.backbone.blocks):
             images = next(decisions).nonzero()[:, 0] if block.skippable else None

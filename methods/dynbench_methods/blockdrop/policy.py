@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d
 from dynbench.method import Backbone, BasicBlock, FoldedBackbone, ResNet
 
 LARGE = 64
-"""Images of at least so many rows get the policy network of ImageNet. The paper has no size between 32 and 224."""
+"""Images of at least this many rows get the policy network of ImageNet. The paper has no size between 32 and 224."""
 
 
 class PolicyNet(nn.Module):
@@ -46,7 +46,7 @@ class PolicyExecutor(nn.Module):
 
 
 def policy_scores(net: Backbone | FoldedBackbone, blocks: Iterable[nn.Module], x: Tensor, large: bool) -> Tensor:
-    """What `net`, whose blocks are `blocks`, says of images `x`: (batch, outputs)."""
+    """Return what `net`, whose blocks are `blocks`, says of images `x`: (batch, outputs)."""
     x = net.stem(avg_pool2d(x, 2) if large else x)
     x = max_pool2d(x, 3, stride=2, padding=1) if large else x
     for block in blocks:
@@ -55,5 +55,5 @@ def policy_scores(net: Backbone | FoldedBackbone, blocks: Iterable[nn.Module], x
 
 
 def greedy(scores: Tensor) -> Tensor:
-    """`s >= 0.5` for s = sigmoid(scores): which blocks are kept in evaluation, bool (batch, blocks)."""
+    """Return `s >= 0.5` for s = sigmoid(scores): which blocks are kept in evaluation, bool (batch, blocks)."""
     return scores >= 0

@@ -17,10 +17,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(frozen=True)
 class Preset:
-    """How a paper does it. `trunk`: trained with the exits from the trained dense backbone (`joint`), from scratch with
-    them, or left as the dense training has it. `lr`: of the exits' training, None: the recipe's. `steps`: what an
-    operating point is called and its values, by rising cost; the last point, at which nobody leaves, is not among
-    them. `exits`: shares of the MACs, None: behind every stage but the last."""
+    """How a paper does it.
+
+    `trunk`: trained with the exits from the trained dense backbone (`joint`), from scratch with them, or left as the
+    dense training has it. `lr`: of the exits' training, None: the recipe's. `steps`: what an operating point is called
+    and its values, by rising cost; the last point, at which nobody leaves, is not among them. `exits`: shares of the
+    MACs, None: behind every stage but the last.
+    """
 
     head: Head
     rule: Rule
@@ -69,7 +72,7 @@ class EarlyExitConfig(MethodConfig):
     epochs: PositiveInt | None = None
     """Of the exits' training, where it starts from the dense backbone. None: the recipe's."""
     dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
+    """Start from a dense backbone that was trained for this many epochs. None: the recipe's."""
     lr: PositiveFloat | None = None
     """Learning rate of the exits' training."""
 
@@ -93,10 +96,10 @@ class EarlyExitConfig(MethodConfig):
     @model_validator(mode="after")
     def _only_where_it_means_something(self) -> "EarlyExitConfig":
         if self.trunk is not None and self.preset != "sdn":
-            raise ValueError("trunk goes with preset: sdn")
+            raise ValueError("trunk is only for preset: sdn")
         for key in ("head", "weights"):
             if getattr(self, key) is not None and self.preset != "branchynet":
-                raise ValueError(f"{key} goes with preset: branchynet")
+                raise ValueError(f"{key} is only for preset: branchynet")
         if self.trunk_is == "scratch" and (self.epochs is not None or self.dense_epochs is not None):
             raise ValueError(f"{self.preset} is trained from scratch, for the recipe's epochs")
         if self.head is not None and self.exits is not None:

@@ -15,8 +15,11 @@ from dynbench_methods.early_exit.rules import Policy
 
 
 class ExitExecutor(nn.Module):
-    """Images (batch, channels, height, width) -> logits (batch, classes), at operating point number `point`. A single
-    image stops at the first exit that fires. Of a batch the others go on alone: the host asks once an exit who does."""
+    """Images (batch, channels, height, width) -> logits (batch, classes), at operating point number `point`.
+
+    A single image stops at the first exit that fires. Of a batch the others continue alone: the host asks once an exit
+    who does.
+    """
 
     thresholds: Tensor
 
@@ -32,7 +35,7 @@ class ExitExecutor(nn.Module):
         self._parts = tuple(pairwise((0, *net.places, len(self.backbone.blocks))))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> (batch, classes)."""
+        """Map (batch, channels, h, w) -> (batch, classes)."""
         return self._one(x) if len(x) == 1 else self._batch(x)
 
     def _one(self, x: Tensor) -> Tensor:
@@ -78,6 +81,6 @@ class ExitExecutor(nn.Module):
         return surest([*seen, final]) if self.keeps_surest else final
 
     def _leaves(self, index: int, logits: Tensor) -> Tensor:
-        """bool (batch,)."""
+        """Bool (batch,)."""
         score = self.policies[index](logits)[:, 0] if self.rule == "policy" else score_of(self.rule, logits)
         return cast("Tensor", score < self.thresholds[index])

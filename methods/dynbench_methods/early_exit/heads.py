@@ -16,8 +16,10 @@ SIDE = 4
 
 
 class ConvHead(nn.Module):
-    """Strided 3x3 convolutions with BN and ReLU, global average pooling, a linear layer: one for BranchyNet, whose
-    heads have one to three, two for MSDNet."""
+    """Strided 3x3 convolutions with BN and ReLU, global average pooling, a linear layer.
+
+    One for BranchyNet, whose heads have one to three, two for MSDNet.
+    """
 
     def __init__(self, channels: int, width: int, classes: int, depth: int) -> None:
         super().__init__()
@@ -36,8 +38,11 @@ class ConvHead(nn.Module):
 
 
 class MixedPoolHead(nn.Module):
-    """SDN's internal classifier: `alpha * max_pool + (1 - alpha) * avg_pool` to about 4x4, alpha learnt, and a linear
-    layer. Features under 8 pixels are not pooled. Those of smaller images, in training, are brought to size."""
+    """SDN's internal classifier.
+
+    `alpha * max_pool + (1 - alpha) * avg_pool` to about 4x4, alpha learnt, and a linear layer. Features under 8 pixels
+    are not pooled. Those of smaller images, in training, are brought to size.
+    """
 
     def __init__(self, size: Size, classes: int) -> None:
         super().__init__()
@@ -75,8 +80,11 @@ def brought_to(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class PublishedStemHead(nn.Module):
-    """BranchyNet's first exit of ResNet-110, behind the stem: 5x5 to 64 channels, local response normalisation, 3x3 to
-    32 channels twice, and a linear layer on all pixels. The convolutions have biases and no BN."""
+    """BranchyNet's first exit of ResNet-110, behind the stem.
+
+    5x5 to 64 channels, local response normalisation, 3x3 to 32 channels twice, and a linear layer on all pixels. The
+    convolutions have biases and no BN.
+    """
 
     def __init__(self, size: Size, classes: int) -> None:
         super().__init__()
@@ -98,8 +106,10 @@ class PublishedStemHead(nn.Module):
 
 
 class PublishedStageHead(nn.Module):
-    """BranchyNet's second exit of ResNet-110, behind the first stage: a residual block and a linear layer on all
-    pixels."""
+    """BranchyNet's second exit of ResNet-110, behind the first stage.
+
+    A residual block and a linear layer on all pixels.
+    """
 
     def __init__(self, size: Size, classes: int) -> None:
         super().__init__()
@@ -116,8 +126,10 @@ class PublishedStageHead(nn.Module):
 
 
 def make_head(kind: Head, size: Size, classes: int, width: int, first: bool) -> nn.Module:
-    """The classifier of an exit on features of `size`; `width`: channels of its convolutions; `first`: whether it is
-    the first exit."""
+    """Return the classifier of an exit on features of `size`.
+
+    `width`: channels of its convolutions; `first`: whether it is the first exit.
+    """
     if kind == "pool":
         return MixedPoolHead(size, classes)
     if kind == "linear":
@@ -145,7 +157,7 @@ class FoldedConvHead(nn.Module):
 
 
 def folded_head(head: nn.Module, name: str) -> nn.Module:
-    """What runs of a head in an executor."""
+    """Return what runs of a head in an executor."""
     if isinstance(head, ConvHead):
         return FoldedConvHead(head, name)
     return PooledLinear([head.linear], (f"{name}.linear",)) if isinstance(head, LinearHead) else head

@@ -17,8 +17,10 @@ FLOOR = 0.01
 
 
 def hinge(scores: Tensor, y: Tensor) -> Tensor:
-    """One class against the rest: mean over images of `sum_c max(0, 1 - y_c s_c) / C`, y_c = 1 or -1; scores (batch,
-    classes), labels (batch,)."""
+    """Return the loss of one class against the rest.
+
+    The mean over images of `sum_c max(0, 1 - y_c s_c) / C`, y_c = 1 or -1; scores (batch, classes), labels (batch,).
+    """
     signs = 2 * one_hot(y, scores.shape[1]) - 1
     return (1 - signs * scores).relu().mean()
 
@@ -31,7 +33,7 @@ def rising_weights(costs: Sequence[float], progress: Progress) -> list[float]:
 def exit_loss(
     config: EarlyExitConfig, net: ExitNet, x: Tensor, y: Tensor, progress: Progress, recipe: Recipe
 ) -> Tensor:
-    """The preset's loss of images x (batch, channels, height, width) and labels y (batch,)."""
+    """Return the preset's loss of images x (batch, channels, height, width) and labels y (batch,)."""
     if config.trunk_is == "frozen":
         found, _ = net.exits(x)
         if config.preset == "dg":
@@ -46,8 +48,10 @@ def exit_loss(
 
 
 def exit_recipe(config: EarlyExitConfig, recipe: Recipe) -> Recipe:
-    """How the exits are trained: the suite's recipe over `epochs`, at the preset's learning rate. SDN's classifiers on
-    a frozen trunk, and those that a policy is fitted to, have Adam as published."""
+    """Return how the exits are trained: the suite's recipe over `epochs`, at the preset's learning rate.
+
+    SDN's classifiers on a frozen trunk, and those that a policy is fitted to, have Adam as published.
+    """
     longer = lasting(recipe, config.epochs)
     rate = config.lr or config.chosen.lr
     if config.trunk_is == "frozen" and config.preset != "dg":
@@ -59,7 +63,7 @@ def exit_recipe(config: EarlyExitConfig, recipe: Recipe) -> Recipe:
 
 
 def at_rate(optimizer: OptimizerSpec, rate: float) -> OptimizerSpec:
-    """The optimizer at another learning rate; of Muon that of its SGD, and the other in proportion."""
+    """Return the optimizer at another learning rate; of Muon that of its SGD, and the other in proportion."""
     of_sgd = getattr(optimizer, "sgd_lr", None)
     if of_sgd is None:
         return optimizer.model_copy(update={"lr": rate})

@@ -15,9 +15,11 @@ from dynbench_methods.early_exit.rules import Policy, entropy_of, uncertainty
 
 
 class ExitNet(nn.Module):
-    """`places`: after how many blocks each exit stands. Of each exit and operating point, `thresholds` (points, exits)
-    says below which score an image leaves; `costs` (exits + 1,) is what it has paid by then, all heads that it reached
-    included, as a share of the dense backbone."""
+    """`places`: after how many blocks each exit stands.
+
+    Of each exit and operating point, `thresholds` (points, exits) says below which score an image leaves; `costs`
+    (exits + 1,) is what it has paid by then, all heads that it reached included, as a share of the dense backbone.
+    """
 
     thresholds: Tensor
     costs: Tensor
@@ -59,15 +61,17 @@ class ExitNet(nn.Module):
         return [*trunk[:-1], trunk[-1] + ends], [*heads, []]
 
     def train(self, mode: bool = True) -> Self:
-        """A frozen trunk stays in evaluation mode: the statistics of its BN must not move."""
+        """Set the mode, but keep a frozen trunk in evaluation mode: the statistics of its BN must not move."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
         return self
 
     def exits(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Images (batch, channels, height, width) -> logits (batch, classes) of each exit, and the features of the last
-        block before the last exit. A frozen trunk gets no gradients."""
+        """Map images (batch, channels, height, width) to logits (batch, classes) of each exit.
+
+        Also returns the features of the last block before the last exit. A frozen trunk gets no gradients.
+        """
         blocks, found = self._blocks(), []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = self.backbone.stem(x)
@@ -78,12 +82,12 @@ class ExitNet(nn.Module):
         return found, x
 
     def run(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Images -> logits of each exit, and of the whole net."""
+        """Return images -> logits of each exit, and of the whole net."""
         found, x = self.exits(x)
         return found, self.backbone.head(_through(self._blocks()[self.places[-1] :], x))
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-        """The same, and what every policy says: (batch, points) of each exit."""
+        """Return the same, and what every policy says: (batch, points) of each exit."""
         found, final = self.run(x)
         return found, final, [policy(logits) for policy, logits in zip(self.policies, found, strict=False)]
 
@@ -91,14 +95,17 @@ class ExitNet(nn.Module):
         return [block for _, block in self.backbone.named_blocks()]
 
     def score(self, index: int, logits: Tensor, point: int) -> Tensor:
-        """What decides at exit `index`, of its logits (batch, classes): (batch,)."""
+        """Return what decides at exit `index`, of its logits (batch, classes): (batch,)."""
         if self.rule == "policy":
             return cast("Tensor", self.policies[index](logits)[:, point])
         return score_of(self.rule, logits)
 
     def decided(self, found: Sequence[Tensor], final: Tensor, point: int) -> tuple[Tensor, list[Tensor]]:
-        """Of everything computed, what operating point number `point` answers, (batch, classes), and which images
-        reached each exit, and last the end, bool (batch,)."""
+        """Return what operating point number `point` answers, and which images reached each exit.
+
+        Answers are (batch, classes), of everything computed. Which images reached each exit, and last the end, is bool
+        (batch,).
+        """
         here = torch.ones(len(final), dtype=torch.bool, device=final.device)
         answer, reached = surest([*found, final]) if self.keeps_surest else final, [here]
         for index, logits in enumerate(found):
@@ -109,7 +116,7 @@ class ExitNet(nn.Module):
         return answer, reached
 
     def usage(self, reached: Sequence[Tensor]) -> dict[str, LayerUsage]:
-        """What ran: up to an exit everything of those that reached it, the exit's own layers among it."""
+        """Return what ran: up to an exit everything of those that reached it, the exit's own layers among it."""
         usage = {}
         for part, head, here in zip(*self.layers, reached, strict=True):
             usage.update({layer: LayerUsage(positions=here) for layer in (*part, *head)})
@@ -120,15 +127,17 @@ class ExitNet(nn.Module):
 
 
 def score_of(rule: str, logits: Tensor) -> Tensor:
-    """The score of a rule that needs nothing but logits (batch, classes): (batch,)."""
+    """Return the score of a rule that needs nothing but logits (batch, classes): (batch,)."""
     if rule == "entropy":
         return entropy_of(logits)
     return -logits.amax(1) if rule == "margin" else uncertainty(logits)
 
 
 def surest(logits: Sequence[Tensor]) -> Tensor:
-    """Of several classifiers' logits, each (batch, classes), the most confident one's, image by image; of equals, the
-    earliest."""
+    """Return the logits of the most confident of several classifiers, image by image.
+
+    Each classifier's logits are (batch, classes). Of classifiers that are equally confident, the earliest.
+    """
     together = torch.stack(list(logits))
     best = uncertainty(together).argmin(0)
     return together[best, torch.arange(len(best), device=best.device)]
@@ -141,7 +150,7 @@ def _through(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 
 def feature_sizes(backbone: Backbone) -> list[Size]:
-    """Sizes of the features behind the stem, and behind each block."""
+    """Return sizes of the features behind the stem, and behind each block."""
     device = next(backbone.parameters()).device
     with evaluating(backbone):
         x = backbone.stem(torch.zeros(1, *backbone.input_shape, device=device))
@@ -153,8 +162,10 @@ def feature_sizes(backbone: Backbone) -> list[Size]:
 
 
 def exit_places(backbone: Backbone, config: EarlyExitConfig) -> tuple[int, ...]:
-    """After how many blocks the exits stand, rising, each place once; none behind the last block, where the backbone's
-    own classifier is."""
+    """Return after how many blocks the exits stand, rising, each place once.
+
+    None stands behind the last block, where the backbone's own classifier is.
+    """
     names = [name for name, _ in backbone.named_blocks()]
     stages = [backbone.stage_of(name) for name in names]
     ends = [index + 1 for index, (one, other) in enumerate(pairwise(stages)) if one != other]

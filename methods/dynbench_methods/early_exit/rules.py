@@ -14,8 +14,10 @@ STEPS, RIDGE = 25, 1e-3
 
 
 def uncertainty(logits: Tensor) -> Tensor:
-    """-log of the largest softmax probability of logits (..., classes): (...). It tells images apart whose p would be 1
-    in fp32."""
+    """Return -log of the largest softmax probability of logits (..., classes): (...).
+
+    It tells images apart whose p would be 1 in fp32.
+    """
     others = (logits - logits.amax(-1, keepdim=True)).sort(-1, descending=True).values[..., 1:]
     return others.exp().sum(-1).log1p()
 
@@ -27,14 +29,16 @@ def entropy_of(logits: Tensor) -> Tensor:
 
 
 def features(logits: Tensor) -> Tensor:
-    """What a policy is given of logits (batch, classes): (batch, FEATURES)."""
+    """Return what a policy is given of logits (batch, classes): (batch, FEATURES)."""
     first, second = logits.softmax(1).topk(2, 1).values.unbind(1)
     return torch.stack([uncertainty(logits), first - second, entropy_of(logits)], 1)
 
 
 class Policy(nn.Module):
-    """One linear function of an exit's own output for each operating point: above 0, the image stays. It is fitted, not
-    trained, so its weights (points, FEATURES) are buffers."""
+    """One linear function of an exit's own output for each operating point: above 0, the image stays.
+
+    It is fitted, not trained, so its weights (points, FEATURES) are buffers.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -56,8 +60,10 @@ class Policy(nn.Module):
 
 
 def midpoint(ordered: Tensor, count: int) -> float:
-    """A threshold that the first `count` of rising scores (n,) are below: half-way between two of them, so that
-    rounding moves no image across."""
+    """Return a threshold that the first `count` of rising scores (n,) are below.
+
+    Half-way between two of them, so that rounding moves no image across.
+    """
     if count == 0:
         return -math.inf
     if count == len(ordered):
@@ -66,8 +72,11 @@ def midpoint(ordered: Tensor, count: int) -> float:
 
 
 def quantile_thresholds(scores: Sequence[Tensor], q: float) -> list[float]:
-    """MSDNet's budgeted batch: of n images, a share proportional to q^k is to leave at exit k = 1, 2, ..., the surest
-    first, of those that are still there. `scores` (n,) of each exit but the last; a threshold for each."""
+    """Find the thresholds of MSDNet's budgeted batch.
+
+    Of n images, a share proportional to q^k is to leave at exit k = 1, 2, ..., the surest first, of those that are
+    still there.
+    """
     weights = [q**k for k in range(1, len(scores) + 2)]
     images = len(scores[0])
     here, found = torch.ones(images, dtype=torch.bool, device=scores[0].device), []
@@ -79,8 +88,11 @@ def quantile_thresholds(scores: Sequence[Tensor], q: float) -> list[float]:
 
 
 def fitted_policy(x: Tensor, stays: Tensor, weight: Tensor) -> tuple[Tensor, float]:
-    """Weighted logistic regression of `stays`, bool (n,), on features x (n, features), by Newton's method with a little
-    ridge: (features,) and the bias. All of one kind: a constant."""
+    """Fit a weighted logistic regression of `stays`, bool (n,), on features x (n, features).
+
+    By Newton's method with a little ridge. Returns the weights (features,) and the bias; a constant where all of
+    `stays` are of one kind.
+    """
     weight = weight.double() / weight.double().sum().clamp(min=1e-12)
     x, y = x.double(), stays.double()
     share = float((weight * y).sum())
@@ -102,10 +114,12 @@ def fitted_policy(x: Tensor, stays: Tensor, weight: Tensor) -> tuple[Tensor, flo
 def fitted_policies(
     logits: Sequence[Tensor], final: Tensor, labels: Tensor, costs: Sequence[float], price: float
 ) -> list[tuple[Tensor, float]]:
-    """Bolukbasi et al.'s reduction, the last decision first. With later policies fixed, an image would end at exit j;
-    it is to stay at exit k where `e_j + price * c_j < e_k + price * c_k`, weighted by how much that saves. e: wrong or
-    not; `costs`: c of each exit and last of the whole net. `logits` (n, classes) of each exit, `final` of the whole
-    net."""
+    """Bolukbasi et al.'s reduction, the last decision first.
+
+    With later policies fixed, an image would end at exit j; it is to stay at exit k where `e_j + price * c_j < e_k +
+    price * c_k`, weighted by how much that saves. e: wrong or not; `costs`: c of each exit and last of the whole net.
+    `logits` (n, classes) of each exit, `final` of the whole net.
+    """
     wrong = [(one.argmax(1) != labels).double() for one in (*logits, final)]
     spent = [one + price * cost for one, cost in zip(wrong, costs, strict=True)]
     later, found = spent[-1], []

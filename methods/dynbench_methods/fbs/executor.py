@@ -46,7 +46,10 @@ class BoostedConv(nn.Module):
         inputs: Tensor | None,
         beside: Tensor | None,
     ) -> Tensor:
-        """`relu(m (g conv + beta) + beside)` at the `active` channels, of which there are `beside` (1, n, *size)."""
+        """Return `relu(m (g conv + beta) + beside)` at the `active` channels.
+
+        Of these there are `beside` (1, n, *size).
+        """
         shift = self.beta[active][None, :, None, None].expand(1, -1, *size)
         residual = shift if beside is None else beside + shift
         return cast("Tensor", self.conv(x, active, inputs, scale=scale, residual=residual, relu=True))
@@ -66,7 +69,7 @@ class BoostedBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(1, in, h, w) -> (1, out, h', w')."""
+        """Map (1, in, h, w) -> (1, out, h', w')."""
         *inner, last = cast("list[BoostedConv]", list(self.convs))
         h, inputs, pooled = x, None, x
         for conv in inner:
@@ -110,7 +113,7 @@ class FbsExecutor(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, h, w) -> (batch, classes)."""
+        """Map (batch, channels, h, w) -> (batch, classes)."""
         return self._one(x) if len(x) == 1 else torch.cat([self._one(image) for image in torch.split(x, 1)])
 
     def _one(self, x: Tensor) -> Tensor:

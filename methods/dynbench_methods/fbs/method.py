@@ -1,5 +1,7 @@
-"""FBS: each image runs the channels that its saliences put first, a fixed share of them (Gao et al., arXiv
-1810.05331)."""
+"""FBS: each image runs a fixed share of the channels, those of the highest salience.
+
+From Gao et al., arXiv 1810.05331.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -33,6 +35,8 @@ STEP = 2 / 11
 
 
 class FbsConfig(FromDenseConfig):
+    """Parameters of FBS."""
+
     density: float = Field(0.5, gt=0, le=1)
     """d, the share of a convolution's output channels that run."""
     steps: tuple[float, ...] = (1.0, 0.8, 0.65)
@@ -59,7 +63,7 @@ class Fbs(Method):
     def unsupported(self, backbone: Backbone) -> str | None:
         for name, block in backbone.named_blocks():
             if not (block.skippable and block.ends_in_relu) or len(block.gated_convs()) > 1:
-                return f"{name} is no block of a ResNet"
+                return f"{name} is not a block of a ResNet"
         return None
 
     def start(self) -> FromDense | FromFile | None:
@@ -76,7 +80,7 @@ class Fbs(Method):
         return loss + self.config.l1 * torch.stack(winning).sum()
 
     def stages(self, recipe: Recipe) -> Sequence[Stage]:
-        """One for each density, from 1 down, under one schedule."""
+        """Return one stage for each density, from 1 down, under one schedule."""
         recipe, density = self.config.own_recipe(recipe), self.config.density
         densities = [*(step for step in self.config.steps if step > density), density]
         each = int(recipe.epochs * STEP)
@@ -106,5 +110,5 @@ def _set(density: float) -> Callable[[nn.Module], None]:
 
 
 def _from(schedule: Callable[[float], float], epochs: int) -> Callable[[float], float]:
-    """The schedule as it goes on after so many epochs."""
+    """The schedule as it continues after this many epochs."""
     return lambda epoch: schedule(epochs + epoch)

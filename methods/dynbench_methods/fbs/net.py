@@ -15,8 +15,11 @@ LIMIT = 4.0
 
 
 def winners(saliences: Tensor, density: float) -> Tensor:
-    """Return which channels are among the ceil(density * n) largest of saliences (batch, n), bool. Strictly above the
-    next one, as published: of equals at the edge, zeros of the ReLU say, none wins, so that fewer may run."""
+    """Return which channels are among the ceil(density * n) largest of saliences (batch, n), bool.
+
+    Strictly above the next one, as published: of equals at the edge, zeros of the ReLU say, none wins, so that fewer
+    may run.
+    """
     count = math.ceil(density * saliences.shape[1])
     if count >= saliences.shape[1]:
         return torch.ones_like(saliences, dtype=torch.bool)
@@ -54,8 +57,10 @@ class Gated:
 
 
 class FbsNet(nn.Module):
-    """A backbone in whose blocks each convolution has saliences, at a density that stages lower. Everything is computed
-    and then masked."""
+    """A backbone in whose blocks each convolution has saliences, at a density that stages lower.
+
+    Everything is computed and then masked.
+    """
 
     density: Tensor
 
@@ -69,7 +74,7 @@ class FbsNet(nn.Module):
                 block.conv_and_norm(name)[1].weight.requires_grad_(False)  # saliences take its place
 
     def run(self, x: Tensor) -> tuple[Tensor, list[list[Gated]]]:
-        """Images (batch, channels, h, w) -> logits (batch, classes) and, by block, what each convolution ran."""
+        """Map images (batch, channels, h, w) -> logits (batch, classes) and, by block, what each convolution ran."""
         density = float(self.density)
         x = self.backbone.stem(x)
         seen = []
@@ -86,8 +91,11 @@ class FbsNet(nn.Module):
 def boosted_block(
     block: ResidualBlock, name: str, x: Tensor, saliences: BlockSaliences, density: float
 ) -> tuple[Tensor, list[Gated]]:
-    """Compute all of a block (batch, in, h, w) -> (batch, out, h', w'). Each convolution gives `m (g gamma norm(conv) +
-    beta)`, where g are its saliences and m the winners; ReLU follows, for the last one after the sum."""
+    """Compute all of a block (batch, in, h, w) -> (batch, out, h', w').
+
+    Each convolution gives `m (g gamma norm(conv) + beta)`, where g are its saliences and m the winners; ReLU follows,
+    for the last one after the sum.
+    """
     h, seen = x, []
     convs = block.branch_convs()
     for conv in convs:
@@ -108,8 +116,11 @@ def _boosted(y: Tensor, beta: Tensor, saliences: Tensor, runs: Tensor) -> Tensor
 
 
 def usage_of(seen: Sequence[Sequence[Gated]]) -> dict[str, LayerUsage]:
-    """Return what ran, as masks. The first convolution of a block reads the residual stream, which is dense; each other
-    one what the one before it wrote."""
+    """Return what ran, as masks.
+
+    The first convolution of a block reads the residual stream, which is dense; each other one what the one before it
+    wrote.
+    """
     return dict(_usage(seen))
 
 

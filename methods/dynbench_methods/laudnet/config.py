@@ -54,7 +54,7 @@ class LaudNetConfig(FromDenseConfig):
         return cast("Mode", mode), cast("int", side), cast("int", group)
 
     def lengths(self) -> dict[str, int]:
-        """Of the lists that have an entry for each stage and say something in one of these modes."""
+        """Return the lengths of the lists that have an entry for each stage and say something in one of these modes."""
         modes = set(self.modes)
         lists: dict[str, Sized] = {"modes": self.modes}
         if modes & {"spatial", "both"}:

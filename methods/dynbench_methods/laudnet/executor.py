@@ -1,5 +1,8 @@
-"""LAUDNet's executor: one native call of single images where layers and first convolutions alone are switched, block by
-block where positions are, or the insides of bottlenecks."""
+"""LAUDNet's executor.
+
+One native call of single images where layers and first convolutions alone are switched, block by block where positions
+are, or the insides of bottlenecks.
+"""
 
 from collections.abc import Iterable
 from typing import cast

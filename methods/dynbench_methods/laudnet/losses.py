@@ -18,8 +18,10 @@ def temperature_at(config: LaudNetConfig, fraction: float) -> float:
 
 
 def bounds_at(config: LaudNetConfig, progress: Progress) -> tuple[float, float]:
-    """Return between which shares of its MACs a block is left alone in this epoch: at first at the target only, and
-    after `bounds` of the epochs anywhere. By whole epochs, as in the published code."""
+    """Return between which shares of its MACs a block is left alone in this epoch.
+
+    At first at the target only, and after `bounds` of the epochs anywhere. By whole epochs, as in the published code.
+    """
     span = config.bounds * progress.epochs
     done = min(1.0, progress.epoch / span) if span else 1.0
     held = math.cos(math.pi / 2 * done) ** 2
@@ -27,8 +29,11 @@ def bounds_at(config: LaudNetConfig, progress: Progress) -> tuple[float, float]:
 
 
 def block_costs(net: LaudNet, chosen: Sequence[Chosen]) -> tuple[Tensor, Tensor]:
-    """Return the cost of the whole net as a share of the dense backbone's, a mean over images, and that of each block
-    (blocks,) as a share of its own; masker and shortcut are in both."""
+    """Return the cost of the whole net, and that of each block.
+
+    The first as a share of the dense backbone's, a mean over images; the second (blocks,) as shares of the blocks' own.
+    Masker and shortcut are in both.
+    """
     device = net.backbone.linear.weight.device
     fixed = float(sum(net.macs.values()))
     spent, shares = [], []
@@ -51,8 +56,10 @@ def _mean(share: Tensor | float) -> Tensor | float:
 
 
 def cost_loss(net: LaudNet, chosen: Sequence[Chosen], config: LaudNetConfig, progress: Progress) -> Tensor:
-    """Return the squared distance from the target, and the mean over blocks of how far each is beyond its bounds,
-    squared."""
+    """Return the squared distance from the target, and how far blocks are beyond their bounds.
+
+    The latter is squared too, and a mean over blocks.
+    """
     total, shares = block_costs(net, chosen)
     lower, upper = bounds_at(config, progress)
     beyond = (shares - upper).relu().square() + (lower - shares).relu().square()

@@ -11,9 +11,12 @@ OPEN_PLACE, OPEN_CHANNEL = 5.0, 4.0
 
 
 def straight_through(scores: Tensor, tau: float | None) -> Tensor:
-    """Return 1 where a score lets its part run and 0 elsewhere, float32. In training, at the temperature `tau`, with
-    logistic noise, which on one score is Gumbel noise on the two logits of on and off, and with the gradient of the
-    soft gate. `tau` None is evaluation: no noise, on where the score is above 0."""
+    """Return 1 where a score lets its part run and 0 elsewhere, float32.
+
+    In training, at the temperature `tau`, with logistic noise, which on one score is Gumbel noise on the two logits of
+    on and off, and with the gradient of the soft gate. `tau` None is evaluation: no noise, on where the score is above
+    0.
+    """
     scores = scores.float()
     if tau is None:
         return (scores > 0).float()
@@ -23,8 +26,10 @@ def straight_through(scores: Tensor, tau: float | None) -> Tensor:
 
 
 class PlaceMasker(nn.Module):
-    """A score for each patch of `side` output pixels, from the mean of the block's input there: spatial mode. `side`
-    None is one patch, the whole map: layer mode."""
+    """A score for each patch of `side` output pixels, from the mean of the block's input there: spatial mode.
+
+    `side` None is one patch, the whole map: layer mode.
+    """
 
     def __init__(self, block: ResidualBlock, side: int | None) -> None:
         super().__init__()
@@ -41,8 +46,10 @@ class PlaceMasker(nn.Module):
 
 
 class ChannelMasker(nn.Module):
-    """A score for each `group` of channels inside the block, from the mean of its input: one linear layer, or two with
-    a ReLU between them."""
+    """A score for each `group` of channels inside the block, from the mean of its input.
+
+    One linear layer, or two with a ReLU between them.
+    """
 
     def __init__(self, block: ResidualBlock, group: int, layers: int) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
-"""LAUDNet: blocks, channels inside them and places of their maps that are skipped by image (Han et al., arXiv
-2308.15949)."""
+"""LAUDNet: blocks, channels inside them and places of their maps are skipped by image.
+
+From Han et al., arXiv 2308.15949.
+"""
 
 from collections.abc import Sequence
 from typing import cast
@@ -41,7 +43,7 @@ class LaudNetMethod(Method):
             mode, _, group = self.config.of_stage(stages.index(backbone.stage_of(name)))
             inverted = not (block.skippable and block.ends_in_relu) or len(block.gated_convs()) > 1
             if inverted and mode not in {"layer", "none"}:
-                return f"{name} is no block of a ResNet: only mode layer is defined for it"
+                return f"{name} is not a block of a ResNet: only mode layer is defined for it"
             if mode in {"channel", "both"} and block.mid_channels % group:
                 return f"{name} has channels that do not divide into groups of {group}"
         return None

@@ -15,8 +15,11 @@ from dynbench_methods.laudnet.maskers import ChannelMasker, PlaceMasker
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a block runs, 1 or 0: `places` of its output (batch, h, w), or (batch, 1, 1) for all or none, and `channels`
-    inside (batch, mid). None: all. `size` is its input's height and width."""
+    """What a block runs, 1 or 0.
+
+    `places` of its output (batch, h, w), or (batch, 1, 1) for all or none, and `channels` inside (batch, mid). None:
+    all. `size` is its input's height and width.
+    """
 
     places: Tensor | None
     channels: Tensor | None
@@ -35,15 +38,17 @@ class Masker(nn.Module):
         self.channels = ChannelMasker(block, group, config.masker_layers) if by_channel else None
 
     def forward(self, x: Tensor, size: tuple[int, int], tau: float | None) -> Chosen:
-        """`size` is that of the block's output."""
+        """Choose what runs; `size` is that of the block's output."""
         places = None if self.places is None else self.places(x, size, tau)
         channels = None if self.channels is None else self.channels(x, tau)
         return Chosen(places, channels, (int(x.shape[2]), int(x.shape[3])))
 
 
 class LaudNet(nn.Module):
-    """A backbone with a masker at each block, and a copy of it as it was, the teacher, if there is one. Everything is
-    computed and then masked."""
+    """A backbone with a masker at each block, and a copy of it as it was, the teacher, if there is one.
+
+    Everything is computed and then masked.
+    """
 
     def __init__(self, backbone: Backbone, config: LaudNetConfig) -> None:
         super().__init__()
@@ -57,15 +62,17 @@ class LaudNet(nn.Module):
         self.macs = {layer.name: layer.macs for layer in static_costs(self, backbone.input_shape)}
 
     def train(self, mode: bool = True) -> Self:
-        """The teacher stays in evaluation mode."""
+        """Set the mode; the teacher stays in evaluation mode."""
         super().train(mode)
         if self.teacher is not None:
             self.teacher.eval()
         return self
 
     def run(self, x: Tensor, tau: float | None = None) -> tuple[Tensor, list[Chosen]]:
-        """Images (batch, channels, h, w) -> logits (batch, classes) and what each block ran; `tau` as in
-        `straight_through`."""
+        """Map images (batch, channels, h, w) -> logits (batch, classes) and what each block ran.
+
+        `tau` as in `straight_through`.
+        """
         x = self.backbone.stem(x)
         chosen = []
         for (_, block), masker in zip(self.backbone.named_blocks(), self.maskers, strict=True):
@@ -78,12 +85,12 @@ class LaudNet(nn.Module):
         return self.run(x)[0]
 
     def parts(self, chosen: Sequence[Chosen]) -> Iterator[tuple[int, list["Part"]]]:
-        """By block, what ran of each convolution."""
+        """Yield, by block, what ran of each convolution."""
         for index, ((name, block), choice) in enumerate(zip(self.backbone.named_blocks(), chosen, strict=True)):
             yield index, parts_of(f"backbone.{name}", block, choice)
 
     def usage(self, chosen: Sequence[Chosen]) -> dict[str, LayerUsage]:
-        """What each image ran, as masks."""
+        """Return what each image ran, as masks."""
         return {part.layer: part.usage for _, parts in self.parts(chosen) for part in parts}
 
 
@@ -97,8 +104,11 @@ def output_size(block: ResidualBlock, x: Tensor) -> tuple[int, int]:
 
 
 def masked_block(block: ResidualBlock, x: Tensor, chosen: Chosen) -> Tensor:
-    """Compute all of a block (batch, in, h, w) -> (batch, out, h', w'), channels off behind their ReLU, where an off
-    channel is zero and can be left out, and places off before the sum."""
+    """Compute all of a block (batch, in, h, w) -> (batch, out, h', w'), with gates as masks.
+
+    Channels are switched off behind their ReLU, where an off channel is zero and can be left out, and places before the
+    sum.
+    """
     residual = block.rest(block.first(x)) if chosen.channels is None else _narrowed(block, x, chosen.channels)
     if chosen.places is not None:
         residual = residual * chosen.places[:, None].to(residual.dtype)
@@ -118,8 +128,11 @@ def _narrowed(block: ResidualBlock, x: Tensor, channels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Part:
-    """What ran of a convolution: masks of input and output channels (batch, channels) and of output positions (batch,
-    h, w) or (batch, 1, 1). None: all."""
+    """What ran of a convolution.
+
+    Masks of input and output channels (batch, channels) and of output positions (batch, h, w) or (batch, 1, 1). None:
+    all.
+    """
 
     layer: str
     inputs: Tensor | None
@@ -135,7 +148,10 @@ class Part:
         return LayerUsage(inputs, outputs, positions)
 
     def share(self) -> Tensor | float:
-        """The share of its MACs for each image, (batch,), differentiable: a product of each image's own shares."""
+        """Return the share of its MACs for each image, (batch,), differentiable.
+
+        A product of each image's own shares.
+        """
         share: Tensor | float = 1.0
         for mask in self._masks():
             share = share if mask is None else share * mask.flatten(1).mean(1)
@@ -146,8 +162,10 @@ class Part:
 
 
 def parts_of(name: str, block: ResidualBlock, chosen: Chosen) -> list[Part]:
-    """Return what ran of each convolution of a block, in order. The last one ran at the chosen places, each other where
-    the one after it reads (dilated masks)."""
+    """Return what ran of each convolution of a block, in order.
+
+    The last one ran at the chosen places, each other where the one after it reads (dilated masks).
+    """
     convs = [(conv, block.conv_and_norm(conv)[0]) for conv in block.branch_convs()]
     places, wanted = [chosen.places], chosen.places
     sizes = [chosen.size]

@@ -34,7 +34,7 @@ RELU1 = Decision("clamp", above=0.0, scales=True)
 def usage_in(
     mode: str, blocks: Sequence[tuple[str, ResidualBlock]], saliences: Sequence[Salience]
 ) -> dict[str, LayerUsage]:
-    """What each convolution of each block ran in a cost mode."""
+    """Return what each convolution of each block ran in a cost mode."""
     usage = {}
     for (name, block), salience in zip(blocks, saliences, strict=True):
         runs = None if salience.layer is None else salience.layer > 0
@@ -53,7 +53,7 @@ def usage_in(
 
 
 def gated_executor(model: GatedBackbone, mode: str) -> GatedExecutor:
-    """Images (batch, channels, h, w) -> logits (batch, classes), in one of LC-Net's cost modes."""
+    """Map images (batch, channels, h, w) -> logits (batch, classes), in one of LC-Net's cost modes."""
     each = enumerate(cast("Iterable[Gate]", model.gates))
     gates = [_folded(gate, f"gates.{index}", mode) for index, gate in each]
     return GatedExecutor(FoldedBackbone(model.backbone, "backbone"), gates)

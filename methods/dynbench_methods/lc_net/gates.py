@@ -28,7 +28,7 @@ class Salience:
     channel: Tensor | None
 
     def of(self, images: Tensor) -> "Salience":
-        """The scores of some of the batch's images, by their indices."""
+        """Return the scores of some of the batch's images, by their indices."""
         layer = None if self.layer is None else self.layer[images]
         return Salience(layer, None if self.channel is None else self.channel[images])
 
@@ -72,9 +72,12 @@ def _fully_connected(inputs: int, outputs: int) -> nn.Linear:
 
 
 class GatedBackbone(nn.Module):
-    """A backbone with a gate at every block: `relu(F(x) * S_L + shortcut(x))` (equation 2), where S_C scales the
-    output of F's first convolution after its BN and ReLU, so that a channel at zero can be removed. Of an inverted
-    residual block, which the paper does not have, it scales the depthwise convolution's output, for the same reason."""
+    """A backbone with a gate at every block.
+
+    `relu(F(x) * S_L + shortcut(x))` (equation 2), where S_C scales the output of F's first convolution after its BN and
+    ReLU, so that a channel at zero can be removed. Of an inverted residual block, which the paper does not have, it
+    scales the depthwise convolution's output, for the same reason.
+    """
 
     def __init__(self, backbone: Backbone, layer: bool, channel: bool, leak: float, group: int = 1) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class GatedBackbone(nn.Module):
         self.gates = nn.ModuleList(Gate(block, layer, channel, leak, group) for _, block in backbone.named_blocks())
 
     def run(self, x: Tensor) -> tuple[Tensor, list[Salience]]:
-        """Images (batch, channels, height, width) -> logits (batch, classes) and every block's salience."""
+        """Map images (batch, channels, height, width) -> logits (batch, classes) and every block's salience."""
         x = self.backbone.stem(x)
         saliences = []
         for (_, block), gate in zip(self.backbone.named_blocks(), self.gates, strict=True):
@@ -96,7 +99,7 @@ class GatedBackbone(nn.Module):
 
 
 def gated_block(block: ResidualBlock, x: Tensor, salience: Salience) -> Tensor:
-    """`relu(F(x) * S_L + shortcut(x))` with everything computed: (batch, in, h, w) -> (batch, out, h', w')."""
+    """Return `relu(F(x) * S_L + shortcut(x))` with everything computed: (batch, in, h, w) -> (batch, out, h', w')."""
     hidden = block.first(x)
     if salience.channel is not None:
         hidden = hidden * salience.channel[:, :, None, None]
@@ -107,7 +110,10 @@ def gated_block(block: ResidualBlock, x: Tensor, salience: Salience) -> Tensor:
 
 
 def mean_absolute(scores: Sequence[Tensor | None]) -> Tensor:
-    """Mean over blocks of mean |S|: the L1 term of section 4.3, scaled so that a weight means the same at every
-    depth and width. Zero when there are no such gates."""
+    """Return mean over blocks of mean |S|.
+
+    The L1 term of section 4.3, scaled so that a weight means the same at every depth and width. Zero when there are no
+    such gates.
+    """
     present = [score.float().abs().mean() for score in scores if score is not None]
     return torch.stack(present).mean() if present else torch.zeros(())

@@ -13,6 +13,8 @@ from dynbench_methods.lc_net.gates import GatedBackbone, mean_absolute
 
 
 class GateConfig(MethodConfig):
+    """Parameters that L-Net, C-Net and LC-Net share."""
+
     l1_layer: NonNegativeFloat = 0.0
     """Weight of the mean |S_L| over blocks in the loss."""
     l1_channel: NonNegativeFloat = 0.0
@@ -20,7 +22,7 @@ class GateConfig(MethodConfig):
     gate_lr: PositiveFloat | None = None
     """Learning rate of the gates; None: the recipe's."""
     channel_group: int = Field(1, ge=1)
-    """So many neighbouring channels share one score: smaller gates, and weights that are read in longer runs."""
+    """This many neighbouring channels share one score: smaller gates, and weights that are read in longer runs."""
     leak: float = Field(0.01, ge=0, lt=1)
     """Slope of the training activation outside [0, 1]; the paper does not give it."""
     init: str = "scratch"
@@ -31,7 +33,7 @@ class GateConfig(MethodConfig):
     @model_validator(mode="after")
     def _file_has_a_budget(self) -> "GateConfig":
         if (self.init not in {"scratch", "dense"}) != (self.init_epochs is not None):
-            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
+            raise ValueError("init_epochs is only for weights from a file, and must be given for them")
         return self
 
 
@@ -89,6 +91,8 @@ class LCNet(Method):
 
 
 class CNetConfig(GateConfig):
+    """Parameters of C-Net."""
+
     @model_validator(mode="after")
     def _channel_gates_only(self) -> "CNetConfig":
         if self.l1_layer:
@@ -105,6 +109,8 @@ class CNet(LCNet):
 
 
 class LNetConfig(GateConfig):
+    """Parameters of L-Net."""
+
     @model_validator(mode="after")
     def _layer_gates_only(self) -> "LNetConfig":
         if self.l1_channel or self.channel_group > 1:

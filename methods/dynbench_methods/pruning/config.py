@@ -11,6 +11,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class PruningConfig(MethodConfig):
+    """Parameters that the static pruning methods share."""
+
     ratios: Share | tuple[Share, ...] | None = None
     """Share of each layer's filters that is removed, one for each of the backbone's stages or one for all; rounded up
     to whole filters, but one is left. None, without `macs`: a half."""
@@ -28,14 +30,14 @@ class PruningConfig(MethodConfig):
     init_epochs: int | None = Field(None, ge=0)
     """Epochs that a file's weights were trained for; they count in the budget."""
     dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for so many epochs. None: the recipe's."""
+    """Start from a dense backbone that was trained for this many epochs. None: the recipe's."""
 
     @model_validator(mode="after")
     def _one_start(self) -> "PruningConfig":
         if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs goes with weights from a file, and must be given for them")
+            raise ValueError("init_epochs is only for weights from a file, and must be given for them")
         if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs goes with init: dense")
+            raise ValueError("dense_epochs is only for init: dense")
         return self
 
     @model_validator(mode="after")
@@ -46,7 +48,7 @@ class PruningConfig(MethodConfig):
 
 
 def retraining_recipe(recipe: Recipe, config: PruningConfig) -> Recipe:
-    """The suite's recipe over the epochs of retraining: rewound, or at a constant learning rate."""
+    """Return the suite's recipe over the epochs of retraining: rewound, or at a constant learning rate."""
     if config.lr is None:
         return lasting(recipe, config.epochs)
     optimizer = recipe.optimizer.model_copy(update={"lr": config.lr})

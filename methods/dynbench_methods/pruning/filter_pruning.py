@@ -1,5 +1,8 @@
-"""Static pruning: filters are removed once, then the small net is retrained. What L1 filter pruning (Li et al., arXiv
-1608.08710) and NISP share, and the former, which removes the filters with the smallest weights."""
+"""Static pruning: filters are removed once, then the small net is retrained.
+
+What L1 filter pruning (Li et al., arXiv 1608.08710) and NISP share, and the former, which removes the filters with the
+smallest weights.
+"""
 
 from abc import abstractmethod
 from collections import Counter
@@ -60,7 +63,7 @@ class StaticPruning(Method):
         return f"macs: {least:.3g} of the dense MACs is the least, with a filter left in each layer"
 
     def prunable(self, backbone: Backbone) -> list[InnerConv]:
-        """The layers of which filters are removed, in order."""
+        """Return the layers of which filters are removed, in order."""
         return [layer for layer in inner_convs(backbone) if layer.number not in self.config.skip]
 
     def start(self) -> FromDense | FromFile:
@@ -80,7 +83,7 @@ class StaticPruning(Method):
 
     @abstractmethod
     def after_pruning(self, stage: Stage) -> Stage:
-        """The stage of retraining, with an edit before it that calls `remove`."""
+        """Return the stage of retraining, with an edit before it that calls `remove`."""
 
     def remove(self, backbone: Backbone, scores: Mapping[str, Tensor]) -> None:
         """Remove the filters with the lowest `scores`, (filters,) by the layer's name, in place."""
@@ -89,7 +92,7 @@ class StaticPruning(Method):
             layer.keep(largest(scores[layer.name], layer.filters - removed[layer.name]))
 
     def removed(self, backbone: Backbone, scores: Mapping[str, Tensor]) -> Counter[str]:  # noqa: ARG002
-        """How many filters of which layer. Default: shares, whatever the scores."""
+        """Return how many filters of which layer. Default: shares, whatever the scores."""
         layers = self.prunable(backbone)
         if self.config.macs is not None:
             macs = PrunedMacs(backbone)

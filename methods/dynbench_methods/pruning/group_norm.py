@@ -1,5 +1,8 @@
-"""Group norm pruning: DepGraph's criterion (Fang et al., arXiv 2301.12900; code VainF/Torch-Pruning), on the channels
-that lie inside a block's branch."""
+"""Group norm pruning.
+
+DepGraph's criterion (Fang et al., arXiv 2301.12900; code VainF/Torch-Pruning), on the channels that lie inside a
+block's branch.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +24,8 @@ POWER = 4.0
 
 
 class GroupNormConfig(PruningConfig):
+    """Parameters of group norm pruning."""
+
     sparse_epochs: NonNegativeInt = 0
     """Of sparse learning before removal. Published: 100."""
     sparse_lr: PositiveFloat = 0.01
@@ -35,8 +40,9 @@ class GroupNormConfig(PruningConfig):
 
 
 class GroupNorm(StaticPruning):
-    """Filters of the smallest group norm over their layer's mean are removed, of all layers together, and the rest is
-    retrained; after sparse learning, over their layer's largest.
+    """Removes the filters of the smallest group norm over their layer's mean, and retrains the rest.
+
+    The filters are chosen from all layers together; after sparse learning, by the norm over their layer's largest.
 
     A group is what goes together: a filter, its BN's scale, the weights that read it. The residual stream stays whole.
     """
@@ -81,20 +87,23 @@ class GroupNorm(StaticPruning):
 
 
 def slices(layer: InnerConv) -> list[Tensor]:
-    """What goes with each filter of a layer: tensors (filters, weights), its own, its BN's, its readers'."""
+    """Return what goes with each filter of a layer: tensors (filters, weights), its own, its BN's, its readers'."""
     own = [(layer.conv, layer.norm), *layer.between.values()]
     parts = [one for conv, norm in own for one in (conv.weight.flatten(1), norm.weight[:, None])]
     return [*parts, layer.reader.weight.transpose(0, 1).flatten(1)]
 
 
 def group_norms(layer: InnerConv) -> Tensor:
-    """Mean over a group's members of the squared L2 norm, (filters,)."""
+    """Return mean over a group's members of the squared L2 norm, (filters,)."""
     return torch.stack([part.square().sum(1) for part in slices(layer)]).mean(0)
 
 
 def group_penalty(layers: Sequence[InnerConv]) -> Tensor:
-    """Half the sum of `gamma_c * w^2`, so that each gradient grows by gamma_c * w, where gamma_c is 1 for the most
-    important channel of a layer and 2^POWER for the least; importance is the root of the group norm."""
+    """Return half the sum of `gamma_c * w^2`, so that each gradient grows by `gamma_c * w`.
+
+    `gamma_c` is 1 for the most important channel of a layer and 2^POWER for the least; importance is the root of the
+    group norm.
+    """
     total = layers[0].conv.weight.new_zeros(())
     for layer in layers:
         importance = group_norms(layer).detach().sqrt()
@@ -105,8 +114,11 @@ def group_penalty(layers: Sequence[InnerConv]) -> Tensor:
 
 
 def rescored_order(scores: Mapping[str, Tensor], by_largest: bool = False) -> Iterator[str]:
-    """The layer of each filter in the order of removal: always the one of the smallest score over the mean, or the
-    largest, of what its layer has left then; of all but each layer's best. `scores` (filters,) by the layer's name."""
+    """Yield the layer of each filter in the order of removal.
+
+    Always the one of the smallest score over the mean, or the largest, of what its layer has left then; of all but each
+    layer's best. `scores` (filters,) by the layer's name.
+    """
     rest = {name: one.sort(descending=True).values.tolist() for name, one in scores.items() if len(one) > 1}
     sums = {name: sum(one) for name, one in rest.items()}
 

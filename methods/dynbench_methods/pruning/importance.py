@@ -41,8 +41,9 @@ def _spearman(features: np.ndarray) -> np.ndarray:
 
 
 def propagate(backbone: Backbone, final: Tensor) -> dict[str, Tensor]:
-    """From the importance `final` (channels,) of what enters the classifier to that of the features behind each branch
-    convolution but the last, (filters,) float64 by the layer's name.
+    """Propagate importance from what enters the classifier to the features behind each branch convolution.
+
+    From `final` (channels,) to (filters,) float64 by the layer's name; the last convolution of a branch is left out.
 
     `s_l = |W_{l+1}|^T s_{l+1}`, ReLU passes it on whole. The paper's neurons are taken together here as channels: a
     kernel counts with the sum of its absolute weights, borders are left out of account. A block's output passes its
@@ -87,7 +88,7 @@ def _through_shortcut(block: ResidualBlock, importance: Tensor) -> Tensor:
 
 
 def final_responses(backbone: Backbone, images: Tensor, batch: int = 250) -> Tensor:
-    """What enters the classifier: images (n, channels, height, width) -> (n, features)."""
+    """Return what enters the classifier: images (n, channels, height, width) -> (n, features)."""
     was_training = backbone.training
     seen: list[Tensor] = []
     hook = backbone.linear.register_forward_pre_hook(lambda _, args: seen.append(args[0]))

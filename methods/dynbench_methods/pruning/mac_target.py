@@ -34,13 +34,16 @@ class PrunedMacs:
         return cost.macs * left // whole
 
     def least(self, layers: Iterable[str]) -> int:
-        """With one filter left in each of `layers`."""
+        """Return the MACs with one filter left in each of `layers`."""
         return self({layer: self.filters[layer] - 1 for layer in layers})
 
 
 def uniform_order(filters: Mapping[str, int]) -> list[str]:
-    """In which order to remove filters, one at a time, so that every layer has lost the same share at any time, or one
-    filter more; of equals, the earlier layer first. Names a layer once for each of its `filters` but the last one."""
+    """Return in which order to remove filters, one at a time.
+
+    Every layer has lost the same share at any time, or one filter more; of equals, the earlier layer first. Names a
+    layer once for each of its `filters` but the last one.
+    """
     steps = [
         (Fraction(removed, count), position, layer)
         for position, (layer, count) in enumerate(filters.items())
@@ -50,10 +53,10 @@ def uniform_order(filters: Mapping[str, int]) -> list[str]:
 
 
 def nearest_removal(order: Iterable[str], macs: Callable[[Removed], int], target: float) -> Counter[str]:
-    """Filters to remove, taken in `order`, for MACs nearest to `target`.
+    """Return filters to remove, taken in `order`, for MACs nearest to `target`.
 
-    A layer whose next filter would save more than is left to save is done with, and cheaper ones go on: the result is
-    within one filter of the cheapest layer, and one more is removed where that is nearer.
+    A layer whose next filter would save more than is left to save is done with, and cheaper ones are taken: the result
+    is within one filter of the cheapest layer, and one more is removed where that is nearer.
     """
     removed: Counter[str] = Counter()
     done: list[str] = []

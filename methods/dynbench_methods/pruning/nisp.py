@@ -1,4 +1,4 @@
-"""NISP (Yu et al., arXiv 1711.05908): filters are ranked by what the final responses owe to them."""
+"""NISP (Yu et al., arXiv 1711.05908): filters are ranked by how much they contribute to the final responses."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,8 @@ from dynbench_methods.pruning.mac_target import PrunedMacs, nearest_removal
 
 
 class NispConfig(PruningConfig):
+    """Parameters of NISP."""
+
     ranking: Literal["layer", "global"] = "layer"
     """layer: `ratios` of each layer's filters. global: of all filters together, by score over their layer's mean."""
     images: int = Field(1000, ge=2)

@@ -39,7 +39,7 @@ class ByHand(Dense):
 
 
 class Grows(Dense):
-    """Cheap while its budget is measured, and four times as dear later."""
+    """Cheap while its budget is measured, and four times as expensive later."""
 
     name = "grows"
 

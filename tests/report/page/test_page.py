@@ -52,7 +52,7 @@ def test_it_begins_with_what_was_found(page: BeautifulSoup) -> None:
     heading = page.h1.get_text()
     assert heading == (
         "lc_net is not shown to do better than every static net of its cost; no static net of equal cost was trained "
-        "to hold c_net, l_net against. 1 run failed."
+        "to compare c_net, l_net with. 1 run failed."
     )
 
 
@@ -65,7 +65,7 @@ def test_too_few_seeds_make_no_claim(tmp_path: Path) -> None:
     [
         ([Fake()], "No dynamic method was run; the best static net is dense with 90.00 % at 40.0M MACs"),
         ([Fake(error="broken")], "Every run failed."),
-        ([Fake("lc_net", {"x": 1}, spread=0.1)], "No static net of equal cost was trained to hold lc_net against."),
+        ([Fake("lc_net", {"x": 1}, spread=0.1)], "No static net of equal cost was trained to compare lc_net with."),
     ],
 )
 def test_there_is_a_sentence_for_every_folder(tmp_path: Path, fakes: list[Fake], start: str) -> None:

@@ -32,13 +32,13 @@ def write(folder: Path) -> Analysis:
     return Analysis.of(ResultsFolder(folder))
 
 
-def test_the_cheapest_and_the_dearest_images_are_those(tmp_path: Path) -> None:
+def test_the_cheapest_and_the_costliest_images_are_those(tmp_path: Path) -> None:
     found = write(tmp_path)
     (ran,) = what_ran(found)
     (record,) = found.records
     macs = found.results.arrays(record.run_id)["default/macs"]
     assert [row.number for row in ran.cheapest] == np.argsort(macs, kind="stable")[:IMAGES].tolist()
-    assert macs[ran.dearest[0].number] == macs.max()
+    assert macs[ran.costliest[0].number] == macs.max()
     assert pixels(ran.cheapest[1].layers.url).tolist() == [[list(NOTHING), list(ALL)]]
     assert ran.cheapest[1].layers.words == "of 2 groups of gated layers 1 ran whole, 1 not at all"
 
