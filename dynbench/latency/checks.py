@@ -154,8 +154,9 @@ def _check_not_remembered(timed: Timed, size: int) -> None:
 def _times_faster(timed: Timed, batches: list[Tensor]) -> float:
     """Return the time of never-seen variants over that of the batches themselves, per unit of work.
 
-    Work is what the variants take more in MACs, or in layers: in a small net, one image of a batch that continues to the end takes as much time as all of it. Of
-    each batch, the shortest of `ROUNDS` times: what interrupts a call makes it longer, never shorter.
+    Work is what the variants take more in MACs, or in layers: in a small net, one image of a batch that stays behind
+    takes as much time as all of it. Of each batch, the shortest of `ROUNDS` times: what interrupts a call makes it
+    longer, never shorter.
     """
     variants = [[unseen_images(batch) for batch in batches] for _ in range(ROUNDS)]
     repeated, fresh = np.empty((ROUNDS, len(batches))), np.empty((ROUNDS, len(batches)))
