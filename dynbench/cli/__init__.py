@@ -21,11 +21,11 @@ class LazyGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._package, self._lines = commands_in, help_lines
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands; no command is imported."""
         return list(self._lines)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return the command."""
         if cmd_name not in self._lines:
             return None
@@ -33,7 +33,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the lines of help of all commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._lines.items()))

@@ -27,7 +27,7 @@ class Deadline(Observer):
         self._end = time.monotonic() + 60 * minutes
         self._got_on = False
 
-    def run_started(self, run: Run) -> None:  # noqa: ARG002
+    def run_started(self, run: Run) -> None:
         """Stop when the time is over and something was done before."""
         if self._got_on:
             self._check()
@@ -36,7 +36,7 @@ class Deadline(Observer):
         self._got_on = True
         return record
 
-    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         self._check()
 
     def _check(self) -> None:

@@ -238,7 +238,7 @@ def chosen_rules(base: Mapping[str, str], suite: Path | None, rules: Sequence[st
     return {name: text for name, text in texts.items() if text != "none"}
 
 
-def numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:  # noqa: ARG001
+def numbers(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[float, ...] | None:
     """Comma-separated, finite."""
     try:
         found = tuple(float(part) for part in text.split(",")) if text else None
@@ -256,13 +256,13 @@ def _positive(context: click.Context, parameter: click.Parameter, text: str | No
     return found
 
 
-def _width(context: click.Context, parameter: click.Parameter, width: float) -> float:  # noqa: ARG001
+def _width(context: click.Context, parameter: click.Parameter, width: float) -> float:
     if not (isfinite(width) and width > 0):
         raise click.BadParameter("expected a number above 0")
     return width
 
 
-def device_name(context: click.Context, parameter: click.Parameter, text: str) -> str:  # noqa: ARG001
+def device_name(context: click.Context, parameter: click.Parameter, text: str) -> str:
     """Return the name of the device, as in a suite's `device`."""
     if not re.match(DEVICE, text):
         raise click.BadParameter("expected auto, cpu, cuda or cuda:N")

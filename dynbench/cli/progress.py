@@ -51,10 +51,10 @@ class Display(Observer):
             soft_wrap=True,
         )
 
-    def timing_started(self, run: Run) -> None:  # noqa: ARG002
+    def timing_started(self, run: Run) -> None:
         self.console.print("    timing")
 
-    def timing_failed(self, run: Run, reason: str) -> None:  # noqa: ARG002
+    def timing_failed(self, run: Run, reason: str) -> None:
         self.console.print(f"    not timed: {reason}", soft_wrap=True)
 
     def run_finished(self, record: Record) -> Record:
@@ -79,12 +79,12 @@ class PlainProgress(Display):
         self._first = 0
         self._started = 0.0
 
-    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:  # noqa: ARG002
+    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
         self._epochs, self._first, self._started = epochs, done, time.monotonic()
         if done:
             self.console.print(f"    {stage}: continuing after epoch {done}")
 
-    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         last = history[-1]
         done = last.epoch + 1
         left = (time.monotonic() - self._started) / (done - self._first) * (self._epochs - done)
@@ -110,7 +110,7 @@ class RichProgress(Display):
         self._task: TaskID | None = None
         self._epochs = self._steps = 0
 
-    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:  # noqa: ARG002
+    def stage_started(self, run: Run, stage: str, epochs: int, done: int, steps: int) -> None:
         self.close()
         self._epochs, self._steps = epochs, steps
         self._bars.start()
@@ -123,7 +123,7 @@ class RichProgress(Display):
             done = epoch * self._steps + step
             self._bars.update(self._task, completed=done, epoch=f"{epoch + 1}/{self._epochs}", loss=f"{loss:.3f}")
 
-    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:  # noqa: ARG002
+    def epoch_finished(self, run: Run, history: Sequence[EpochRecord]) -> None:
         if self._task is not None:
             self._bars.update(self._task, seen=validated(history))
 

@@ -21,7 +21,7 @@ class UncountableError(ValueError):
 def _matrices(first: str, second: str) -> Formula:
     """Of `(..., n, k) @ (..., k, m)`: every element of the result sums k products."""
 
-    def macs(given: Arguments, out: Size) -> int:  # noqa: ARG001
+    def macs(given: Arguments, out: Size) -> int:
         return prod(given[first]) * int(given[second][-1])
 
     return macs
@@ -30,7 +30,7 @@ def _matrices(first: str, second: str) -> Formula:
 def _elements(name: str) -> Formula:
     """One MAC for each element of an argument: a matrix times a vector, a product of two vectors."""
 
-    def macs(given: Arguments, out: Size) -> int:  # noqa: ARG001
+    def macs(given: Arguments, out: Size) -> int:
         return prod(given[name])
 
     return macs
@@ -46,7 +46,7 @@ def convolution_macs(given: Arguments, out: Size) -> int:
     return _pixels(out) * prod(given["weight"])
 
 
-def _transposed(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _transposed(given: Arguments, out: Size) -> int:
     image = given["input"] if "input" in given else given["self"]
     unbatched = len(image) < len(given["weight"])
     return (prod(image[1:]) if unbatched else _pixels(image)) * prod(given["weight"])
@@ -62,7 +62,7 @@ def _conv_tbc(given: Arguments, out: Size) -> int:
     return int(out[0]) * int(out[1]) * prod(given["weight"])
 
 
-def _attention(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _attention(given: Arguments, out: Size) -> int:
     """Queries (..., L, E), keys (..., S, E), values (..., S, F): L * S scores of E products, and as many times F.
 
     What a causal mask hides is counted, as everywhere.
@@ -83,7 +83,7 @@ def heads_first(given: Arguments) -> Arguments:
     return {name: [given[name][i] for i in (0, 2, 1, 3)] for name in ("query", "key", "value")}
 
 
-def _multi_head(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _multi_head(given: Arguments, out: Size) -> int:
     """Queries (batch, L, D), keys and values (batch, S, D): four projections of D * D, and the attention."""
     batch, length, width = given["query"]
     others = int(given["key"][1])
@@ -98,13 +98,13 @@ def _encoder_layer(given: Arguments, out: Size) -> int:
     return attention + int(source[0] * source[1]) * weights
 
 
-def _rnn_layer(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _rnn_layer(given: Arguments, out: Size) -> int:
     """Steps (time, batch, inputs): at each the weights of inputs and of hidden values once. Gates are products."""
     steps = given["input"][0] * given["input"][1]
     return int(steps) * (prod(given["weight0"]) + prod(given["weight1"]))
 
 
-def _cudnn_rnn(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _cudnn_rnn(given: Arguments, out: Size) -> int:
     if given["batch_sizes"]:
         raise UncountableError("sequences of different lengths")
     steps = given["input"][0] * given["input"][1]
@@ -112,7 +112,7 @@ def _cudnn_rnn(given: Arguments, out: Size) -> int:  # noqa: ARG001
     return int(steps) * weights
 
 
-def _trilinear(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _trilinear(given: Arguments, out: Size) -> int:
     """`sum(i1 * i2 * i3)`, as PyTorch does it: of the first two, summed over what the third has not; then the third."""
     one, two, three = (_expanded(given[f"i{i}"], given[f"expand{i}"]) for i in (1, 2, 3))
     pairs = [max(sizes) for sizes in zip(one, two, strict=True)]
@@ -128,7 +128,7 @@ def _expanded(size: Sequence[int], dimensions: Sequence[int]) -> list[int]:
     return whole
 
 
-def _embedding_bag(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _embedding_bag(given: Arguments, out: Size) -> int:
     """Rows are added; with weights each is multiplied first."""
     return 0 if given.get("per_sample_weights") is None else prod(given["indices"]) * int(given["weight"][1])
 

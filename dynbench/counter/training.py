@@ -42,13 +42,13 @@ class TrainingCounter(Counter):  # type: ignore[no-untyped-call]
         return self.work.macs + self.gradients
 
 
-def _convolution(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _convolution(given: Arguments, out: Size) -> int:
     """The gradients of image and weights, as far as they are asked for: each takes what the convolution took."""
     asked = sum(map(bool, given["output_mask"][:2]))  # not of the bias, which is a sum
     return int(asked * convolution_macs(given, given["grad_output"]))
 
 
-def _attention(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _attention(given: Arguments, out: Size) -> int:
     """Scores again, and the gradients of scores, values, queries and keys: five products of matrices for two."""
     *heads, length, width = given["query"]
     scores: int = prod(heads) * int(length) * int(given["key"][-2])
@@ -59,13 +59,13 @@ def _attention_rows(given: Arguments, out: Size) -> int:
     return _attention(heads_first(given), out)
 
 
-def _recurrent_layer(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _recurrent_layer(given: Arguments, out: Size) -> int:
     """The gradients of inputs and of weights at each step."""
     steps = int(given["input"][0] * given["input"][1])
     return 2 * steps * int(prod(given["weight1"]) + prod(given["weight2"]))
 
 
-def _recurrent(given: Arguments, out: Size) -> int:  # noqa: ARG001
+def _recurrent(given: Arguments, out: Size) -> int:
     steps = int(given["input"][0] * given["input"][1])
     return 2 * steps * int(sum(prod(size) for size in given["weight"] if len(size) > 1))
 

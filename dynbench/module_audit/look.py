@@ -13,7 +13,8 @@ from dynbench.cost import measuring
 from dynbench.counter.dispatch import counted
 from dynbench.counter.work import Work
 from dynbench.errors import AuditFailed
-from dynbench.evaluation.audit import TOLERANCE, audit_unseen, relative_difference
+from dynbench.evaluation.audit import TOLERANCE, relative_difference
+from dynbench.evaluation.executed import audit_unseen
 from dynbench.evaluation.unseen_images import unseen_images
 from dynbench.latency.loop import batches_of, by_pass
 from dynbench.module_audit.masks import MaskWatch

@@ -6,9 +6,7 @@ RESULTS/work/RUN_ID/                                weights, checkpoint, lock, o
 RESULTS/work/token, mlflow.db                       of the folder as a whole
 """
 
-import gc
 import os
-import stat
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,29 +21,23 @@ from dynbench.errors import UserError
 from dynbench.files import read_bounded, write_atomically
 from dynbench.plan.run import Run
 from dynbench.record.arrays_file import load_arrays, save_arrays
+from dynbench.record.reading import Stamp, stamp_of, uncollected
 from dynbench.record.schema import Record
 from dynbench.record.store import check_arrays, encode_record, read_record
 from dynbench.record.validity import is_component, needed_arrays
 
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
-LARGEST_TOKEN = 2**10
 """Where tracking goes unless it is told otherwise."""
+LARGEST_TOKEN = 2**10
+"""Bytes."""
 
 
 class RunTaken(Exception):  # noqa: N818  (named for what happened)
     """Another process holds the run's lock: it makes, times or sends it just now."""
 
 
-class _Stamp(NamedTuple):
-    """Changes whenever a record is written: each is a new file that replaces the old one."""
-
-    inode: int
-    mtime_ns: int
-    size: int
-
-
 class _Read(NamedTuple):
-    stamp: _Stamp
+    stamp: Stamp
     record: Record
 
 
@@ -61,7 +53,7 @@ class ResultsFolder:
 
     path: Path
     _known: dict[str, _Read] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _checked: dict[str, tuple[_Stamp | None, _Stamp | None]] = field(
+    _checked: dict[str, tuple[Stamp | None, Stamp | None]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -113,7 +105,7 @@ class ResultsFolder:
     def read(self, run_id: str) -> Record | None:
         """Return the record of a run, as it is now; None when there is none."""
         path = self.record_path(run_id)
-        stamp = _stamp_of(path)
+        stamp = stamp_of(path)
         if stamp is None:
             return None
         known = self._known.get(run_id)
@@ -141,7 +133,7 @@ class ResultsFolder:
         return self._found([run.run_id for run in runs])
 
     def _found(self, run_ids: Sequence[str]) -> tuple[Record, ...]:
-        with _uncollected():
+        with uncollected():
             return tuple(record for run_id in run_ids if (record := self.read(run_id)) is not None)
 
     def is_finished(self, run_id: str) -> bool:
@@ -156,7 +148,7 @@ class ResultsFolder:
         from, are not.
         """
         ids = [run.run_id for run in runs]
-        with _uncollected():
+        with uncollected():
             without = {run_id for run_id in ids if not self.is_finished(run_id)}
         awaited = {run.needs() for run, run_id in zip(runs, ids, strict=True) if run_id in without}
         missing = {run_id for run_id in awaited.intersection(ids) if run_id and not self.weights(run_id).is_file()}
@@ -185,7 +177,7 @@ class ResultsFolder:
     def _check_arrays_of(self, record: Record) -> None:
         """Hold a record's arrays against it, once, and again only when either file has changed."""
         path = self.arrays_path(record.run_id)
-        stamps = _stamp_of(self.record_path(record.run_id)), _stamp_of(path)
+        stamps = stamp_of(self.record_path(record.run_id)), stamp_of(path)
         if self._checked.get(record.run_id) != stamps:
             check_arrays(record, load_arrays(path, *needed_arrays(record)), path)
             self._checked[record.run_id] = stamps
@@ -313,29 +305,3 @@ class ResultsFolder:
             probe.unlink()
         except OSError as error:
             raise UserError(f"cannot write to the results folder {self}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Collect no garbage meanwhile.
-
-    What is read stays: for each few records Python would go through all that it has, torch included, which takes longer
-    than the reading.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
-def _stamp_of(path: Path) -> _Stamp | None:
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    return _Stamp(found.st_ino, found.st_mtime_ns, found.st_size) if stat.S_ISREG(found.st_mode) else None

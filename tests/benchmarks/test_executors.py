@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
-from dynbench.evaluation.audit import executed_macs
+from dynbench.evaluation.executed import executed_macs
 from dynbench.executors import Decision, FoldedBackbone, GatedExecutor, PooledGate, PooledLinear, kernels_of
 from dynbench.executors.packed_weights import PackedWeights
 from dynbench.kernels.cpu import operators as native

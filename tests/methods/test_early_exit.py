@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dynbench.backbones import Backbone, build_backbone
 from dynbench.cost import dense_macs, static_costs
-from dynbench.evaluation.audit import executed_macs
+from dynbench.evaluation.executed import executed_macs
 from dynbench.evaluation.trained import Trained
 from dynbench.method import Point
 from dynbench.recipe.averaging import recalibrate

@@ -88,7 +88,7 @@ def _follow(rank: Rank) -> NoReturn:
 def _interruptible() -> Iterator[None]:
     """Ctrl-C, SIGTERM and the end of the time end with one line: what is done is on disk."""
 
-    def terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def terminate(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, terminate)

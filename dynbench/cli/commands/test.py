@@ -21,7 +21,7 @@ WIDTH = 16
 """Columns of a status, and of a check's name."""
 
 
-def _backbones(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[BackboneSpec]:  # noqa: ARG001
+def _backbones(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[BackboneSpec]:
     return [_backbone(text) for text in given]
 
 
@@ -37,7 +37,7 @@ def _backbone(text: str) -> BackboneSpec:
     return BackboneSpec(name=name, width=width)
 
 
-def _params(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:  # noqa: ARG001
+def _params(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
     """`key=value`, whose value is YAML."""
     found = {}
     for text in given:

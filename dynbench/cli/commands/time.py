@@ -19,7 +19,7 @@ from dynbench.suite.schema import LatencyProtocol
 ALL, NONE = "all", "none"
 
 
-def _sizes(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:  # noqa: ARG001
+def _sizes(context: click.Context, parameter: click.Parameter, text: str) -> tuple[int, ...]:
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError as error:
@@ -29,7 +29,7 @@ def _sizes(context: click.Context, parameter: click.Parameter, text: str) -> tup
     return sizes
 
 
-def _engines(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:  # noqa: ARG001
+def _engines(context: click.Context, parameter: click.Parameter, text: str) -> tuple[str, ...]:
 
     known = tuple(ENGINES)
     if text in (ALL, NONE):

@@ -139,14 +139,14 @@ def active(
 
 
 def _convolution_flops(
-    x: Shape,  # noqa: ARG001
+    x: Shape,
     weight: Shape,
-    bias: Shape,  # noqa: ARG001
-    outputs: Shape | None,  # noqa: ARG001
+    bias: Shape,
+    outputs: Shape | None,
     inputs: Shape | None,
     *rest: object,
     out_shape: Shape,
-    **options: object,  # noqa: ARG001
+    **options: object,
 ) -> int:
     """2 for every output element, active input channel and tap."""
     batch, channels, height, width = out_shape
@@ -157,19 +157,19 @@ def _convolution_flops(
 
 def _positions_flops(
     out: Shape,
-    x: Shape,  # noqa: ARG001
+    x: Shape,
     where: Shape,
     weight: Shape,
-    bias: Shape,  # noqa: ARG001
-    outputs: Shape | None,  # noqa: ARG001
+    bias: Shape,
+    outputs: Shape | None,
     inputs: Shape | None,
-    *rest: object,  # noqa: ARG001
-    **options: object,  # noqa: ARG001
+    *rest: object,
+    **options: object,
 ) -> int:
     """2 for every position, output channel, active input channel and tap."""
     active_inputs = weight[1] if inputs is None else inputs[0]
     return 2 * where[0] * out[1] * active_inputs * weight[2] * weight[3]
 
 
-def _linear_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: object) -> int:  # noqa: ARG001
+def _linear_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: object) -> int:
     return 2 * weight[0] * weight[1]

@@ -173,13 +173,13 @@ def _precision() -> str:
     return "tf32" if torch.backends.cudnn.allow_tf32 else "ieee"
 
 
-def _outputs_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: object) -> int:  # noqa: ARG001
+def _outputs_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: object) -> int:
     """2 for every output element, input channel and tap: (rows, h', w') are the active channels of all images."""
     rows, height, width = out_shape
     return 2 * rows * height * width * weight[3] * weight[0] * weight[1]
 
 
-def _inputs_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: Any) -> int:  # noqa: ARG001
+def _inputs_flops(x: Shape, weight: Shape, *rest: object, out_shape: Shape, **options: Any) -> int:
     """2 for every output channel and pixel, active input channel and tap: `x` (rows, h, w) has those of all images."""
     _, outputs, height, width = out_shape
     return 2 * x[0] * outputs * height * width * weight[0] * weight[1]
