@@ -53,7 +53,7 @@ def send_rest(results: ResultsFolder, runs: Sequence[Run], uri: str | None, seco
 
     Waits `seconds` in all. Returns what went wrong, in one line, or None; raises nothing. `uri` as for `Tracker`.
     """
-    records = [record for run in runs if (record := results.read(run.run_id)) and _was_begun(record)]
+    records = [record for run in runs if (record := results.read(run.run_id)) and _was_begun(results, record)]
     if not records:
         return None
     try:
@@ -72,9 +72,13 @@ def _send_all(results: ResultsFolder, records: Sequence[Record], place: Location
         _sync_record(results, record, place, lambda _: store, patience)
 
 
-def _was_begun(record: Record) -> bool:
-    """Whether a record was to be sent and was not: without tracking it says nothing of MLflow."""
-    return record.tracked is not None and not record.tracked.complete
+def _was_begun(results: ResultsFolder, record: Record) -> bool:
+    """Whether a record was to be sent and was not. Of one made without tracking nothing speaks of MLflow.
+
+    Where other processes make the runs, they write records that say nothing of MLflow yet; the state does.
+    """
+    tracked = record.tracked or read_state(results, record.run_id)
+    return tracked is not None and not tracked.complete
 
 
 def _store(results: ResultsFolder, place: Location) -> Store:

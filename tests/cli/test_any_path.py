@@ -33,10 +33,17 @@ GIVEN = {
     "verify": ("{record}",),
     "sensitivity": ("{weights}", "--backbone", "resnet8", "--dataset", "{dataset}"),
     "test": ("dense",),
+    "audit": ("{module}:make", "--data", "random:3x8x8", "--images", "1", "--batch-sizes", "0"),
     "new": ("any", "--into", "{new}"),
     "methods": (),
 }
 """What each command needs at least."""
+MODULE = """\
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+"""
 
 
 def _paths(name: str) -> Iterator[click.Parameter]:
@@ -93,6 +100,8 @@ def given(
     monkeypatch.delenv("DYNBENCH_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     results = copytree(finished, tmp_path / "results")
+    module = tmp_path / "module.py"
+    module.write_text(MODULE)
     baseline = tmp_path / "baseline.json"
     assert call("baseline", results, "-o", baseline).exit_code == 0
     return {
@@ -101,6 +110,7 @@ def given(
         "baseline": baseline,
         "weights": next(results.glob("work/dense*/model.safetensors")),
         "record": next(results.glob("records/dense*.json")),
+        "module": module,
         "new": tmp_path / "new",
     }
 

@@ -397,7 +397,7 @@ class FirstOfTheBatch(Broken):
         return self.Executor(super().executor(model, point))
 
 
-@caught_by("skipped weights", "usage says that layer .* was skipped, and its weights are read|leaves out .* channels")
+@caught_by("skipped weights", "usage says that layer .* was skipped, but its weights are read|leaves out .* channels")
 class ReadsAll(LCNet):
     name = "reads_all"
 

@@ -19,7 +19,8 @@ from tests.conftest import Cli
 
 ray = pytest.importorskip("ray")
 
-EPOCHS = 5
+EPOCHS = 20
+"""A second or two: what a killed node did must not be over before anybody has noticed."""
 SUITE = f"""\
 name: fanout
 data: digits
@@ -117,7 +118,7 @@ def test_when_a_node_is_killed_its_run_goes_on_elsewhere_and_none_is_made_twice(
     assert (process.returncode, errors) == (0, ""), output
     assert doomed is None, output
     assert re.search(rf"^\[\d/4\] {re.escape(lost)} again on ", output, re.MULTILINE), output
-    assert re.search(rf"^    {re.escape(lost)}: train: continuing after epoch [2-4]$", output, re.MULTILINE), output
+    assert re.search(rf"^    {re.escape(lost)}: train: continuing after epoch [0-9]+$", output, re.MULTILINE), output
     assert set(told(output, r"^    (.*): test ").values()) == {1}
     assert max(told(output, rf"^    (.*): train (?:\d+)/{EPOCHS} ").values()) <= EPOCHS
     assert_same_results(tmp_path / "results", in_turn)

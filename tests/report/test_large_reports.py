@@ -84,7 +84,7 @@ def test_figures_have_as_many_parts_and_no_more_labels_than_fit(many: ResultsFol
     assert 0 < len(labels(realised_figure(all_.latency))) <= LABELS
     histogram = histogram_figure(all_)
     assert 0 < len(histogram.axes) <= PANELS
-    assert "Not shown either" in str(histogram._supxlabel.get_text())  # type: ignore[attr-defined]
+    assert "Also not shown" in str(histogram._supxlabel.get_text())  # type: ignore[attr-defined]
 
 
 def test_what_is_labelled_of_many_is_on_the_front_or_named(many: ResultsFolder) -> None:

@@ -409,6 +409,18 @@ def test_a_later_run_sends_what_an_earlier_one_began_to_send(results):
     assert [run.info.run_id for run in server_runs(sqlite_uri(results))] == [sent.tracked.run_id]
 
 
+@pytest.mark.usefixtures("database")
+def test_a_later_run_sends_what_only_the_state_speaks_of(results):
+    """Another process had written the record, and the one that tells MLflow was killed."""
+    record, folder = make_record(), ResultsFolder(results)
+    tracker = Tracker(folder, None)
+    tracker.run_started(record.run)
+    write(results, record)
+    assert send_rest(folder, [record.run], None, 60) is None
+    assert folder.read(record.run_id).tracked.complete
+    assert len(server_runs(sqlite_uri(results))) == 1
+
+
 def test_a_later_run_finds_the_server_still_down(results, slept):
     record = make_record()
     write(results, record.model_copy(update={"tracked": Tracked(uri=DOWN, run_id="")}))
