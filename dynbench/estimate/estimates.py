@@ -54,14 +54,15 @@ def estimate_isolated(runs: Sequence[Run], limits: Limits) -> list[Answer]:
     """Estimate the runs in a child process.
 
     A plugin may take it down, perhaps not its own run only: the run that was under way then gets a child of its own,
-    and the others one together.
+    unless it was the first in this one, and the others one together.
     """
     found: list[Answer] = []
     while len(found) < len(runs):
+        before = len(found)
         try:
-            call(_estimate_all, runs[len(found) :], limits=limits, answers=found.append)
+            call(_estimate_all, runs[before:], limits=limits, answers=found.append)
         except (ChildEnded, OSError):
-            found.append(_estimate_alone(runs[len(found)], limits))
+            found.append(_estimate_alone(runs[len(found)], limits) if len(found) > before else None)
     return found
 
 

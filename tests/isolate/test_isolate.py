@@ -283,7 +283,7 @@ recipe: {epochs: 1, batch_size: 256}
 methods: [{name: rogue, params: {deed: [exit, crash, hang, print]}}, dense]
 tracking: none
 latency: none
-limits: {silence_minutes: 1}
+limits: {silence_minutes: 1, planning_minutes: 0.5}
 """
 
 
