@@ -13,8 +13,8 @@ from dynbench.executors.convolution import FoldedConv
 def positions_read(mask: Tensor, conv: nn.Conv2d | FoldedConv, size: tuple[int, int]) -> Tensor:
     """Return the positions of its input that a convolution reads to compute those in `mask` of its output.
 
-    `mask`: (batch, h, w). The result: `(batch, *size)`, 1 where it reads, of `mask`'s type, and differentiable where that
-    is a float. It is LAUDNet's and DynConv's dilation: every stride-th pixel, and its neighbours under the kernel.
+    `mask`: (batch, h, w). The result: `(batch, *size)`, 1 where it reads, of `mask`'s type, and differentiable where
+    that is a float. It is LAUDNet's and DynConv's dilation: every stride-th pixel, and its neighbours under the kernel.
 
     Raises ValueError for convolutions that are not padded to keep the kernel's centre inside.
     """
