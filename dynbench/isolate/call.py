@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -136,10 +137,16 @@ def _start_method() -> BaseContext:
 def get_ready(*modules: str) -> None:
     """Start the process that children are forked from, where there is such a thing.
 
-    It imports `modules` while this process does other things.
+    It imports `modules` while this process does other things. Raises UserError where it cannot be started.
     """
     if not _here and isinstance(_context(*modules), ForkServerContext):
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise UserError(
+                f"cannot start processes: {error}; TMPDIR is {folder}, and may need a shorter path"
+            ) from error
 
 
 def _context(*modules: str) -> BaseContext:

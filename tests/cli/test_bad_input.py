@@ -16,7 +16,7 @@ from dynbench.cli.options import read_suite
 from dynbench.plan.expand import expand_suite
 from dynbench.record.folder import ResultsFolder
 from dynbench.train.checkpoint import Checkpoint, write_checkpoint
-from tests.conftest import Call
+from tests.conftest import Call, Cli
 
 
 def assert_refused(result: Result, *expected: str) -> None:
@@ -149,6 +149,16 @@ def test_cuda_asked_for_and_absent(call: Call, tiny_suite: Path, results: Path, 
     result = call("run", tiny_suite, "--results", results, "--device", device)
     assert_refused(result, f"device {device} was asked for, but this machine has 0 CUDA devices; use --device cpu")
     assert not results.exists()
+
+
+def test_a_folder_for_temporary_files_that_is_too_deep(cli: Cli, tiny_suite: Path, tmp_path: Path) -> None:
+    """The path of a socket in it has 107 bytes at most."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    refused = cli("run", tiny_suite, env={"TMPDIR": str(deep)})
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: cannot start processes: AF_UNIX path too long; TMPDIR is ")
+    assert refused.stderr.count("\n") == 1
 
 
 def test_an_option_with_a_wrong_value(call: Call, tiny_suite: Path, results: Path) -> None:

@@ -2,8 +2,10 @@
 
 import sqlite3
 import time
+from functools import partial
 from pathlib import Path
 from shutil import rmtree
+from tempfile import mkdtemp
 
 import pytest
 
@@ -60,14 +62,19 @@ def test_killed_at_any_moment(
 
 
 def test_killed_while_the_database_is_made(
-    suite: Path, whole: tuple[Path, float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    suite: Path,
+    whole: tuple[Path, float],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     chosen, kills, wanted = moments(7), 0, max(1, KILLS // 5)
     for number in range(3 * wanted):  # one that was too fast to be killed is tried again
         if kills == wanted:
             break
-        results, temporary = tmp_path / f"results{number}", tmp_path / f"temporary{number}"
-        temporary.mkdir()
+        results = tmp_path / f"results{number}"
+        temporary = Path(mkdtemp(dir="/tmp"))  # short: a socket in it has a path of 107 bytes at most
+        request.addfinalizer(partial(rmtree, temporary, ignore_errors=True))
         with Command("run", suite, "--results", results, TMPDIR=str(temporary)) as command:
             while command.process.poll() is None and not list(temporary.glob("*/fresh.db")):
                 time.sleep(0.02)
