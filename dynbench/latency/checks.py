@@ -1,13 +1,13 @@
 """Whether what was timed is what was evaluated: checked after the timing, in the same process, on the same executor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynbench.cost import measuring
+from dynbench.cost import ImageCosts, measuring
 from dynbench.data.split import Data
 from dynbench.errors import AuditFailed
 from dynbench.evaluation.audit import ROUNDED, audit_again, relative_difference
@@ -44,21 +44,18 @@ class Timed:
 
         The means, float64 (2,).
         """
-        found = []
-        for batch in batches:
-            (output,) = self.trained.infer(batch, [self.point])
-            costs = self.trained.costs(output.usage, len(batch))
-            found.append((float(costs.by_kind.sum()), int((costs.by_layer > 0).sum())))
+        found = [(float(one.by_kind.sum()), int((one.by_layer > 0).sum())) for one in self._costs(batches)]
         means: np.ndarray = np.mean(found, axis=0)
         return means
 
     def macs(self, batches: Sequence[Tensor]) -> np.ndarray:
         """Return MACs accounted of each image of `batches`, int64 (images,)."""
-        accounted = []
+        return np.concatenate([costs.by_kind.sum(1).cpu().numpy() for costs in self._costs(batches)])
+
+    def _costs(self, batches: Sequence[Tensor]) -> Iterator[ImageCosts]:
         for batch in batches:
             (output,) = self.trained.infer(batch, [self.point])
-            accounted.append(self.trained.costs(output.usage, len(batch)).by_kind.sum(1).cpu().numpy())
-        return np.concatenate(accounted)
+            yield self.trained.costs(output.usage, len(batch))
 
 
 @dataclass(frozen=True)

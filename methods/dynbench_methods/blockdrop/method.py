@@ -14,7 +14,6 @@ from dynbench.method import (
     FromFile,
     LayerUsage,
     Method,
-    MethodConfig,
     Output,
     Point,
     Progress,
@@ -25,12 +24,13 @@ from dynbench.method import (
 from dynbench_methods.blockdrop.losses import bounded, curriculum_loss, decided_blocks, joint_loss, only_last, reward
 from dynbench_methods.blockdrop.net import BlockDropExecutor, BlockDropNet, run_kept
 from dynbench_methods.blockdrop.policy import greedy
+from dynbench_methods.from_dense import StartConfig
 
 LATE, LOWER = 0.8, 0.1
 """After this share of the joint stage its learning rates are multiplied by this: ResNet-110's 1,600 of 2,000 epochs."""
 
 
-class BlockDropConfig(MethodConfig):
+class BlockDropConfig(StartConfig):
     """The defaults are the published values, but for the epochs, which are far fewer."""
 
     alpha: float = Field(0.8, gt=0.5, lt=1)
@@ -50,20 +50,6 @@ class BlockDropConfig(MethodConfig):
     """Published: 2,000 with batches of 256 on CIFAR, 10 of 320 on ImageNet."""
     lr: PositiveFloat = 1e-3
     joint_lr: PositiveFloat = 1e-4
-    init: str = "dense"
-    """dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
-    init_epochs: int | None = Field(None, ge=0)
-    """Epochs that a file's weights were trained for; they count in the budget."""
-    dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for this many epochs. None: the recipe's."""
-
-    @model_validator(mode="after")
-    def _one_start(self) -> "BlockDropConfig":
-        if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs is only for weights from a file, and must be given for them")
-        if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs is only for init: dense")
-        return self
 
     @model_validator(mode="after")
     def _all_blocks_are_reached(self) -> "BlockDropConfig":
@@ -84,8 +70,7 @@ class BlockDrop(Method):
     config: BlockDropConfig
 
     def start(self) -> FromDense | FromFile:
-        epochs = self.config.init_epochs
-        return FromDense(self.config.dense_epochs) if epochs is None else FromFile(self.config.init, epochs)
+        return self.config.start()
 
     def build(self, backbone: Backbone) -> nn.Module:
         return BlockDropNet(backbone)

@@ -4,13 +4,14 @@ from typing import Annotated
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from dynbench.method import Constant, MethodConfig, Recipe, lasting
+from dynbench.method import Constant, Recipe, lasting
+from dynbench_methods.from_dense import StartConfig
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """Of a layer's filters, to be removed."""
 
 
-class PruningConfig(MethodConfig):
+class PruningConfig(StartConfig):
     """Parameters that the static pruning methods share."""
 
     ratios: Share | tuple[Share, ...] | None = None
@@ -25,20 +26,6 @@ class PruningConfig(MethodConfig):
     lr: PositiveFloat | None = 1e-3
     """Constant learning rate of retraining, without warm-up; the optimizer is the recipe's otherwise. None: the
     recipe's learning rate and schedule over `epochs` (learning-rate rewinding, Renda et al., arXiv 2003.02389)."""
-    init: str = "dense"
-    """dense (the suite's trained dense backbone), or backbone weights: a file, or a name of torchvision's."""
-    init_epochs: int | None = Field(None, ge=0)
-    """Epochs that a file's weights were trained for; they count in the budget."""
-    dense_epochs: PositiveInt | None = None
-    """Start from a dense backbone that was trained for this many epochs. None: the recipe's."""
-
-    @model_validator(mode="after")
-    def _one_start(self) -> "PruningConfig":
-        if (self.init != "dense") != (self.init_epochs is not None):
-            raise ValueError("init_epochs is only for weights from a file, and must be given for them")
-        if self.init != "dense" and self.dense_epochs is not None:
-            raise ValueError("dense_epochs is only for init: dense")
-        return self
 
     @model_validator(mode="after")
     def _ratios_or_macs(self) -> "PruningConfig":

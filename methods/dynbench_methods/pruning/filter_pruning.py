@@ -67,9 +67,7 @@ class StaticPruning(Method):
         return [layer for layer in inner_convs(backbone) if layer.number not in self.config.skip]
 
     def start(self) -> FromDense | FromFile:
-        if self.config.init_epochs is not None:
-            return FromFile(self.config.init, self.config.init_epochs)
-        return FromDense(self.config.dense_epochs)
+        return self.config.start()
 
     def build(self, backbone: Backbone) -> nn.Module:
         return backbone
